@@ -1,0 +1,1 @@
+//! Connects to many hosts and carries their conversations.

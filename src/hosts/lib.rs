@@ -1,0 +1,1 @@
+//! What should be connected, and why it is not: pure state machines.

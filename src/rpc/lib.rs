@@ -1,0 +1,1 @@
+//! JSON-RPC peers over any byte stream.

@@ -1,0 +1,3 @@
+//! What `ssh_config(5)` says about a host.
+
+pub mod settings;

@@ -1,0 +1,1 @@
+//! Fakes that behave: a scripted model, real sshd, tmux.

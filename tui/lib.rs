@@ -1,0 +1,1 @@
+//! The terminal interface: events in, effects out, frames.
