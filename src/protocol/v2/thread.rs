@@ -1,0 +1,282 @@
+//! Threads: conversations that a host keeps.
+
+use serde::{Deserialize, Serialize};
+
+use super::turn::{AskForApproval, SandboxMode, SandboxPolicy, Turn};
+use crate::{
+    ids::{ThreadId, TurnId},
+    macros::{string_enum, tagged_union},
+};
+
+string_enum!(
+    /// What an active thread waits for.
+    ThreadActiveFlag {
+        WaitingOnApproval = "waitingOnApproval",
+        WaitingOnUserInput = "waitingOnUserInput",
+    }
+);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idle {}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Active {
+    #[serde(default)]
+    pub active_flags: Vec<ThreadActiveFlag>,
+}
+
+tagged_union!(
+    /// What a thread is doing. After a failed turn it stays in `SystemError` until the next one.
+    ThreadStatus {
+        NotLoaded(Idle) = "notLoaded",
+        Idle(Idle) = "idle",
+        Active(Active) = "active",
+        SystemError(Idle) = "systemError",
+    }
+);
+
+impl Default for ThreadStatus {
+    fn default() -> Self {
+        ThreadStatus::NotLoaded(Idle {})
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GitInfo {
+    #[serde(default)]
+    pub branch: Option<String>,
+    #[serde(default)]
+    pub sha: Option<String>,
+}
+
+/// A thread's head data. Times are Unix seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Thread {
+    pub id: ThreadId,
+    /// The beginning of the first user message; empty before it.
+    #[serde(default)]
+    pub preview: String,
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub cwd: String,
+    #[serde(default)]
+    pub status: ThreadStatus,
+    #[serde(default)]
+    pub ephemeral: bool,
+    #[serde(default)]
+    pub model: Option<String>,
+    #[serde(default)]
+    pub model_provider: String,
+    #[serde(default)]
+    pub created_at: i64,
+    #[serde(default)]
+    pub updated_at: i64,
+    #[serde(default)]
+    pub recency_at: Option<i64>,
+    #[serde(default)]
+    pub cli_version: String,
+    #[serde(default)]
+    pub git_info: Option<GitInfo>,
+    #[serde(default)]
+    pub parent_thread_id: Option<ThreadId>,
+    #[serde(default)]
+    pub turns: Vec<Turn>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadStartParams {
+    /// Working directory on the host. The official server also takes one that does not exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_provider: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_policy: Option<AskForApproval>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxMode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<bool>,
+}
+
+/// The settings under which a thread runs. Answers `thread/start`, `thread/resume` and `thread/fork`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadOpened {
+    pub thread: Thread,
+    #[serde(default)]
+    pub model: String,
+    #[serde(default)]
+    pub model_provider: String,
+    #[serde(default)]
+    pub cwd: String,
+    pub approval_policy: AskForApproval,
+    pub sandbox: SandboxPolicy,
+    #[serde(default)]
+    pub reasoning_effort: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadResumeParams {
+    pub thread_id: ThreadId,
+    /// Leave the history out of the answer; it is paged through `thread/turns/list`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_turns: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadForkParams {
+    pub thread_id: ThreadId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_turns: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_turn_id: Option<TurnId>,
+}
+
+string_enum!(
+    SortDirection {
+        Ascending = "asc",
+        Descending = "desc",
+    }
+);
+
+string_enum!(
+    ThreadSortKey {
+        CreatedAt = "created_at",
+        UpdatedAt = "updated_at",
+        RecencyAt = "recency_at",
+    }
+);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadListParams {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort_key: Option<ThreadSortKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search_term: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadListResponse {
+    pub data: Vec<Thread>,
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadReadParams {
+    pub thread_id: ThreadId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include_turns: Option<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThreadReadResponse {
+    pub thread: Thread,
+}
+
+string_enum!(
+    /// How much of each turn a list holds.
+    TurnItemsView {
+        NotLoaded = "notLoaded",
+        Summary = "summary",
+        Full = "full",
+    }
+);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadTurnsListParams {
+    pub thread_id: ThreadId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Opaque, from an earlier answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort_direction: Option<SortDirection>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items_view: Option<TurnItemsView>,
+}
+
+/// One page of turns, newest first unless asked otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadTurnsListResponse {
+    pub data: Vec<Turn>,
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadNameSetParams {
+    pub thread_id: ThreadId,
+    pub name: String,
+}
+
+/// Parameters of the methods that only name a thread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadIdParams {
+    pub thread_id: ThreadId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadShellCommandParams {
+    pub thread_id: ThreadId,
+    /// Run by the user's shell on the host, outside the sandbox.
+    pub command: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadUnsubscribeResponse {
+    #[serde(default)]
+    pub status: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenUsageBreakdown {
+    #[serde(default)]
+    pub total_tokens: i64,
+    #[serde(default)]
+    pub input_tokens: i64,
+    #[serde(default)]
+    pub cached_input_tokens: i64,
+    #[serde(default)]
+    pub output_tokens: i64,
+    #[serde(default)]
+    pub reasoning_output_tokens: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadTokenUsage {
+    #[serde(default)]
+    pub total: TokenUsageBreakdown,
+    #[serde(default)]
+    pub last: TokenUsageBreakdown,
+    #[serde(default)]
+    pub model_context_window: Option<i64>,
+}
