@@ -1,1 +1,16 @@
-//! What should be connected, and why it is not: pure state machines.
+//! What should be connected, why it is not, and what the user is asked: values without I/O.
+//!
+//! [`HostConnection`] decides and does nothing; `fleet` performs its [`Action`]s and reports back. The
+//! other types are the vocabulary in which hosts are talked about above the connection.
+
+mod backoff;
+mod connection;
+mod failure;
+mod host;
+mod question;
+
+pub use backoff::Backoff;
+pub use connection::{Action, Attempt, Command, HostConnection, HostEvent, Phase, Policy, Report, Status};
+pub use failure::{Failure, FailureKind, Recovery};
+pub use host::{Host, HostId, Origin};
+pub use question::{Hop, HostKeyQuestion, Prompt, Question, QuestionId, Reply, Secret};

@@ -1,0 +1,201 @@
+//! Properties of the connection's life, and its usual walk.
+#![expect(clippy::disallowed_methods, reason = "tests choose where time begins")]
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const POLICY: Policy = Policy {
+    backoff: Backoff {
+        first: Duration::from_millis(100),
+        max: Duration::from_secs(5),
+    },
+    phase_patience: Duration::from_secs(10),
+    probe_patience: Duration::from_millis(1500),
+    limited_retries_max: 3,
+    stable_after: Duration::from_secs(60),
+};
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure {
+        kind,
+        phase: None,
+        message: "m".to_owned(),
+        hint: None,
+        stderr: None,
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Command(Command),
+    Report { back: u64, report: Report },
+    Advance(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kinds = [
+        FailureKind::Unreachable,
+        FailureKind::Unauthorized,
+        FailureKind::ServerExited,
+    ];
+    let report = prop_oneof![
+        4 => prop::sample::select(Phase::ALL.to_vec()).prop_map(Report::Entered),
+        1 => Just(Report::Asking),
+        1 => Just(Report::Answered),
+        2 => Just(Report::Ready),
+        1 => Just(Report::Alive),
+        3 => prop::sample::select(kinds.to_vec()).prop_map(|kind| Report::Lost(failure(kind))),
+    ];
+    prop_oneof![
+        2 => prop::sample::select(vec![Command::Connect, Command::Disconnect, Command::Wake]).prop_map(Step::Command),
+        6 => (0u64..3, report).prop_map(|(back, report)| Step::Report { back, report }),
+        2 => (0u64..12_000).prop_map(Step::Advance),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn never_stuck_never_two_attempts_never_resurrected(steps in prop::collection::vec(step(), 0..120)) {
+        let (mut now, mut host) = (Instant::now(), HostConnection::new(POLICY));
+        let mut live = BTreeSet::new();
+        let mut announced = Status::Offline;
+        for it in steps {
+            match it {
+                Step::Command(command) => host.handle_command(now, command),
+                Step::Report { back, report } => {
+                    let attempt = Attempt(host.attempt.0.saturating_sub(back));
+                    let before = host.status();
+                    host.handle_report(now, attempt, report, 0.5);
+                    if attempt != host.attempt { prop_assert_eq!(before, host.status()); }
+                }
+                Step::Advance(ms) => { now += Duration::from_millis(ms); host.handle_timeout(now, 0.5); }
+            }
+            while let Some(action) = host.poll_action() {
+                match action {
+                    Action::Begin(attempt) => prop_assert!(live.insert(attempt.0)),
+                    Action::Probe(attempt) => prop_assert!(live.contains(&attempt.0)),
+                    Action::Abandon(attempt) => prop_assert!(live.remove(&attempt.0)),
+                }
+            }
+            while let Some(HostEvent::StatusChanged(status)) = host.poll_event() { announced = status; }
+            prop_assert_eq!(&announced, &host.status(), "the last event tells the status");
+            prop_assert!(live.len() <= 1, "two attempts alive");
+            match host.status() {
+                Status::Working { asking, .. } => {
+                    prop_assert!(live.contains(&host.attempt.0));
+                    prop_assert!(asking || host.poll_timeout().is_some_and(|it| now < it), "stuck");
+                }
+                Status::Waiting { .. } => prop_assert!(live.is_empty() && host.poll_timeout().is_some_and(|it| now < it)),
+                Status::Offline | Status::Failed(_) => prop_assert!(live.is_empty()),
+                Status::Ready { .. } => prop_assert!(live.contains(&host.attempt.0)),
+            }
+        }
+    }
+}
+
+fn drain(host: &mut HostConnection) -> Vec<Action> {
+    while host.poll_event().is_some() {}
+    std::iter::from_fn(|| host.poll_action()).collect()
+}
+
+fn ready(now: Instant) -> HostConnection {
+    let mut host = HostConnection::new(POLICY);
+    host.handle_command(now, Command::Connect);
+    host.handle_report(now, Attempt(1), Report::Ready, 0.0);
+    assert_eq!(drain(&mut host), [Action::Begin(Attempt(1))]);
+    host
+}
+
+#[test]
+fn a_lost_network_is_retried_without_limit_and_a_refused_login_never() {
+    let (mut now, mut host) = (Instant::now(), ready(Instant::now()));
+    host.handle_report(
+        now,
+        Attempt(1),
+        Report::Lost(failure(FailureKind::Unreachable)),
+        0.0,
+    );
+    for attempt in 2..200 {
+        now += Duration::from_secs(5);
+        host.handle_timeout(now, 0.0);
+        assert_eq!(drain(&mut host).last(), Some(&Action::Begin(Attempt(attempt))));
+        host.handle_report(
+            now,
+            Attempt(attempt),
+            Report::Lost(failure(FailureKind::TimedOut)),
+            0.0,
+        );
+    }
+    now += Duration::from_secs(5);
+    host.handle_timeout(now, 0.0);
+    host.handle_report(
+        now,
+        Attempt(200),
+        Report::Lost(failure(FailureKind::Unauthorized)),
+        0.0,
+    );
+    assert_eq!(host.status(), Status::Failed(failure(FailureKind::Unauthorized)));
+}
+
+#[test]
+fn a_server_that_keeps_ending_is_given_up() {
+    let (mut now, mut host) = (Instant::now(), ready(Instant::now()));
+    for attempt in 1..=4 {
+        host.handle_report(
+            now,
+            Attempt(attempt),
+            Report::Lost(failure(FailureKind::ServerExited)),
+            0.0,
+        );
+        now += Duration::from_secs(5);
+        host.handle_timeout(now, 0.0);
+        host.handle_report(now, Attempt(attempt + 1), Report::Ready, 0.0);
+    }
+    assert_eq!(host.status(), Status::Failed(failure(FailureKind::ServerExited)));
+}
+
+#[test]
+fn a_question_stops_the_clock() {
+    let now = Instant::now();
+    let mut host = HostConnection::new(POLICY);
+    host.handle_command(now, Command::Connect);
+    host.handle_report(now, Attempt(1), Report::Entered(Phase::Authenticating), 0.0);
+    host.handle_report(now, Attempt(1), Report::Asking, 0.0);
+    let later = now + Duration::from_secs(3600);
+    host.handle_timeout(later, 0.0);
+    assert!(matches!(
+        host.status(),
+        Status::Working {
+            phase: Phase::Authenticating,
+            asking: true,
+            ..
+        }
+    ));
+    host.handle_report(later, Attempt(1), Report::Answered, 0.0);
+    assert_eq!(host.poll_timeout(), Some(later + POLICY.phase_patience));
+}
+
+#[test]
+fn waking_up_probes_what_is_ready_and_dials_what_waits() {
+    let now = Instant::now();
+    let mut host = ready(now);
+    host.handle_command(now, Command::Wake);
+    assert_eq!(drain(&mut host), [Action::Probe(Attempt(1))]);
+    host.handle_timeout(now + POLICY.probe_patience, 0.0);
+    assert_eq!(
+        drain(&mut host),
+        [Action::Abandon(Attempt(1)), Action::Begin(Attempt(2))]
+    );
+    host.handle_report(
+        now,
+        Attempt(2),
+        Report::Lost(failure(FailureKind::Unreachable)),
+        0.0,
+    );
+    drain(&mut host);
+    host.handle_command(now, Command::Wake);
+    assert_eq!(drain(&mut host), [Action::Begin(Attempt(3))]);
+}

@@ -1,0 +1,103 @@
+//! Why a connection ended, classified by what can be done about it.
+
+use std::fmt;
+
+use crate::connection::Phase;
+
+/// Why an attempt, or a connection that was up, came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// Where it happened; `None` when the host was ready.
+    pub phase: Option<Phase>,
+    /// What was tried and why it failed: a lowercase fragment.
+    pub message: String,
+    /// What the user can do.
+    pub hint: Option<String>,
+    /// The end of the remote's stderr, where there was any. Not sanitized.
+    pub stderr: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// The configuration does not say how to get there.
+    BadConfig,
+    /// The network did not carry us there, or lost us.
+    Unreachable,
+    /// Somebody did not answer in time.
+    TimedOut,
+    /// What answered is not, or not acceptably, an SSH server.
+    Protocol,
+    HostKeyUnknown,
+    HostKeyChanged,
+    HostKeyRevoked,
+    /// The host refused all that we could offer.
+    Unauthorized,
+    /// The user refused to go on.
+    Cancelled,
+    /// Logged in, but the host does not let us do what is needed.
+    Forbidden,
+    /// There is no `codex` on the host.
+    NotInstalled,
+    /// `codex app-server` did not start or ended by itself.
+    ServerExited,
+    /// What runs there does not speak the protocol.
+    Incompatible,
+}
+
+/// What the connection does by itself after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Try again as long as the user wants the host.
+    Always,
+    /// Try again a few times.
+    Limited,
+    /// Only the user can change something.
+    Never,
+}
+
+impl FailureKind {
+    /// A stable word for scripts and for the documentation.
+    pub fn code(self) -> &'static str {
+        match self {
+            FailureKind::BadConfig => "bad-config",
+            FailureKind::Unreachable => "unreachable",
+            FailureKind::TimedOut => "timed-out",
+            FailureKind::Protocol => "ssh-protocol",
+            FailureKind::HostKeyUnknown => "host-key-unknown",
+            FailureKind::HostKeyChanged => "host-key-changed",
+            FailureKind::HostKeyRevoked => "host-key-revoked",
+            FailureKind::Unauthorized => "unauthorized",
+            FailureKind::Cancelled => "cancelled",
+            FailureKind::Forbidden => "forbidden",
+            FailureKind::NotInstalled => "not-installed",
+            FailureKind::ServerExited => "server-exited",
+            FailureKind::Incompatible => "incompatible",
+        }
+    }
+
+    /// Whether trying again can help without the user. A refused login is never repeated: servers lock
+    /// out addresses that keep failing (OpenSSH's `PerSourcePenalties`).
+    pub fn recovery(self) -> Recovery {
+        match self {
+            FailureKind::Unreachable | FailureKind::TimedOut => Recovery::Always,
+            FailureKind::ServerExited => Recovery::Limited,
+            FailureKind::BadConfig
+            | FailureKind::Protocol
+            | FailureKind::HostKeyUnknown
+            | FailureKind::HostKeyChanged
+            | FailureKind::HostKeyRevoked
+            | FailureKind::Unauthorized
+            | FailureKind::Cancelled
+            | FailureKind::Forbidden
+            | FailureKind::NotInstalled
+            | FailureKind::Incompatible => Recovery::Never,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,104 @@
+//! What a login may ask the user, and the answer.
+
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+/// Something that must not be shown or logged: it has no `Debug`, and is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    pub fn new(text: Zeroizing<String>) -> Secret {
+        Secret(text)
+    }
+
+    pub fn into_inner(self) -> Zeroizing<String> {
+        self.0
+    }
+}
+
+/// Identifies a question until it is answered or withdrawn; never reused in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QuestionId(pub u64);
+
+/// The hop that asks: the host itself, or a jump host on the way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Name in the configuration.
+    pub alias: String,
+    pub user: String,
+    pub host_name: String,
+    pub port: u16,
+    /// Whether this hop only leads to the host.
+    pub is_jump: bool,
+}
+
+/// All texts of a question but the hop's own settings may come from the remote: they are sanitized
+/// where they are drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The host's key is not known. Answered by [`Reply::Accept`] or [`Reply::Refuse`].
+    HostKey {
+        hop: Hop,
+        key: HostKeyQuestion,
+    },
+    /// The passphrase of a key file of the user's.
+    Passphrase {
+        hop: Hop,
+        key: PathBuf,
+        /// 1 for the first time that it is asked.
+        attempt: u32,
+    },
+    Password {
+        hop: Hop,
+        attempt: u32,
+    },
+    /// One secret per prompt, in order.
+    KeyboardInteractive {
+        hop: Hop,
+        name: String,
+        instructions: String,
+        prompts: Vec<Prompt>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostKeyQuestion {
+    /// e.g. `ssh-ed25519`.
+    pub key_type: String,
+    /// `SHA256:…`, as `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+    /// The key's picture, line by line; empty where there is none.
+    pub randomart: Vec<String>,
+    /// Where it is written when the user accepts.
+    pub known_hosts_file: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    pub text: String,
+    /// Whether the server wants the answer to be visible.
+    pub echo: bool,
+}
+
+impl Question {
+    pub fn hop(&self) -> &Hop {
+        match self {
+            Question::HostKey { hop, .. }
+            | Question::Passphrase { hop, .. }
+            | Question::Password { hop, .. }
+            | Question::KeyboardInteractive { hop, .. } => hop,
+        }
+    }
+}
+
+/// The user's answer to a [`Question`].
+#[derive(Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Trust this host key.
+    Accept,
+    /// Do not go on with this login.
+    Refuse,
+    Secrets(Vec<Secret>),
+}
