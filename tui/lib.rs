@@ -1,1 +1,7 @@
-//! The terminal interface: events in, effects out, frames.
+//! The terminal interface: events in, effects out, a frame drawn from the model alone.
+//!
+//! It cannot open a connection: it knows neither SSH nor the network, only the vocabulary of
+//! `codex-protocol` and `codex-hosts`.
+
+pub mod effect;
+pub mod event;

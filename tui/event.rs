@@ -1,0 +1,44 @@
+//! What the interface can be told.
+
+use codex_hosts::{HostEvent, HostId, Question, QuestionId};
+use codex_protocol::{ClientResponse, Id, ServerNotification, ServerRequest, v2};
+
+/// Everything that can happen to an [`App`](crate::app::App).
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A key, a paste, a new size, a change of focus.
+    Terminal(crossterm::event::Event),
+    /// Time went by; sent only while something on the screen depends on it.
+    Tick,
+    Host(HostId, HostEvent),
+    /// A line of the host's that the user may want to see: a banner, a configuration warning.
+    Notice(HostId, String),
+    /// The handshake's answer. Follows every (re)connection, before the host's status is ready.
+    Initialized(HostId, v2::InitializeResponse),
+    Notification(HostId, ServerNotification),
+    /// The server asks; answered by [`Effect::Reply`](crate::effect::Effect::Reply) with the same id.
+    /// Ids are unique per server process: a reconnect may start again at 0.
+    Request(HostId, Id, ServerRequest),
+    /// What became of an [`Effect::Call`](crate::effect::Effect::Call).
+    Answered(HostId, Ticket, Result<ClientResponse, CallFailure>),
+    /// A login asks the user.
+    Asked(HostId, QuestionId, Question),
+    /// The question is void: its attempt ended.
+    Withdrawn(HostId, QuestionId),
+    /// The editor was closed; `None` when it failed or changed nothing.
+    Edited(Option<String>),
+}
+
+/// Names a call until its answer comes. Chosen by the model, never reused in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallFailure {
+    /// The server's error code, when the server refused.
+    pub code: Option<i64>,
+    pub message: String,
+    /// The connection ended first: whether the call had an effect is not known.
+    pub lost: bool,
+}
