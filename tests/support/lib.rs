@@ -1,1 +1,37 @@
 //! Fakes that behave: a scripted model, real sshd, tmux.
+//!
+//! Only the model is made up. Everything else a test touches is the real part: Debian's `sshd`, the pinned
+//! official `codex`, `ssh-agent`, `tmux`. A test says what it needs with [`require!`] and is skipped visibly
+//! where a part is missing.
+
+mod skip;
+pub mod wait;
+
+mod official;
+pub use official::{PINNED_VERSION, official, repository, schema};
+
+mod gate;
+pub mod model;
+mod script;
+mod sse;
+pub use gate::Gate;
+pub use model::{Model, Reply, Request, Step};
+
+mod appserver;
+pub use appserver::AppServer;
+
+mod accounts;
+pub mod host;
+mod namespace;
+pub use host::{AUTHENTICATOR_CODES, Codex, Host, HostOptions, Login, PASSWORD, Shell};
+
+mod keys;
+pub use keys::{KEY_PASSPHRASE, Key};
+
+mod client;
+pub use client::{Agent, Alias, Client, Known};
+
+mod tmux;
+pub use tmux::Tmux;
+
+pub use skip::{Part, available};

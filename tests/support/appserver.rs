@@ -1,0 +1,208 @@
+//! A conversation with an app-server over a child process's standard streams, message by message.
+//!
+//! The far end may be the official program itself, or `ssh HOST codex app-server`.
+#![expect(clippy::unwrap_used, reason = "test helpers")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::wait;
+
+/// How many messages wait for the test before the program is held up.
+const WAITING: usize = 10_000;
+
+/// A running app-server; dropping it ends it.
+pub struct AppServer {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    incoming: Receiver<Value>,
+    stderr: Option<std::thread::JoinHandle<String>>,
+    next: i64,
+    transcript: Vec<(Direction, Value)>,
+}
+
+/// Which way a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the test to the app-server.
+    Sent,
+    /// From the app-server to the test.
+    Received,
+}
+
+impl AppServer {
+    /// Starts `command`, whose standard streams carry the conversation. Lines that are not JSON are skipped.
+    pub fn spawn(mut command: Command) -> AppServer {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (sender, incoming) = sync_channel(WAITING);
+        let stdout = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            for message in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
+                if sender.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut pipe = child.stderr.take().unwrap();
+        let stderr = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = pipe.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let stdin = child.stdin.take();
+        AppServer {
+            child,
+            stdin,
+            incoming,
+            stderr: Some(stderr),
+            next: 1,
+            transcript: Vec::new(),
+        }
+    }
+
+    /// Sends one message.
+    pub fn send(&mut self, message: Value) {
+        let line = format!("{message}\n");
+        self.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+        self.transcript.push((Direction::Sent, message));
+    }
+
+    /// Sends a request and hands back its id.
+    pub fn request(&mut self, method: &str, params: Value) -> i64 {
+        let id = self.next;
+        self.next += 1;
+        self.send(json!({"id": id, "method": method, "params": params}));
+        id
+    }
+
+    /// The next message that fits; those before it are left in the transcript only.
+    ///
+    /// # Panics
+    ///
+    /// When none comes within [`wait::DEADLINE`], or the program ended; the text holds what came instead.
+    pub fn expect(&mut self, name: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + wait::DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.incoming.recv_timeout(left) {
+                Ok(message) => {
+                    self.transcript.push((Direction::Received, message.clone()));
+                    if fits(&message) {
+                        return message;
+                    }
+                }
+                Err(reason) => self.give_up(name, reason),
+            }
+        }
+    }
+
+    fn give_up(&mut self, name: &str, reason: RecvTimeoutError) -> ! {
+        let _ = self.child.kill();
+        let stderr = self
+            .stderr
+            .take()
+            .map(|thread| thread.join().unwrap())
+            .unwrap_or_default();
+        let tail = self.transcript.iter().rev().take(8).rev();
+        let tail: Vec<_> = tail
+            .map(|(direction, message)| format!("{direction:?} {message:.400}"))
+            .collect();
+        panic!(
+            "waited for: {name} ({reason})\n{}\nstderr: {stderr}",
+            tail.join("\n")
+        );
+    }
+
+    /// Sends a request and waits for its result.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is an error or does not come.
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
+        let id = self.request(method, params);
+        let answer = self.expect(method, |message| {
+            message["id"] == id && message["method"].is_null()
+        });
+        assert!(answer["error"].is_null(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// The next notification or request of this method.
+    ///
+    /// # Panics
+    ///
+    /// When none comes.
+    pub fn expect_method(&mut self, method: &str) -> Value {
+        self.expect(method, |message| message["method"] == method)
+    }
+
+    /// The handshake: `initialize` and `initialized`. Hands back the result.
+    pub fn initialize(&mut self) -> Value {
+        let params = json!({
+            "clientInfo": {"name": "codex-testkit", "title": null, "version": "0.1.0"},
+            "capabilities": {"experimentalApi": true},
+        });
+        let result = self.call("initialize", params);
+        self.send(json!({"method": "initialized"}));
+        result
+    }
+
+    /// A new thread in this folder of the far end. Hands back its id.
+    pub fn start_thread(&mut self, cwd: &str) -> String {
+        let result = self.call("thread/start", json!({"cwd": cwd}));
+        result["thread"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Starts a turn with this text. Hands back its id, once the app-server has said that it runs.
+    pub fn start_turn(&mut self, thread: &str, text: &str) -> String {
+        let input = json!([{"type": "text", "text": text}]);
+        self.call("turn/start", json!({"threadId": thread, "input": input}));
+        let started = self.expect_method("turn/started");
+        started["params"]["turn"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits for the end of the turn that runs. Hands back `turn/completed`'s parameters.
+    pub fn finish_turn(&mut self) -> Value {
+        self.expect_method("turn/completed")["params"].clone()
+    }
+
+    /// Everything that was said so far.
+    pub fn transcript(&self) -> &[(Direction, Value)] {
+        &self.transcript
+    }
+
+    /// Closes the program's input and waits for its end. Hands back its exit code and its standard error.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end within [`wait::DEADLINE`].
+    pub fn close(mut self) -> (Option<i32>, String) {
+        drop(self.stdin.take());
+        let child = &mut self.child;
+        let status = wait::until("the app-server's end", wait::DEADLINE, || {
+            child.try_wait().unwrap()
+        });
+        let stderr = self
+            .stderr
+            .take()
+            .map(|thread| thread.join().unwrap())
+            .unwrap_or_default();
+        (status.code(), stderr)
+    }
+}
+
+impl Drop for AppServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,95 @@
+//! The pinned official `codex`: where `tests/run` put it, and the JSON Schema it generates.
+#![expect(clippy::unwrap_used, reason = "test helpers")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// The version of the npm package `@openai/codex` that `tests/run` installs.
+pub const PINNED_VERSION: &str = "0.169.0";
+
+/// The repository's folder.
+pub fn repository() -> &'static Path {
+    let support = Path::new(env!("CARGO_MANIFEST_DIR"));
+    support.ancestors().nth(2).unwrap()
+}
+
+/// The folder with the official package's program, `codex`, as npm links it.
+///
+/// # Panics
+///
+/// When it is not there; ask [`crate::available`] first.
+pub fn official() -> PathBuf {
+    if let Some(reason) = lack() {
+        panic!("{reason}");
+    }
+    repository().join(".deps/node_modules/.bin/codex")
+}
+
+/// The official program itself, without npm's launcher in front of it: one process instead of two, and no Node.
+pub(crate) fn native() -> PathBuf {
+    let scope = repository().join(".deps/node_modules/@openai");
+    let platforms = std::fs::read_dir(&scope)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    platforms
+        .flat_map(|platform| std::fs::read_dir(platform.join("vendor")).into_iter().flatten())
+        .map(|target| target.unwrap().path().join("bin/codex"))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("no program for this platform under {}", scope.display()))
+}
+
+/// Why the official program cannot be used, or nothing when it can.
+pub(crate) fn lack() -> Option<String> {
+    let manifest = repository().join(".deps/node_modules/@openai/codex/package.json");
+    let Ok(text) = std::fs::read_to_string(&manifest) else {
+        return Some(format!(
+            "the official codex is not in {} (tests/run installs it)",
+            manifest.display()
+        ));
+    };
+    let version = serde_json::from_str::<serde_json::Value>(&text).unwrap()["version"].clone();
+    match version == PINNED_VERSION {
+        true => None,
+        false => Some(format!(
+            "the official codex in .deps is {version}, not {PINNED_VERSION} (run tests/run)"
+        )),
+    }
+}
+
+/// The folder of JSON Schema files which the official program generates, experimental methods included if
+/// asked for. Generated once per process.
+///
+/// # Panics
+///
+/// When the program is missing or fails.
+pub fn schema(experimental: bool) -> &'static Path {
+    static STABLE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    static EXPERIMENTAL: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let once = if experimental { &EXPERIMENTAL } else { &STABLE };
+    once.get_or_init(|| generate(experimental)).path()
+}
+
+fn generate(experimental: bool) -> tempfile::TempDir {
+    official();
+    let folder = tempfile::tempdir().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(native());
+    command
+        .args(["app-server", "generate-json-schema", "--out"])
+        .arg(folder.path());
+    if experimental {
+        command.arg("--experimental");
+    }
+    let output = command
+        .env("CODEX_HOME", home.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "generate-json-schema: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    folder
+}

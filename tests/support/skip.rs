@@ -1,0 +1,130 @@
+//! Skips a reader can see: a missing part is announced, and is an error where it was demanded.
+#![expect(clippy::unwrap_used, reason = "test helpers")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use crate::{namespace, official};
+
+/// Names the parts whose absence is an error, separated by commas: `ssh,sshd,official,tmux,fish`.
+const REQUIRED: &str = "CODEX_TESTS_REQUIRE";
+
+/// A part of the outside world a test may need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// OpenSSH's client programs: `ssh`, `ssh-keygen`, `ssh-agent`, `ssh-add`.
+    Ssh,
+    /// OpenSSH's `sshd`, and the right to start it inside a mount namespace of its own.
+    Sshd,
+    /// What a login with a password needs: [`Part::Sshd`] as root, so that PAM can check it.
+    Pam,
+    /// The pinned official `codex` in `.deps`.
+    Official,
+    /// tmux 3 or later.
+    Tmux,
+    /// The fish shell.
+    Fish,
+    /// The Z shell.
+    Zsh,
+    /// Debian's POSIX shell.
+    Dash,
+}
+
+impl Part {
+    /// The part's name in `CODEX_TESTS_REQUIRE`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Ssh => "ssh",
+            Part::Sshd => "sshd",
+            Part::Pam => "pam",
+            Part::Official => "official",
+            Part::Tmux => "tmux",
+            Part::Fish => "fish",
+            Part::Zsh => "zsh",
+            Part::Dash => "dash",
+        }
+    }
+
+    /// Why the part cannot be used here, or nothing when it can.
+    fn lack(self) -> Option<String> {
+        match self {
+            Part::Ssh => ["ssh", "ssh-keygen", "ssh-agent", "ssh-add"]
+                .into_iter()
+                .find_map(|name| missing(&[name])),
+            Part::Sshd => namespace::lack(),
+            Part::Pam => namespace::lack().or_else(pam_lack),
+            Part::Official => official::lack(),
+            Part::Tmux => missing(&["tmux"]),
+            Part::Fish => missing(&["fish"]),
+            Part::Zsh => missing(&["zsh"]),
+            Part::Dash => missing(&["dash"]),
+        }
+    }
+}
+
+/// True when the part can be used. Otherwise says on standard error which test is skipped and why, and answers
+/// false; `tests/run` installs every part.
+///
+/// # Panics
+///
+/// When the part is missing and `CODEX_TESTS_REQUIRE` names it.
+pub fn available(part: Part) -> bool {
+    let Some(reason) = part.lack() else { return true };
+    let required = std::env::var(REQUIRED).unwrap_or_default();
+    assert!(
+        !required.split(',').any(|name| name.trim() == part.name()),
+        "{} is required by {REQUIRED}, but {reason}",
+        part.name()
+    );
+    let thread = std::thread::current();
+    // The print macros are captured in a passing test, and a skip nobody sees is a lie.
+    writeln!(
+        std::io::stderr(),
+        "skipped: {}: {reason}",
+        thread.name().unwrap_or("a test")
+    )
+    .unwrap();
+    false
+}
+
+/// Returns from the test, visibly, unless every named [`Part`] can be used: `require!(Sshd, Official);`.
+#[macro_export]
+macro_rules! require {
+    ($($part:ident),+ $(,)?) => {
+        $(if !$crate::available($crate::Part::$part) { return; })+
+    };
+}
+
+/// Why none of these programs can be run, or nothing when one can.
+pub(crate) fn missing(names: &[&str]) -> Option<String> {
+    match names.iter().any(|name| program(name).is_some()) {
+        true => None,
+        false => Some(format!("{} is not installed", names.join(" or "))),
+    }
+}
+
+/// Where a program is, looking also where Debian keeps those of the administrator.
+pub(crate) fn program(name: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let administrators = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(std::path::PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(administrators)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+fn pam_lack() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("PAM checks passwords only for an sshd that runs as root".into());
+    }
+    let found = Command::new("find")
+        .args(["/lib", "/usr/lib"])
+        .args(["-name", "pam_oath.so"])
+        .output()
+        .is_ok_and(|found| !found.stdout.is_empty());
+    match found && Path::new("/etc/pam.d").is_dir() {
+        true => None,
+        false => Some("libpam-oath is not installed".into()),
+    }
+}
