@@ -1,0 +1,60 @@
+//! A transport is a stream and a sink of messages, and nothing else.
+
+use std::io;
+
+use codex_protocol::{Id, Message};
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::codec::Framed;
+
+use crate::jsonl::Jsonl;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    #[error("the connection broke")]
+    Io(#[from] io::Error),
+    #[error("a message could not be written as JSON")]
+    Unwritable(#[source] serde_json::Error),
+}
+
+/// What arrived. A line that is no message is an arrival too, not the end of the connection.
+#[derive(Debug)]
+pub enum Incoming {
+    Message(Message),
+    /// The line's beginning, and why it is not a message.
+    Malformed(String),
+    /// A line beyond the limit; its content was skipped as it came.
+    TooLong {
+        bytes: usize,
+        /// The id that it begins with: the call that it would have answered.
+        id: Option<Id>,
+    },
+}
+
+/// Messages in, messages out.
+pub trait Transport:
+    Stream<Item = Result<Incoming, TransportError>>
+    + Sink<Message, Error = TransportError>
+    + Send
+    + Unpin
+    + 'static
+{
+}
+
+impl<T> Transport for T where
+    T: Stream<Item = Result<Incoming, TransportError>>
+        + Sink<Message, Error = TransportError>
+        + Send
+        + Unpin
+        + 'static
+{
+}
+
+/// Messages over a byte stream, one JSON object a line. Lines longer than `line_bytes_max` are skipped
+/// and reported.
+pub fn jsonl<T>(io: T, line_bytes_max: usize) -> impl Transport
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    Framed::new(io, Jsonl::new(line_bytes_max))
+}
