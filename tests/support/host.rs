@@ -415,7 +415,7 @@ impl Host {
                     self.write(".local/bin/.keep", "");
                     place = self.home().join(".local/bin");
                 }
-                symlink("/run/official/.bin/codex", place.join("codex")).unwrap();
+                symlink("/run/official/node_modules/.bin/codex", place.join("codex")).unwrap();
             }
         }
     }

@@ -39,8 +39,8 @@ if [ -e "$folder/pam" ]; then mount --bind "$folder/pam" /etc/pam.d/sshd; fi
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/sshd
 if [ -n "$official" ]; then
-    mkdir /run/official
-    mount --rbind "$official" /run/official
+    mkdir -p /run/official/node_modules
+    mount --rbind "$official" /run/official/node_modules
     : > /run/node
     mount --bind "$node" /run/node
 fi

@@ -1,0 +1,171 @@
+//! The scripted model, asked by the real official program.
+
+use std::process::Command;
+
+use codex_testkit::{AppServer, Model, require};
+use serde_json::{Value, json};
+
+struct Local {
+    server: AppServer,
+    model: Model,
+    folder: tempfile::TempDir,
+}
+
+/// The official app-server as a child process, without SSH.
+fn local() -> Local {
+    let model = Model::start();
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let home = folder.path().join("codex");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::create_dir(folder.path().join("work")).unwrap();
+    std::fs::write(home.join("config.toml"), model.config_toml()).unwrap();
+    let mut command = Command::new(codex_testkit::official());
+    command.arg("app-server").env("CODEX_HOME", home);
+    let mut server = AppServer::spawn(command);
+    server.initialize();
+    Local {
+        server,
+        model,
+        folder,
+    }
+}
+
+impl Local {
+    fn thread(&mut self) -> String {
+        let work = self.folder.path().join("work");
+        self.server.start_thread(&work.display().to_string())
+    }
+
+    /// Runs a turn and hands back its end and the items that were completed in it.
+    fn turn(&mut self, thread: &str, text: &str) -> (Value, Vec<Value>) {
+        let before = self.server.transcript().len();
+        self.server.start_turn(thread, text);
+        let end = self.server.finish_turn();
+        let items = self.server.transcript()[before..]
+            .iter()
+            .filter(|(_, message)| message["method"] == "item/completed")
+            .map(|(_, message)| message["params"]["item"].clone())
+            .collect();
+        (end, items)
+    }
+}
+
+fn kinds(items: &[Value]) -> Vec<&str> {
+    items.iter().map(|item| item["type"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn each_directive_reaches_the_client_as_the_item_it_stands_for() {
+    require!(Official);
+    let mut local = local();
+    let thread = local.thread();
+
+    let (end, items) = local.turn(&thread, "say hello world");
+    assert_eq!(end["turn"]["status"], "completed");
+    assert_eq!(items.last().unwrap()["text"], "hello world");
+
+    let (_, items) = local.turn(
+        &thread,
+        "reason First | Second\nrun echo out-$((1+1))\nsay ran it",
+    );
+    assert_eq!(
+        kinds(&items),
+        ["userMessage", "reasoning", "commandExecution", "agentMessage"]
+    );
+    assert_eq!(items[1]["summary"], json!(["First", "Second"]));
+    assert_eq!(items[2]["aggregatedOutput"], "out-2\n");
+    assert_eq!(items[3]["text"], "ran it");
+
+    let (_, items) = local.turn(&thread, "patch note.txt first line");
+    assert_eq!(kinds(&items), ["userMessage", "fileChange", "agentMessage"]);
+    let (_, items) = local.turn(&thread, "replace note.txt first line => second line");
+    assert_eq!(items[1]["changes"][0]["kind"]["type"], "update");
+    let note = local.folder.path().join("work/note.txt");
+    assert_eq!(std::fs::read_to_string(&note).unwrap(), "second line\n");
+    local.turn(&thread, "delete note.txt");
+    assert!(!note.exists());
+
+    local.turn(&thread, "plan look | change | test");
+    let planned = local
+        .server
+        .transcript()
+        .iter()
+        .any(|(_, message)| message["method"] == "turn/plan/updated");
+    assert!(planned, "no turn/plan/updated");
+    assert!(local.model.requests().len() >= 10);
+}
+
+#[test]
+fn leaving_the_sandbox_asks_the_user_first() {
+    require!(Official);
+    let mut local = local();
+    let thread = local.thread();
+    for (decision, status) in [("accept", "completed"), ("decline", "declined")] {
+        local.server.start_turn(&thread, "escalate echo outside");
+        let request = local
+            .server
+            .expect_method("item/commandExecution/requestApproval");
+        assert!(
+            request["params"]["command"]
+                .as_str()
+                .unwrap()
+                .contains("echo outside")
+        );
+        local
+            .server
+            .send(json!({"id": request["id"], "result": {"decision": decision}}));
+        let item = local.server.expect("the command's end", |message| {
+            message["method"] == "item/completed" && message["params"]["item"]["type"] == "commandExecution"
+        });
+        assert_eq!(item["params"]["item"]["status"], status);
+        local.server.finish_turn();
+    }
+}
+
+#[test]
+fn a_held_stream_stays_open_until_the_gate_is_opened() {
+    require!(Official);
+    let mut local = local();
+    let thread = local.thread();
+    local.server.start_turn(&thread, "hold door");
+    local.model.gate("door").wait_reached(1);
+    local.server.expect_method("item/agentMessage/delta");
+    local.model.gate("door").open();
+    let end = local.server.finish_turn();
+    assert_eq!(end["turn"]["items"][0]["text"], "holding door released");
+}
+
+#[test]
+fn a_held_turn_can_be_interrupted_and_the_next_one_runs() {
+    require!(Official);
+    let mut local = local();
+    let thread = local.thread();
+    let turn = local.server.start_turn(&thread, "hold for-ever");
+    local.server.expect_method("item/agentMessage/delta");
+    local
+        .server
+        .call("turn/interrupt", json!({"threadId": thread, "turnId": turn}));
+    assert_eq!(local.server.finish_turn()["turn"]["status"], "interrupted");
+    let (end, _) = local.turn(&thread, "say still here");
+    assert_eq!(end["turn"]["items"][0]["text"], "still here");
+}
+
+#[test]
+fn failures_of_the_model_fail_the_turn() {
+    require!(Official);
+    let mut local = local();
+    let thread = local.thread();
+    for text in ["status 400 no such thing", "cut", "fail insufficient_quota"] {
+        let (end, _) = local.turn(&thread, text);
+        assert_eq!(end["turn"]["status"], "failed", "{text}: {end}");
+    }
+}
+
+#[test]
+fn the_schema_is_generated_once_and_knows_the_methods() {
+    require!(Official);
+    let folder = codex_testkit::schema(false);
+    assert_eq!(folder, codex_testkit::schema(false));
+    let requests = std::fs::read_to_string(folder.join("ClientRequest.json")).unwrap();
+    assert!(requests.contains("turn/start"));
+}
