@@ -4,3 +4,24 @@
 //! duplex byte stream with stderr and an exit status.
 
 pub mod config;
+
+mod ask;
+mod channel;
+mod client;
+mod connect;
+mod error;
+mod event;
+mod exec;
+mod limits;
+mod link;
+mod proxy;
+mod route;
+mod session;
+
+pub use connect::{Connector, Local};
+pub use error::{Attempt, Class, ConnectError, ExecError, Failure, KnownKey, Outcome, PingError};
+pub use event::{Answer, Event, Hop, Prompt, Question, Stage};
+pub use exec::{Exit, ExitWatch, Process, Stderr};
+pub use route::Route;
+pub use session::{Closed, PeerInfo, Session};
+pub use zeroize::Zeroizing;

@@ -1,0 +1,192 @@
+//! What the server may ask of us and tell us, as russh calls it.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use russh::{
+    Channel, ChannelId, ChannelOpenFailure, Names,
+    client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session as RusshSession},
+    keys::{Certificate, PublicKey, PublicKeyOrCertificate},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{ask::Report, session::Closed};
+
+/// The key that a server has proved to hold, and where our verdict goes.
+pub(crate) struct Presented {
+    pub(crate) key: ServerKey,
+    pub(crate) verdict: oneshot::Sender<bool>,
+}
+
+pub(crate) enum ServerKey {
+    Plain(PublicKey),
+    Certified(Box<Certificate>),
+}
+
+/// What both sides agreed on in the first key exchange.
+#[derive(Clone, Debug)]
+pub(crate) struct Agreed {
+    pub(crate) kex: String,
+    pub(crate) cipher: String,
+    pub(crate) host_key: String,
+}
+
+/// The server's words about a refused channel, which russh gives to nobody else.
+pub(crate) type Refusal = Arc<Mutex<Option<String>>>;
+
+pub(crate) struct Client {
+    pub(crate) report: Report,
+    pub(crate) presented: mpsc::Sender<Presented>,
+    pub(crate) agreed: Arc<OnceLock<Agreed>>,
+    pub(crate) refusal: Refusal,
+    pub(crate) ended: watch::Sender<Option<Closed>>,
+}
+
+impl Handler for Client {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        let key = match key {
+            PublicKeyOrCertificate::PublicKey { key, .. } => ServerKey::Plain(key.clone()),
+            PublicKeyOrCertificate::Certificate(it) => ServerKey::Certified(Box::new(it.clone())),
+        };
+        let (verdict, decided) = oneshot::channel();
+        if self.presented.send(Presented { key, verdict }).await.is_err() {
+            return Ok(false);
+        }
+        Ok(decided.await.unwrap_or(false))
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        _: &mut RusshSession,
+    ) -> Result<(), russh::Error> {
+        self.agreed.get_or_init(|| Agreed {
+            kex: names.kex.as_ref().to_owned(),
+            cipher: names.cipher.as_ref().to_owned(),
+            host_key: names.key.to_string(),
+        });
+        Ok(())
+    }
+
+    async fn auth_banner(&mut self, banner: &str, _: &mut RusshSession) -> Result<(), russh::Error> {
+        self.report.notice_now(banner.trim_end().to_owned());
+        Ok(())
+    }
+
+    async fn channel_open_failure(
+        &mut self,
+        _: ChannelId,
+        reason: ChannelOpenFailure,
+        description: &str,
+        _: &str,
+        _: &mut RusshSession,
+    ) -> Result<(), russh::Error> {
+        let text = match description.trim() {
+            "" => format!("{reason:?}"),
+            text => text.to_owned(),
+        };
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        Ok(())
+    }
+
+    // russh accepts these by default. We ask for no forwarding, so every one of them is unasked;
+    // dropping the handle refuses.
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut RusshSession,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut RusshSession,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<Msg>,
+        _: ChannelOpenHandle,
+        _: &mut RusshSession,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        _: ChannelOpenHandle,
+        _: &mut RusshSession,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut RusshSession,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut RusshSession,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut RusshSession,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
+        self.ended.send_replace(Some(match reason {
+            DisconnectReason::ReceivedDisconnect(info) => Closed::ByServer(info.message),
+            DisconnectReason::Error(error) => closed_by(&error),
+        }));
+        Ok(())
+    }
+}
+
+fn closed_by(error: &russh::Error) -> Closed {
+    use std::io::ErrorKind;
+    match error {
+        russh::Error::KeepaliveTimeout => Closed::Silent,
+        russh::Error::Disconnect | russh::Error::RecvError => Closed::ByUs,
+        russh::Error::IO(error) => match error.kind() {
+            ErrorKind::ConnectionAborted => Closed::ByUs,
+            ErrorKind::UnexpectedEof => Closed::Lost("the server closed it".to_owned()),
+            _ => Closed::Lost(error.to_string()),
+        },
+        other => Closed::Lost(other.to_string()),
+    }
+}

@@ -1,0 +1,357 @@
+//! Why there is no connection.
+
+use std::{fmt, io, path::PathBuf, time::Duration};
+
+use crate::event::Hop;
+
+/// The remedy that a failed connection needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The configuration asks for something that cannot be done.
+    Config,
+    Resolve,
+    /// Nothing answers there, or it sends us away for now.
+    Unreachable,
+    TimedOut,
+    /// What answers is not an SSH server that we can speak with.
+    Protocol,
+    HostKeyUnknown,
+    HostKeyChanged,
+    HostKeyRevoked,
+    Unauthorized,
+    /// The user ended it.
+    Cancelled,
+    /// The server does not allow it, e.g. forwarding to the next hop.
+    Refused,
+}
+
+/// A connection that was not made: which hop, what was tried, why it failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct ConnectError {
+    /// Counts from the first hop of the route, which is 0.
+    pub index: usize,
+    pub hop: Hop,
+    #[source]
+    kind: Box<Failure>,
+}
+
+impl ConnectError {
+    pub(crate) fn new(index: usize, hop: Hop, kind: Failure) -> ConnectError {
+        ConnectError {
+            index,
+            hop,
+            kind: Box::new(kind),
+        }
+    }
+
+    pub fn class(&self) -> Class {
+        self.kind.class()
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        self.kind.hint(&self.hop)
+    }
+
+    /// Every login that was tried, in order; empty when it did not come to that.
+    pub fn tried(&self) -> &[Attempt] {
+        match &*self.kind {
+            Failure::Unauthorized { tried, .. } => tried,
+            _ => &[],
+        }
+    }
+
+    pub fn kind(&self) -> &Failure {
+        &self.kind
+    }
+}
+
+/// One login that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The name of the method in RFC 4252 and 4256.
+    pub method: &'static str,
+    /// For a key: its comment or path, and fingerprint. Else empty.
+    pub what: String,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Accepted,
+    /// Accepted, and the server wants another method too.
+    Partial,
+    Denied,
+    /// Not sent, and why.
+    Skipped(String),
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.method)?;
+        if !self.what.is_empty() {
+            write!(out, " {}", self.what)?;
+        }
+        match &self.outcome {
+            Outcome::Accepted => out.write_str(": accepted"),
+            Outcome::Partial => out.write_str(": accepted, more is needed"),
+            Outcome::Denied => out.write_str(": denied"),
+            Outcome::Skipped(why) => write!(out, ": not used, {why}"),
+        }
+    }
+}
+
+/// A key in `known_hosts` that is not the one that the server has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownKey {
+    pub file: PathBuf,
+    /// Counts from 1.
+    pub line: usize,
+    pub key_type: String,
+    pub fingerprint: String,
+}
+
+/// What happened. Every text stands alone: it names what was tried and with what.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    #[error("{0}")]
+    Config(String),
+    #[error("resolving {host}: {source}")]
+    Resolve { host: String, source: io::Error },
+    #[error("connecting to {target}: {source}")]
+    Unreachable { target: String, source: io::Error },
+    #[error("{step}: no answer within {}", Seconds(*.limit))]
+    TimedOut { step: String, limit: Duration },
+    #[error("{step}: the server closed the connection{}", Quoted(.text))]
+    Closed { step: String, text: String },
+    #[error("{target} does not speak SSH{}", Quoted(.text))]
+    NotSsh { target: String, text: String },
+    /// sshd's `MaxStartups` or `PerSourcePenalties`.
+    #[error("{target} sends new connections away{}", Quoted(.text))]
+    SentAway { target: String, text: String },
+    #[error("no common {kind} with {target}: it offers {}, we accept {}", .theirs.join(","), .ours.join(","))]
+    NoCommonAlgorithm {
+        target: String,
+        kind: &'static str,
+        ours: Vec<String>,
+        theirs: Vec<String>,
+    },
+    #[error("{step}: {source}")]
+    Protocol {
+        step: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the host key of {target} is not known ({key_type} {fingerprint}): {why}")]
+    HostKeyUnknown {
+        target: String,
+        key_type: String,
+        fingerprint: String,
+        why: String,
+    },
+    #[error("the host key of {target} has changed: it sent {key_type} {fingerprint}, known is {}", Known(.known))]
+    HostKeyChanged {
+        target: String,
+        key_type: String,
+        fingerprint: String,
+        known: Vec<KnownKey>,
+        /// The name in `known_hosts`, as `ssh-keygen -R` wants it.
+        entry: String,
+    },
+    #[error("the host key of {target} is revoked by {}:{line} ({key_type} {fingerprint})", .file.display())]
+    HostKeyRevoked {
+        target: String,
+        key_type: String,
+        fingerprint: String,
+        file: PathBuf,
+        line: usize,
+    },
+    #[error("logging in as {user}: {}", Tried(.tried, .accepts, .closing.as_deref()))]
+    Unauthorized {
+        user: String,
+        tried: Vec<Attempt>,
+        /// Methods that the server would still accept.
+        accepts: Vec<String>,
+        /// The server's last words, when it ended the connection.
+        closing: Option<String>,
+    },
+    #[error("{0}: cancelled")]
+    Cancelled(String),
+    #[error("{via} refuses to forward to {target}{}", Quoted(.text))]
+    ForwardingRefused {
+        via: String,
+        target: String,
+        text: String,
+    },
+    #[error("proxy command `{command}`: {ending}{}", Quoted(.stderr))]
+    Proxy {
+        command: String,
+        ending: String,
+        stderr: String,
+    },
+}
+
+impl Failure {
+    pub fn class(&self) -> Class {
+        match self {
+            Failure::Config(_) => Class::Config,
+            Failure::Resolve { .. } => Class::Resolve,
+            Failure::Unreachable { .. }
+            | Failure::Closed { .. }
+            | Failure::SentAway { .. }
+            | Failure::Proxy { .. } => Class::Unreachable,
+            Failure::TimedOut { .. } => Class::TimedOut,
+            Failure::NotSsh { .. } | Failure::NoCommonAlgorithm { .. } | Failure::Protocol { .. } => {
+                Class::Protocol
+            }
+            Failure::HostKeyUnknown { .. } => Class::HostKeyUnknown,
+            Failure::HostKeyChanged { .. } => Class::HostKeyChanged,
+            Failure::HostKeyRevoked { .. } => Class::HostKeyRevoked,
+            Failure::Unauthorized { .. } => Class::Unauthorized,
+            Failure::Cancelled(_) => Class::Cancelled,
+            Failure::ForwardingRefused { .. } => Class::Refused,
+        }
+    }
+
+    fn hint(&self, hop: &Hop) -> Option<String> {
+        let alias = &hop.alias;
+        Some(match self {
+            Failure::Resolve { .. } => {
+                format!("check the name, or set HostName for `{alias}` in the SSH configuration")
+            }
+            Failure::Unreachable { .. } | Failure::TimedOut { .. } => {
+                format!("check that the host is up and that HostName and Port of `{alias}` are right")
+            }
+            Failure::NotSsh { .. } => format!("check Port of `{alias}` in the SSH configuration"),
+            Failure::SentAway { .. } => {
+                "the server limits new connections: wait a minute before the next try".to_owned()
+            }
+            Failure::HostKeyUnknown { .. } => format!(
+                "compare the fingerprint with one from a trusted source, then accept it (`ssh {alias}` records it too)"
+            ),
+            Failure::HostKeyChanged { known, entry, .. } => {
+                let file = known.first().map(|key| key.file.display().to_string());
+                format!(
+                    "if the host was set up anew, remove the old key: ssh-keygen -f {} -R {}",
+                    shell_word(&file.unwrap_or_default()),
+                    shell_word(entry)
+                )
+            }
+            Failure::HostKeyRevoked { .. } => {
+                "do not use this host: its key is marked as compromised".to_owned()
+            }
+            Failure::Unauthorized { accepts, .. } if accepts.iter().all(|it| it == "publickey") => {
+                format!(
+                    "the server wants a key: `ssh-copy-id {alias}` installs one, IdentityFile selects one"
+                )
+            }
+            Failure::Unauthorized { .. } => format!("compare with `ssh -v {alias}`"),
+            Failure::ForwardingRefused { via, .. } => {
+                format!("the sshd of {via} needs AllowTcpForwarding yes")
+            }
+            Failure::NoCommonAlgorithm { .. } => {
+                format!("check Ciphers, MACs, KexAlgorithms and HostKeyAlgorithms of `{alias}`")
+            }
+            Failure::Config(_)
+            | Failure::Closed { .. }
+            | Failure::Protocol { .. }
+            | Failure::Cancelled(_)
+            | Failure::Proxy { .. } => return None,
+        })
+    }
+}
+
+/// Quotes what a shell would take apart.
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@%+~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// `: “text”` when there is a text.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.trim() {
+            "" => Ok(()),
+            text => write!(out, ": {text:?}"),
+        }
+    }
+}
+
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} s", self.0.as_secs_f32())
+    }
+}
+
+struct Known<'a>(&'a [KnownKey]);
+
+impl fmt::Display for Known<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, key) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            let (file, line) = (key.file.display(), key.line);
+            write!(
+                out,
+                "{comma}{} {} in {file}:{line}",
+                key.key_type, key.fingerprint
+            )?;
+        }
+        Ok(())
+    }
+}
+
+struct Tried<'a>(&'a [Attempt], &'a [String], Option<&'a str>);
+
+impl fmt::Display for Tried<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tried(tried, accepts, closing) = *self;
+        match tried {
+            [] => out.write_str("nothing to log in with")?,
+            tried => {
+                let tried: Vec<String> = tried.iter().map(Attempt::to_string).collect();
+                out.write_str(&tried.join("; "))?;
+            }
+        }
+        if !accepts.is_empty() {
+            write!(out, "; the server accepts {}", accepts.join(","))?;
+        }
+        match closing {
+            Some(text) => write!(out, "; the server closed the connection{}", Quoted(text)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a command did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// The server opens no further channel, e.g. because of `MaxSessions`.
+    #[error("opening a channel: refused by the server{}", Quoted(.text))]
+    ChannelRefused { text: String },
+    /// The server runs no commands for this user.
+    #[error("starting the command: refused by the server")]
+    CommandRefused,
+    #[error("{step}: no answer within {}", Seconds(*.limit))]
+    TimedOut { step: &'static str, limit: Duration },
+    #[error("starting a command: {0}")]
+    Closed(crate::session::Closed),
+}
+
+/// Why no answer came to a ping.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PingError {
+    #[error("ping: no answer within {}", Seconds(*.limit))]
+    TimedOut { limit: Duration },
+    #[error("ping: {0}")]
+    Closed(crate::session::Closed),
+}

@@ -1,0 +1,67 @@
+//! Every limit of this crate, each with the reason for its size.
+
+use std::time::Duration;
+
+/// DNS and TCP together, when `ConnectTimeout` is not configured.
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
+/// One address of several: a black hole must not use up the time of the addresses after it.
+pub(crate) const CONNECT_ADDRESS: Duration = Duration::from_secs(4);
+/// Addresses of one name that are tried; more are a mistake in the DNS.
+pub(crate) const ADDRESSES: usize = 16;
+/// From the connection to the server's identification line.
+pub(crate) const BANNER: Duration = Duration::from_secs(5);
+/// The same through a `ProxyCommand`, which connects, and maybe logs in, in this time.
+pub(crate) const BANNER_PROXY: Duration = Duration::from_secs(30);
+/// From the identification line to the server's key, and from the accepted key to the end of the exchange.
+pub(crate) const KEX: Duration = Duration::from_secs(10);
+/// One step of the authentication that asks nobody.
+pub(crate) const AUTH_STEP: Duration = Duration::from_secs(10);
+/// One answer of the agent that needs no user.
+pub(crate) const AGENT: Duration = Duration::from_secs(5);
+/// A signature by the agent: it may ask its user to confirm, to unlock or to touch a token.
+pub(crate) const AGENT_SIGN: Duration = Duration::from_secs(60);
+/// Opening a channel, and the answer to `exec`.
+pub(crate) const CHANNEL: Duration = Duration::from_secs(10);
+/// Telling the server good-bye: the connection ends in any case.
+pub(crate) const GOODBYE: Duration = Duration::from_millis(500);
+/// What a closed channel may still take to be confirmed by the server.
+pub(crate) const CHANNEL_CLOSE: Duration = Duration::from_secs(5);
+/// Output that may still follow an exit status, e.g. of a background process that keeps stdout open.
+pub(crate) const EXIT_LINGER: Duration = Duration::from_secs(1);
+/// How often an open question looks whether the server has gone.
+pub(crate) const QUESTION_POLL: Duration = Duration::from_millis(200);
+/// Where `ServerAliveInterval` is not configured: a dead peer is noticed after 3 × 5 s.
+pub(crate) const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const ALIVE_COUNT: usize = 2;
+/// OpenSSH's default of `ServerAliveCountMax`, for configurations that set only the interval.
+pub(crate) const ALIVE_COUNT_CONFIGURED: usize = 3;
+/// Bytes that a channel may receive before we confirm: enough for 50 ms × 100 MB/s.
+pub(crate) const WINDOW: u32 = 6 * 1024 * 1024;
+/// Bytes in one SSH packet; the size that every server accepts.
+pub(crate) const PACKET: u32 = 32 * 1024;
+/// Bytes that one system call reads from the link.
+pub(crate) const READ_BUFFER: usize = 32 * 1024;
+/// Packets of stdout that wait for their reader; a full queue stops the whole session.
+pub(crate) const STDOUT_PACKETS: usize = 32;
+/// stderr that is kept for diagnosis; older bytes go.
+pub(crate) const STDERR_KEPT: usize = 64 * 1024;
+/// Text before or instead of an SSH identification line, kept for the error.
+pub(crate) const SNIFFED: usize = 8 * 1024;
+/// Reads after which the handshake is over and acknowledgements may be delayed again.
+pub(crate) const QUICK_READS: u32 = 64;
+/// sshd's `MaxAuthTries` is 6 by default; one try stays for a password.
+pub(crate) const PUBLIC_KEY_OFFERS: usize = 5;
+/// Questions in one keyboard-interactive exchange; a server that asks more is broken.
+pub(crate) const INTERACTIVE_ROUNDS: usize = 20;
+/// Methods and keys in one login; every step uses something up, this only bounds a broken server.
+pub(crate) const AUTH_STEPS: usize = 64;
+/// Tries for the passphrase of one key, as in OpenSSH.
+pub(crate) const PASSPHRASE_TRIES: u32 = 3;
+/// An agent's answer; the same limit as OpenSSH.
+pub(crate) const AGENT_MESSAGE: usize = 256 * 1024;
+/// A key file; an RSA key of 16,384 bits has 13 KB.
+pub(crate) const KEY_FILE: u64 = 1024 * 1024;
+/// A `known_hosts` file.
+pub(crate) const KNOWN_HOSTS_FILE: u64 = 64 * 1024 * 1024;
+/// Hops of a route.
+pub(crate) const HOPS: usize = 8;

@@ -1,0 +1,282 @@
+//! The bytes under a session: what russh reads and writes, whatever carries them.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::TcpStream,
+    time::sleep,
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::{exec::Pipe, limits, proxy::Proxy, session::Session};
+
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A way to the server, before SSH is spoken on it.
+pub(crate) struct Link {
+    pub(crate) io: Box<dyn Io>,
+    pub(crate) gone: Gone,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) carrier: Carrier,
+}
+
+/// What must live as long as the link, and ends with it.
+pub(crate) enum Carrier {
+    Nothing,
+    Session(Box<Session>),
+    Proxy(Proxy),
+}
+
+impl Link {
+    pub(crate) fn tcp(socket: TcpStream, address: SocketAddr) -> Link {
+        let socket = Arc::new(socket);
+        Link {
+            gone: Gone::Socket(Arc::downgrade(&socket)),
+            io: Box::new(Tcp {
+                socket,
+                quick_reads: limits::QUICK_READS,
+            }),
+            address: Some(address),
+            carrier: Carrier::Nothing,
+        }
+    }
+
+    pub(crate) fn forwarded(pipe: Pipe, via: Session) -> Link {
+        Link {
+            gone: Gone::Signal(pipe.over()),
+            io: Box::new(pipe),
+            address: None,
+            carrier: Carrier::Session(Box::new(via)),
+        }
+    }
+
+    pub(crate) fn proxy(io: Box<dyn Io>, proxy: Proxy) -> Link {
+        Link {
+            gone: Gone::Signal(proxy.over()),
+            io,
+            address: None,
+            carrier: Carrier::Proxy(proxy),
+        }
+    }
+}
+
+/// Tells that the far end has closed, while nobody reads.
+///
+/// russh does not read while it waits for a signature, for an answer to a keyboard-interactive
+/// question or for the verdict about a host key, and that is where users take their time.
+pub(crate) enum Gone {
+    Socket(Weak<TcpStream>),
+    Signal(CancellationToken),
+}
+
+impl Gone {
+    pub(crate) async fn wait(&self) {
+        let socket = match self {
+            Gone::Signal(signal) => return signal.cancelled().await,
+            Gone::Socket(socket) => socket,
+        };
+        while let Some(socket) = socket.upgrade() {
+            match socket.ready(Interest::READABLE).await {
+                Ok(ready) if ready.is_read_closed() => return,
+                Err(_) => return,
+                // Unread data: the socket stays readable, so only time can tell more.
+                Ok(_) => sleep(limits::QUESTION_POLL).await,
+            }
+        }
+    }
+}
+
+/// A socket that acknowledges at once while the handshake lasts.
+///
+/// The handshake is a chain of small packets; a server with Nagle's algorithm holds the second of
+/// two back until the first is acknowledged, and Linux delays acknowledgements by 40 ms.
+struct Tcp {
+    socket: Arc<TcpStream>,
+    quick_reads: u32,
+}
+
+impl Tcp {
+    #[cfg(target_os = "linux")]
+    fn acknowledge(&mut self) {
+        if self.quick_reads > 0 {
+            self.quick_reads -= 1;
+            // Only latency depends on it, so a failure is none.
+            let _ = socket2::SockRef::from(&*self.socket).set_tcp_quickack(true);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn acknowledge(&mut self) {
+        self.quick_reads = 0;
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.socket.poll_read_ready(cx))?;
+            match self.socket.try_read(buf.initialize_unfilled()) {
+                Ok(read) => {
+                    buf.advance(read);
+                    self.acknowledge();
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.socket.poll_write_ready(cx))?;
+            match self.socket.try_write(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket2::SockRef::from(&*self.socket).shutdown(std::net::Shutdown::Write))
+    }
+}
+
+/// What the server said before SSH began, shared between the wire and whoever explains a failure.
+#[derive(Default)]
+pub(crate) struct Greeting {
+    text: Mutex<Vec<u8>>,
+    identified: CancellationToken,
+}
+
+impl Greeting {
+    /// Resolves when the identification line has arrived.
+    pub(crate) async fn identified(&self) {
+        self.identified.cancelled().await;
+    }
+
+    pub(crate) fn is_identified(&self) -> bool {
+        self.identified.is_cancelled()
+    }
+
+    /// The first line that has text, or once identified, the identification.
+    pub(crate) fn line(&self) -> String {
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&text);
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let line = match self.is_identified() {
+            true => lines.find(|line| line.starts_with("SSH-")),
+            false => lines.next(),
+        };
+        line.unwrap_or_default().chars().take(200).collect()
+    }
+
+    fn note(&self, bytes: &[u8]) {
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = limits::SNIFFED.saturating_sub(text.len());
+        text.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        // RFC 4253, 4.2: other lines may come before the identification.
+        let complete = text.split_inclusive(|&byte| byte == b'\n');
+        if complete
+            .filter(|line| line.ends_with(b"\n"))
+            .any(|line| line.starts_with(b"SSH-2.0-") || line.starts_with(b"SSH-1.99-"))
+        {
+            self.identified.cancel();
+        }
+    }
+}
+
+/// The stream that russh gets: it can be cut from outside, since russh owns the task that uses it.
+pub(crate) struct Wire {
+    io: Box<dyn Io>,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    greeting: Arc<Greeting>,
+}
+
+impl Wire {
+    pub(crate) fn new(io: Box<dyn Io>, cut: CancellationToken, greeting: Arc<Greeting>) -> Wire {
+        Wire {
+            io,
+            cut: Box::pin(cut.cancelled_owned()),
+            greeting,
+        }
+    }
+
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.cut.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "closed by this side",
+            )),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_cut(cx)?;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        if !self.greeting.is_identified()
+            && let Some(new) = buf.filled().get(before..)
+        {
+            self.greeting.note(new);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_cut(cx)?;
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_cut(cx)?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Greeting;
+
+    #[test]
+    fn lines_before_the_identification_are_skipped_and_a_partial_line_does_not_count() {
+        let greeting = Greeting::default();
+        greeting.note(b"welcome\r\nSSH-2.0-Open");
+        assert!(!greeting.is_identified());
+        assert_eq!(greeting.line(), "welcome");
+        greeting.note(b"SSH_9.2\r\n\x00\x01");
+        assert!(greeting.is_identified());
+        assert_eq!(greeting.line(), "SSH-2.0-OpenSSH_9.2");
+    }
+}

@@ -1,0 +1,115 @@
+//! `ProxyCommand`: a program of the user that makes the connection.
+
+use std::{
+    io,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncReadExt, join},
+    process::{Child, Command},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{exec::Stderr, link::Io};
+
+/// A running `ProxyCommand`. Dropping it ends the command and everything in its process group.
+pub(crate) struct Proxy {
+    pub(crate) command: String,
+    stderr: Stderr,
+    status: watch::Receiver<Option<ExitStatus>>,
+    over: CancellationToken,
+    _tasks: JoinSet<()>,
+    _group: Group,
+}
+
+/// Ends a process group when dropped.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended by itself. Nothing in it is worth a grace: it only carries bytes.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+impl Proxy {
+    /// Runs `command` by `shell -c`, as ssh_config(5) has it: `exec`, so that the shell is gone.
+    pub(crate) fn start(shell: &Path, command: &str) -> io::Result<(Box<dyn Io>, Proxy)> {
+        let mut child = Command::new(shell)
+            .arg("-c")
+            .arg(format!("exec {command}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, to end its children too and to keep the terminal's Ctrl-C away.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let group = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .map(Pid::from_raw);
+        let (Some(input), Some(output), Some(mut errors)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(io::Error::other("no pipes to the command"));
+        };
+        let stderr = Stderr::default();
+        let over = CancellationToken::new();
+        let (told, status) = watch::channel(None);
+        let mut tasks = JoinSet::new();
+        let kept = stderr.clone();
+        tasks.spawn(async move {
+            let mut buffer = vec![0; 4096];
+            while let Ok(read @ 1..) = errors.read(&mut buffer).await {
+                kept.push(&buffer[..read]);
+            }
+        });
+        tasks.spawn(wait(child, told, over.clone()));
+        let proxy = Proxy {
+            command: command.to_owned(),
+            stderr,
+            status,
+            over,
+            _tasks: tasks,
+            _group: Group(group),
+        };
+        Ok((Box::new(join(output, input)), proxy))
+    }
+
+    /// Cancelled when the command has ended.
+    pub(crate) fn over(&self) -> CancellationToken {
+        self.over.clone()
+    }
+
+    /// How it ended, if it did within `patience`, and what it said.
+    pub(crate) async fn ending(&self, patience: Duration) -> (String, String) {
+        let mut status = self.status.clone();
+        let ended = timeout(patience, status.wait_for(Option::is_some)).await;
+        let ending = match ended {
+            Ok(Ok(status)) => status.map(|status| status.to_string()),
+            _ => None,
+        };
+        let ending = ending.unwrap_or_else(|| "gave no SSH connection".to_owned());
+        (ending, self.stderr.tail(5))
+    }
+}
+
+async fn wait(mut child: Child, told: watch::Sender<Option<ExitStatus>>, over: CancellationToken) {
+    if let Ok(status) = child.wait().await {
+        told.send_replace(Some(status));
+    }
+    over.cancel();
+}

@@ -1,0 +1,266 @@
+//! A logged-in connection.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use russh::client::{Handle, Msg};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::DropGuard;
+
+use crate::{
+    channel::{self, Ends},
+    client::{Client, Refusal},
+    error::{ExecError, PingError},
+    exec::{Pipe, Process},
+    limits,
+    link::Carrier,
+};
+
+/// A connection that can run commands. Dropping it ends everything on it: its commands, its socket,
+/// its proxy command and the connections to its jump hosts.
+pub struct Session {
+    handle: Arc<Handle<Client>>,
+    tasks: Mutex<JoinSet<()>>,
+    ended: watch::Receiver<Option<Closed>>,
+    refusal: Refusal,
+    peer: PeerInfo,
+    environment: Vec<(String, String)>,
+    _cut: DropGuard,
+    carrier: Carrier,
+}
+
+/// What is known about the far side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Its identification line, e.g. `SSH-2.0-OpenSSH_9.2p1`.
+    pub server_id: String,
+    pub kex: String,
+    pub cipher: String,
+    /// The algorithm of its host key.
+    pub host_key: String,
+    /// Absent when a proxy command or a jump host makes the connection.
+    pub address: Option<SocketAddr>,
+}
+
+/// Why a session is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    ByUs,
+    /// The server's own words.
+    ByServer(String),
+    /// No answer to keepalives.
+    Silent,
+    /// The link broke.
+    Lost(String),
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Closed::ByUs => out.write_str("connection closed by this side"),
+            Closed::ByServer(text) => write!(out, "connection closed by the server: {text:?}"),
+            Closed::Silent => out.write_str("connection lost: no answer to keepalives"),
+            Closed::Lost(text) => write!(out, "connection lost: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// The parts of a session, from those who made the connection.
+pub(crate) struct Parts {
+    pub(crate) handle: Handle<Client>,
+    pub(crate) ended: watch::Receiver<Option<Closed>>,
+    pub(crate) refusal: Refusal,
+    pub(crate) peer: PeerInfo,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) cut: DropGuard,
+    pub(crate) carrier: Carrier,
+}
+
+impl Session {
+    pub(crate) fn new(parts: Parts) -> Session {
+        Session {
+            handle: Arc::new(parts.handle),
+            tasks: Mutex::default(),
+            ended: parts.ended,
+            refusal: parts.refusal,
+            peer: parts.peer,
+            environment: parts.environment,
+            _cut: parts.cut,
+            carrier: parts.carrier,
+        }
+    }
+
+    pub fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+
+    /// Starts `command` by the user's shell on the far side, with the configured `SetEnv`.
+    ///
+    /// Waits at most 10 s. Dropping the future closes the channel.
+    pub async fn exec(&self, command: &str) -> Result<Process, ExecError> {
+        let (ready, started) = oneshot::channel();
+        let handle = Arc::clone(&self.handle);
+        let (ended, refusal) = (self.ended.clone(), Arc::clone(&self.refusal));
+        let (command, environment) = (command.to_owned(), self.environment.clone());
+        self.spawn(async move {
+            let opened = open_exec(&handle, &command, &environment, &refusal);
+            let opened = timeout(limits::CHANNEL, opened).await;
+            // The session must be able to end while the command runs.
+            drop(handle);
+            let channel = match opened {
+                Ok(Ok(channel)) => channel,
+                Ok(Err(error)) => {
+                    let _ = ready.send(Err(closed_first(error, ended).await));
+                    return;
+                }
+                Err(_) => {
+                    let (step, limit) = ("starting a command", limits::CHANNEL);
+                    let _ = ready.send(Err(ExecError::TimedOut { step, limit }));
+                    return;
+                }
+            };
+            let (Ends { pipe, stderr, exit }, drain) = channel::open(channel, ended);
+            // A caller that is gone drops the process, which closes the channel.
+            let _ = ready.send(Ok(Process::new(pipe, stderr, exit)));
+            drain.run().await;
+        });
+        match started.await {
+            Ok(result) => result,
+            Err(_) => Err(ExecError::Closed(self.closed().await)),
+        }
+    }
+
+    /// A TCP connection made by the far side, for the next hop.
+    pub(crate) async fn forward(&self, host: &str, port: u16) -> Result<Pipe, ForwardError> {
+        let opening = self
+            .handle
+            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+        match timeout(limits::CHANNEL, opening).await {
+            Ok(Ok(channel)) => {
+                let (ends, drain) = channel::open(channel, self.ended.clone());
+                self.spawn(drain.run());
+                Ok(ends.pipe)
+            }
+            Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
+                Err(ForwardError::Refused(refusal_text(&self.refusal, &reason)))
+            }
+            Ok(Err(_)) => Err(ForwardError::Closed(self.closed().await)),
+            Err(_) => Err(ForwardError::TimedOut),
+        }
+    }
+
+    /// The time of one round trip to the far side's sshd.
+    pub async fn ping(&self, limit: Duration) -> Result<Duration, PingError> {
+        let start = Instant::now();
+        let answered = timeout(limit, self.handle.send_ping()).await;
+        if let Some(closed) = self.ended.borrow().clone() {
+            return Err(PingError::Closed(closed));
+        }
+        match answered {
+            Ok(Ok(())) => Ok(start.elapsed()),
+            Ok(Err(_)) => Err(PingError::Closed(self.closed().await)),
+            Err(_) => Err(PingError::TimedOut { limit }),
+        }
+    }
+
+    /// Resolves when the session is over, and again each time.
+    pub async fn closed(&self) -> Closed {
+        let mut ended = self.ended.clone();
+        let own = match ended.wait_for(Option::is_some).await {
+            Ok(closed) => closed.clone(),
+            Err(_) => None,
+        };
+        // A dead jump host shows here only as an end of the bytes.
+        if let Carrier::Session(via) = &self.carrier
+            && let Some(closed) = via.ended.borrow().clone()
+            && closed != Closed::ByUs
+        {
+            return closed;
+        }
+        own.unwrap_or_else(|| Closed::Lost("the link broke".to_owned()))
+    }
+
+    /// Says good-bye, waits for the end for at most a second, and ends in any case.
+    pub async fn disconnect(self) {
+        let reason = russh::Disconnect::ByApplication;
+        let said = self.handle.disconnect(reason, "", "en");
+        if let Ok(Ok(())) = timeout(limits::GOODBYE, said).await {
+            let _ = timeout(limits::GOODBYE, self.closed()).await;
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+}
+
+pub(crate) enum ForwardError {
+    Refused(String),
+    Closed(Closed),
+    TimedOut,
+}
+
+async fn open_exec(
+    handle: &Handle<Client>,
+    command: &str,
+    environment: &[(String, String)],
+    refusal: &Refusal,
+) -> Result<russh::Channel<Msg>, ExecError> {
+    let lost = |_| ExecError::Closed(Closed::ByUs);
+    let mut channel = match handle.channel_open_session().await {
+        Ok(channel) => channel,
+        Err(russh::Error::ChannelOpenFailure(reason)) => {
+            let text = refusal_text(refusal, &reason);
+            return Err(ExecError::ChannelRefused { text });
+        }
+        Err(error) => return Err(lost(error)),
+    };
+    for (name, value) in environment {
+        // Servers drop what AcceptEnv does not name, as for OpenSSH's client.
+        channel
+            .set_env(false, name.as_str(), value.as_str())
+            .await
+            .map_err(lost)?;
+    }
+    channel.exec(true, command).await.map_err(lost)?;
+    loop {
+        match channel.wait().await {
+            Some(russh::ChannelMsg::Success) => return Ok(channel),
+            Some(russh::ChannelMsg::Failure) => {
+                channel.close().await.map_err(lost)?;
+                return Err(ExecError::CommandRefused);
+            }
+            Some(russh::ChannelMsg::Close) => return Err(ExecError::CommandRefused),
+            Some(_) => {}
+            None => return Err(lost(russh::Error::Disconnect)),
+        }
+    }
+}
+
+/// Names the reason when the session ended under the request.
+async fn closed_first(error: ExecError, mut ended: watch::Receiver<Option<Closed>>) -> ExecError {
+    if !matches!(error, ExecError::Closed(_)) {
+        return error;
+    }
+    match timeout(limits::GOODBYE, ended.wait_for(Option::is_some)).await {
+        Ok(Ok(closed)) => ExecError::Closed(closed.clone().unwrap_or(Closed::ByUs)),
+        _ => ExecError::Closed(Closed::Lost("the link broke".to_owned())),
+    }
+}
+
+fn refusal_text(refusal: &Refusal, reason: &russh::ChannelOpenFailure) -> String {
+    let mut told = refusal.lock().unwrap_or_else(PoisonError::into_inner);
+    told.take().unwrap_or_else(|| format!("{reason:?}"))
+}
