@@ -1,5 +1,6 @@
 //! What the interface can be told.
 
+pub use codex_hosts::{CallFailure, Ticket};
 use codex_hosts::{HostEvent, HostId, Question, QuestionId};
 use codex_protocol::{ClientResponse, Id, ServerNotification, ServerRequest, v2};
 
@@ -27,18 +28,4 @@ pub enum Event {
     Withdrawn(HostId, QuestionId),
     /// The editor was closed; `None` when it failed or changed nothing.
     Edited(Option<String>),
-}
-
-/// Names a call until its answer comes. Chosen by the model, never reused in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
-
-/// Why a call has no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallFailure {
-    /// The server's error code, when the server refused.
-    pub code: Option<i64>,
-    pub message: String,
-    /// The connection ended first: whether the call had an effect is not known.
-    pub lost: bool,
 }

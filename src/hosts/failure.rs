@@ -39,7 +39,9 @@ pub enum FailureKind {
     Forbidden,
     /// There is no `codex` on the host.
     NotInstalled,
-    /// `codex app-server` did not start or ended by itself.
+    /// `codex app-server` did not start.
+    LaunchFailed,
+    /// `codex app-server` was up and ended by itself.
     ServerExited,
     /// What runs there does not speak the protocol.
     Incompatible,
@@ -71,6 +73,7 @@ impl FailureKind {
             FailureKind::Cancelled => "cancelled",
             FailureKind::Forbidden => "forbidden",
             FailureKind::NotInstalled => "not-installed",
+            FailureKind::LaunchFailed => "launch-failed",
             FailureKind::ServerExited => "server-exited",
             FailureKind::Incompatible => "incompatible",
         }
@@ -91,6 +94,7 @@ impl FailureKind {
             | FailureKind::Cancelled
             | FailureKind::Forbidden
             | FailureKind::NotInstalled
+            | FailureKind::LaunchFailed
             | FailureKind::Incompatible => Recovery::Never,
         }
     }

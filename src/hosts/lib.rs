@@ -4,12 +4,14 @@
 //! other types are the vocabulary in which hosts are talked about above the connection.
 
 mod backoff;
+mod call;
 mod connection;
 mod failure;
 mod host;
 mod question;
 
 pub use backoff::Backoff;
+pub use call::{CallFailure, Ticket};
 pub use connection::{Action, Attempt, Command, HostConnection, HostEvent, Phase, Policy, Report, Status};
 pub use failure::{Failure, FailureKind, Recovery};
 pub use host::{Host, HostId, Origin};

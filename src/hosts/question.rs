@@ -71,8 +71,8 @@ pub struct HostKeyQuestion {
     pub fingerprint: String,
     /// The key's picture, line by line; empty where there is none.
     pub randomart: Vec<String>,
-    /// Where it is written when the user accepts.
-    pub known_hosts_file: PathBuf,
+    /// Where it is written when the user accepts; `None`: nowhere.
+    pub known_hosts_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
