@@ -19,10 +19,11 @@ const WAITING: usize = 10_000;
 pub struct AppServer {
     child: Child,
     stdin: Option<ChildStdin>,
-    incoming: Receiver<Value>,
+    incoming: Receiver<(String, Value)>,
     stderr: Option<std::thread::JoinHandle<String>>,
     next: i64,
     transcript: Vec<(Direction, Value)>,
+    lines: Vec<(Direction, String)>,
 }
 
 /// Which way a message went.
@@ -46,8 +47,11 @@ impl AppServer {
         let stdout = child.stdout.take().unwrap();
         std::thread::spawn(move || {
             let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-            for message in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
-                if sender.send(message).is_err() {
+            for line in lines {
+                let Ok(message) = serde_json::from_str(&line) else {
+                    continue;
+                };
+                if sender.send((line, message)).is_err() {
                     return;
                 }
             }
@@ -66,13 +70,19 @@ impl AppServer {
             stderr: Some(stderr),
             next: 1,
             transcript: Vec::new(),
+            lines: Vec::new(),
         }
     }
 
     /// Sends one message.
     pub fn send(&mut self, message: Value) {
-        let line = format!("{message}\n");
-        self.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+        let line = message.to_string();
+        self.stdin
+            .as_mut()
+            .unwrap()
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
+        self.lines.push((Direction::Sent, line));
         self.transcript.push((Direction::Sent, message));
     }
 
@@ -94,7 +104,8 @@ impl AppServer {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.incoming.recv_timeout(left) {
-                Ok(message) => {
+                Ok((line, message)) => {
+                    self.lines.push((Direction::Received, line));
                     self.transcript.push((Direction::Received, message.clone()));
                     if fits(&message) {
                         return message;
@@ -178,6 +189,11 @@ impl AppServer {
     /// Everything that was said so far.
     pub fn transcript(&self) -> &[(Direction, Value)] {
         &self.transcript
+    }
+
+    /// Everything that was said so far, as it was written on the wire, without the line ends.
+    pub fn lines(&self) -> &[(Direction, String)] {
+        &self.lines
     }
 
     /// Closes the program's input and waits for its end. Hands back its exit code and its standard error.

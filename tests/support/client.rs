@@ -146,6 +146,11 @@ impl Client {
         }
     }
 
+    /// Appends lines to `ssh_config`, for what [`Alias`] cannot say.
+    pub fn append_config(&self, text: &str) {
+        append(&self.config(), text);
+    }
+
     /// A command with an environment of only `HOME`, `PATH`, `TERM` and `LANG`, in the home directory.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());

@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 
 /// Holds whoever waits at it until it is opened, once and for good. Clones are the same gate.
 #[derive(Debug, Clone, Default)]
@@ -61,16 +60,5 @@ impl Gate {
             "waited for {arrivals} at a gate where {} came",
             state.arrivals
         );
-    }
-
-    /// Waits at most this long; true when the gate is open.
-    pub fn pass_within(&self, time: Duration) -> bool {
-        let state = self.inner.state.lock().unwrap();
-        let (state, _) = self
-            .inner
-            .changed
-            .wait_timeout_while(state, time, |state| !state.open)
-            .unwrap();
-        state.open
     }
 }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::{Signal, kill_process};
@@ -468,12 +468,5 @@ fn free_port() -> u16 {
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
-    }
-}
-
-/// Helps tests outside this crate to tell paths on a host apart.
-impl AsRef<Path> for Host {
-    fn as_ref(&self) -> &Path {
-        self.folder.path()
     }
 }

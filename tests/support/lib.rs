@@ -11,17 +11,20 @@ mod official;
 pub use official::{PINNED_VERSION, official, repository, schema};
 
 mod gate;
-pub mod model;
+mod model;
 mod script;
 mod sse;
 pub use gate::Gate;
 pub use model::{Model, Reply, Request, Step};
 
 mod appserver;
-pub use appserver::AppServer;
+pub use appserver::{AppServer, Direction};
+
+mod local;
+pub use local::Local;
 
 mod accounts;
-pub mod host;
+mod host;
 mod namespace;
 pub use host::{AUTHENTICATOR_CODES, Codex, Host, HostOptions, Login, PASSWORD, Shell};
 

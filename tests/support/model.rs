@@ -24,8 +24,10 @@ pub struct Model {
     shared: Arc<Shared>,
 }
 
-pub(crate) struct Shared {
-    script: Box<dyn Fn(&Request, &Gates) -> Reply + Send + Sync>,
+type Script = Box<dyn Fn(&Request, &Gates) -> Reply + Send + Sync>;
+
+struct Shared {
+    script: Script,
     requests: Mutex<Vec<Request>>,
     gates: Gates,
     responses: AtomicUsize,
@@ -34,11 +36,11 @@ pub(crate) struct Shared {
 
 /// The gates of a model by name; a gate exists as soon as somebody names it.
 #[derive(Debug, Default)]
-pub struct Gates(Mutex<HashMap<String, Gate>>);
+pub(crate) struct Gates(Mutex<HashMap<String, Gate>>);
 
 impl Gates {
     /// The gate of this name.
-    pub fn named(&self, name: &str) -> Gate {
+    pub(crate) fn named(&self, name: &str) -> Gate {
         self.0.lock().unwrap().entry(name.to_owned()).or_default().clone()
     }
 
@@ -208,7 +210,7 @@ impl Model {
         Model::listen(Box::new(move |request, _| script(request)))
     }
 
-    fn listen(script: Box<dyn Fn(&Request, &Gates) -> Reply + Send + Sync>) -> Model {
+    fn listen(script: Script) -> Model {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {

@@ -17,7 +17,6 @@ set -g status off
 set -s escape-time 0
 set -s exit-empty off
 set -g remain-on-exit on
-set -g window-size manual
 set -g history-limit 5000
 ";
 

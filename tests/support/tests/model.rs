@@ -1,53 +1,25 @@
 //! The scripted model, asked by the real official program.
 
-use std::process::Command;
-
-use codex_testkit::{AppServer, Model, require};
+use codex_testkit::{Local, require};
 use serde_json::{Value, json};
 
-struct Local {
-    server: AppServer,
-    model: Model,
-    folder: tempfile::TempDir,
-}
-
-/// The official app-server as a child process, without SSH.
 fn local() -> Local {
-    let model = Model::start();
-    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
-    let home = folder.path().join("codex");
-    std::fs::create_dir(&home).unwrap();
-    std::fs::create_dir(folder.path().join("work")).unwrap();
-    std::fs::write(home.join("config.toml"), model.config_toml()).unwrap();
-    let mut command = Command::new(codex_testkit::official());
-    command.arg("app-server").env("CODEX_HOME", home);
-    let mut server = AppServer::spawn(command);
-    server.initialize();
-    Local {
-        server,
-        model,
-        folder,
-    }
+    let mut local = Local::start();
+    local.server.initialize();
+    local
 }
 
-impl Local {
-    fn thread(&mut self) -> String {
-        let work = self.folder.path().join("work");
-        self.server.start_thread(&work.display().to_string())
-    }
-
-    /// Runs a turn and hands back its end and the items that were completed in it.
-    fn turn(&mut self, thread: &str, text: &str) -> (Value, Vec<Value>) {
-        let before = self.server.transcript().len();
-        self.server.start_turn(thread, text);
-        let end = self.server.finish_turn();
-        let items = self.server.transcript()[before..]
-            .iter()
-            .filter(|(_, message)| message["method"] == "item/completed")
-            .map(|(_, message)| message["params"]["item"].clone())
-            .collect();
-        (end, items)
-    }
+/// Runs a turn and hands back its end and the items that were completed in it.
+fn turn(local: &mut Local, thread: &str, text: &str) -> (Value, Vec<Value>) {
+    let before = local.server.transcript().len();
+    local.server.start_turn(thread, text);
+    let end = local.server.finish_turn();
+    let items = local.server.transcript()[before..]
+        .iter()
+        .filter(|(_, message)| message["method"] == "item/completed")
+        .map(|(_, message)| message["params"]["item"].clone())
+        .collect();
+    (end, items)
 }
 
 fn kinds(items: &[Value]) -> Vec<&str> {
@@ -58,9 +30,9 @@ fn kinds(items: &[Value]) -> Vec<&str> {
 fn each_directive_reaches_the_client_as_the_item_it_stands_for() {
     require!(Official);
     let mut local = local();
-    let thread = local.thread();
+    let thread = local.start_thread();
 
-    let (end, items) = local.turn(&thread, "say hello world");
+    let (end, items) = turn(&mut local, &thread, "say hello world");
     assert_eq!(end["turn"]["status"], "completed");
     assert_eq!(items.last().unwrap()["text"], "hello world");
 
@@ -76,16 +48,16 @@ fn each_directive_reaches_the_client_as_the_item_it_stands_for() {
     assert_eq!(items[2]["aggregatedOutput"], "out-2\n");
     assert_eq!(items[3]["text"], "ran it");
 
-    let (_, items) = local.turn(&thread, "patch note.txt first line");
+    let (_, items) = turn(&mut local, &thread, "patch note.txt first line");
     assert_eq!(kinds(&items), ["userMessage", "fileChange", "agentMessage"]);
-    let (_, items) = local.turn(&thread, "replace note.txt first line => second line");
+    let (_, items) = turn(&mut local, &thread, "replace note.txt first line => second line");
     assert_eq!(items[1]["changes"][0]["kind"]["type"], "update");
-    let note = local.folder.path().join("work/note.txt");
+    let note = local.work().join("note.txt");
     assert_eq!(std::fs::read_to_string(&note).unwrap(), "second line\n");
-    local.turn(&thread, "delete note.txt");
+    turn(&mut local, &thread, "delete note.txt");
     assert!(!note.exists());
 
-    local.turn(&thread, "plan look | change | test");
+    turn(&mut local, &thread, "plan look | change | test");
     let planned = local
         .server
         .transcript()
@@ -99,7 +71,7 @@ fn each_directive_reaches_the_client_as_the_item_it_stands_for() {
 fn leaving_the_sandbox_asks_the_user_first() {
     require!(Official);
     let mut local = local();
-    let thread = local.thread();
+    let thread = local.start_thread();
     for (decision, status) in [("accept", "completed"), ("decline", "declined")] {
         local.server.start_turn(&thread, "escalate echo outside");
         let request = local
@@ -126,7 +98,7 @@ fn leaving_the_sandbox_asks_the_user_first() {
 fn a_held_stream_stays_open_until_the_gate_is_opened() {
     require!(Official);
     let mut local = local();
-    let thread = local.thread();
+    let thread = local.start_thread();
     local.server.start_turn(&thread, "hold door");
     local.model.gate("door").wait_reached(1);
     local.server.expect_method("item/agentMessage/delta");
@@ -139,14 +111,14 @@ fn a_held_stream_stays_open_until_the_gate_is_opened() {
 fn a_held_turn_can_be_interrupted_and_the_next_one_runs() {
     require!(Official);
     let mut local = local();
-    let thread = local.thread();
+    let thread = local.start_thread();
     let turn = local.server.start_turn(&thread, "hold for-ever");
     local.server.expect_method("item/agentMessage/delta");
     local
         .server
         .call("turn/interrupt", json!({"threadId": thread, "turnId": turn}));
     assert_eq!(local.server.finish_turn()["turn"]["status"], "interrupted");
-    let (end, _) = local.turn(&thread, "say still here");
+    let (end, _) = turn(&mut local, &thread, "say still here");
     assert_eq!(end["turn"]["items"][0]["text"], "still here");
 }
 
@@ -154,9 +126,9 @@ fn a_held_turn_can_be_interrupted_and_the_next_one_runs() {
 fn failures_of_the_model_fail_the_turn() {
     require!(Official);
     let mut local = local();
-    let thread = local.thread();
+    let thread = local.start_thread();
     for text in ["status 400 no such thing", "cut", "fail insufficient_quota"] {
-        let (end, _) = local.turn(&thread, text);
+        let (end, _) = turn(&mut local, &thread, text);
         assert_eq!(end["turn"]["status"], "failed", "{text}: {end}");
     }
 }
