@@ -147,7 +147,9 @@ impl Tmux {
     ///
     /// When it does not end within [`wait::DEADLINE`].
     pub fn wait_for_exit(&self) -> Option<i32> {
-        let look = || (self.ask("#{pane_dead}") == "1").then(|| self.ask("#{pane_dead_status}"));
+        // The screen's end and the program's are two events, in either order.
+        let ended = "#{pane_dead} #{?pane_dead_signal,signal,#{pane_dead_status}}";
+        let look = || self.ask(ended).strip_prefix("1 ").map(str::to_owned);
         let status = wait::until_or("the program's end", wait::DEADLINE, look, || self.screen());
         status.parse().ok()
     }

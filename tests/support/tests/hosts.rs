@@ -1,4 +1,5 @@
 //! Real hosts, reached with OpenSSH's own client.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;

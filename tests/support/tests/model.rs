@@ -1,4 +1,5 @@
 //! The scripted model, asked by the real official program.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use codex_testkit::{Local, require};
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ fn local() -> Local {
 }
 
 /// Runs a turn and hands back its end and the items that were completed in it.
-fn turn(local: &mut Local, thread: &str, text: &str) -> (Value, Vec<Value>) {
+fn run_turn(local: &mut Local, thread: &str, text: &str) -> (Value, Vec<Value>) {
     let before = local.server.transcript().len();
     local.server.start_turn(thread, text);
     let end = local.server.finish_turn();
@@ -32,11 +33,12 @@ fn each_directive_reaches_the_client_as_the_item_it_stands_for() {
     let mut local = local();
     let thread = local.start_thread();
 
-    let (end, items) = turn(&mut local, &thread, "say hello world");
+    let (end, items) = run_turn(&mut local, &thread, "say hello world");
     assert_eq!(end["turn"]["status"], "completed");
     assert_eq!(items.last().unwrap()["text"], "hello world");
 
-    let (_, items) = local.turn(
+    let (_, items) = run_turn(
+        &mut local,
         &thread,
         "reason First | Second\nrun echo out-$((1+1))\nsay ran it",
     );
@@ -48,16 +50,16 @@ fn each_directive_reaches_the_client_as_the_item_it_stands_for() {
     assert_eq!(items[2]["aggregatedOutput"], "out-2\n");
     assert_eq!(items[3]["text"], "ran it");
 
-    let (_, items) = turn(&mut local, &thread, "patch note.txt first line");
+    let (_, items) = run_turn(&mut local, &thread, "patch note.txt first line");
     assert_eq!(kinds(&items), ["userMessage", "fileChange", "agentMessage"]);
-    let (_, items) = turn(&mut local, &thread, "replace note.txt first line => second line");
+    let (_, items) = run_turn(&mut local, &thread, "replace note.txt first line => second line");
     assert_eq!(items[1]["changes"][0]["kind"]["type"], "update");
     let note = local.work().join("note.txt");
     assert_eq!(std::fs::read_to_string(&note).unwrap(), "second line\n");
-    turn(&mut local, &thread, "delete note.txt");
+    run_turn(&mut local, &thread, "delete note.txt");
     assert!(!note.exists());
 
-    turn(&mut local, &thread, "plan look | change | test");
+    run_turn(&mut local, &thread, "plan look | change | test");
     let planned = local
         .server
         .transcript()
@@ -118,7 +120,7 @@ fn a_held_turn_can_be_interrupted_and_the_next_one_runs() {
         .server
         .call("turn/interrupt", json!({"threadId": thread, "turnId": turn}));
     assert_eq!(local.server.finish_turn()["turn"]["status"], "interrupted");
-    let (end, _) = turn(&mut local, &thread, "say still here");
+    let (end, _) = run_turn(&mut local, &thread, "say still here");
     assert_eq!(end["turn"]["items"][0]["text"], "still here");
 }
 
@@ -128,7 +130,7 @@ fn failures_of_the_model_fail_the_turn() {
     let mut local = local();
     let thread = local.start_thread();
     for text in ["status 400 no such thing", "cut", "fail insufficient_quota"] {
-        let (end, _) = turn(&mut local, &thread, text);
+        let (end, _) = run_turn(&mut local, &thread, text);
         assert_eq!(end["turn"]["status"], "failed", "{text}: {end}");
     }
 }

@@ -1,4 +1,5 @@
 //! The terminal: typing, pasting, resizing, looking, ending.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use codex_testkit::{Tmux, require};
 
