@@ -1,0 +1,257 @@
+//! Everything the configuration may ask about the machine it is read on.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _},
+    net::{IpAddr, ToSocketAddrs as _},
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A larger file is not a configuration: ten thousand hosts take about one mebibyte.
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// `Match exec` programs are asked while somebody waits; one that takes longer counts as failed.
+pub const EXEC_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The longest pause between two looks at a running `Match exec` program.
+const EXEC_POLL_MAX: Duration = Duration::from_millis(20);
+
+/// A file with what OpenSSH checks before it trusts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFile {
+    pub bytes: Vec<u8>,
+    /// User id of the owner.
+    pub owner: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// The machine, as far as the configuration can see it. [`SystemWorld`] is the real one.
+pub trait World {
+    /// Reads at most [`FILE_BYTES_MAX`]; more is an error.
+    fn read(&mut self, path: &Path) -> io::Result<ConfigFile>;
+    /// Files that match a glob(7) pattern, sorted by name; empty when there are none.
+    fn glob(&mut self, pattern: &str) -> Vec<PathBuf>;
+    /// Runs a `Match exec` command with the user's shell; true when it ends with status zero.
+    /// An error says why it could not run or did not end within [`EXEC_TIME_MAX`].
+    fn run(&mut self, command: &str) -> io::Result<bool>;
+    /// Whether the resolver knows `name`: for `CanonicalizeHostname` only.
+    fn resolves(&mut self, name: &str) -> bool;
+    fn env(&self, name: &str) -> Option<String>;
+    fn home(&self) -> PathBuf;
+    /// The home of another user, for `~name/`.
+    fn home_of(&self, user: &str) -> Option<PathBuf>;
+    fn local_user(&self) -> String;
+    fn uid(&self) -> u32;
+    /// This machine's name, as gethostname(2) says it.
+    fn host_name(&self) -> String;
+    /// The TCP port of a service name.
+    fn service_port(&self, name: &str) -> Option<u16>;
+    /// Addresses of interfaces that are up, for `Match localnetwork`.
+    fn local_addresses(&self) -> Vec<IpAddr>;
+    /// Where the system's configuration lies; `/etc/ssh`.
+    fn system_dir(&self) -> PathBuf {
+        PathBuf::from("/etc/ssh")
+    }
+}
+
+/// The machine this program runs on.
+#[derive(Debug, Default)]
+pub struct SystemWorld {
+    /// Variables that hide those of the process.
+    env: BTreeMap<String, Option<String>>,
+}
+
+impl SystemWorld {
+    pub fn new() -> SystemWorld {
+        SystemWorld::default()
+    }
+
+    /// Sets or hides one environment variable for this world only.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: Option<&str>) -> SystemWorld {
+        self.env.insert(name.to_owned(), value.map(str::to_owned));
+        self
+    }
+}
+
+impl World for SystemWorld {
+    fn read(&mut self, path: &Path) -> io::Result<ConfigFile> {
+        let file = std::fs::File::open(path)?;
+        let about = file.metadata()?;
+        if about.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let mut bytes = Vec::new();
+        // One byte more than allowed tells a file of exactly the limit from a longer one.
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            let message = format!("larger than {} MiB", FILE_BYTES_MAX >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+        Ok(ConfigFile {
+            bytes,
+            owner: about.uid(),
+            mode: about.mode() & 0o7777,
+        })
+    }
+
+    fn glob(&mut self, pattern: &str) -> Vec<PathBuf> {
+        super::glob::files(pattern)
+    }
+
+    fn run(&mut self, command: &str) -> io::Result<bool> {
+        let shell = self
+            .env("SHELL")
+            .filter(|it| !it.is_empty())
+            .unwrap_or_else(|| "/bin/sh".to_owned());
+        run_shell(&shell, command, EXEC_TIME_MAX)
+    }
+
+    fn resolves(&mut self, name: &str) -> bool {
+        (name, 0)
+            .to_socket_addrs()
+            .is_ok_and(|mut it| it.next().is_some())
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        match self.env.get(name) {
+            Some(value) => value.clone(),
+            None => std::env::var(name).ok(),
+        }
+    }
+
+    /// `HOME` when it is absolute, else the password database. OpenSSH asks the database only; the
+    /// variable comes first here because everything else this program keeps for the user follows it,
+    /// and containers and tests set it. A relative `HOME` would read files of whoever owns the
+    /// working directory.
+    fn home(&self) -> PathBuf {
+        let named = self.env("HOME").map(PathBuf::from).filter(|it| it.is_absolute());
+        named
+            .or_else(|| account().map(|it| it.dir))
+            .unwrap_or_else(|| PathBuf::from("/"))
+    }
+
+    fn home_of(&self, user: &str) -> Option<PathBuf> {
+        nix::unistd::User::from_name(user).ok().flatten().map(|it| it.dir)
+    }
+
+    fn local_user(&self) -> String {
+        let named = account().map(|it| it.name);
+        // A container may run a user id that no database knows.
+        named
+            .or_else(|| self.env("USER"))
+            .unwrap_or_else(|| self.uid().to_string())
+    }
+
+    fn uid(&self) -> u32 {
+        nix::unistd::getuid().as_raw()
+    }
+
+    fn host_name(&self) -> String {
+        nix::unistd::gethostname()
+            .map(|it| it.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+
+    fn service_port(&self, name: &str) -> Option<u16> {
+        let services = std::fs::read_to_string("/etc/services").ok()?;
+        services.lines().find_map(|line| service(line, name))
+    }
+
+    fn local_addresses(&self) -> Vec<IpAddr> {
+        let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {
+            return Vec::new();
+        };
+        let up = interfaces.filter(|it| it.flags.contains(nix::net::if_::InterfaceFlags::IFF_UP));
+        up.filter_map(|it| it.address)
+            .filter_map(|it| {
+                let four = it.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
+                four.or_else(|| it.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
+            })
+            .collect()
+    }
+}
+
+fn account() -> Option<nix::unistd::User> {
+    nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()
+}
+
+/// The TCP port on one line of services(5), if the line is about `name`.
+fn service(line: &str, name: &str) -> Option<u16> {
+    let line = line.split('#').next()?;
+    let mut words = line.split_whitespace();
+    let (first, port) = (words.next()?, words.next()?);
+    let port = port.strip_suffix("/tcp")?.parse().ok()?;
+    (first == name || words.any(|it| it == name)).then_some(port)
+}
+
+/// OpenSSH leaves stderr open; here a terminal interface may own it.
+fn run_shell(shell: &str, command: &str, limit: Duration) -> io::Result<bool> {
+    let mut child = Command::new(shell)
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    let (end, mut pause) = (Instant::now() + limit, Duration::from_millis(1));
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if Instant::now() >= end {
+            break;
+        }
+        std::thread::sleep(pause);
+        pause = EXEC_POLL_MAX.min(pause * 2);
+    }
+    // The group, because the shell's own children would outlive it.
+    let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    let killed = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    killed.map_err(io::Error::from).or_else(|_| child.kill())?;
+    child.wait()?;
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("did not end within {} s", limit.as_secs()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_does_not_end_is_stopped_with_its_children() {
+        let begun = Instant::now();
+        let outcome = run_shell("/bin/sh", "sleep 60 & sleep 60", Duration::from_millis(50));
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn the_exit_status_of_a_command_is_its_answer() {
+        assert!(run_shell("/bin/sh", "exit 0", EXEC_TIME_MAX).unwrap());
+        assert!(!run_shell("/bin/sh", "exit 3", EXEC_TIME_MAX).unwrap());
+        assert!(run_shell("/no/such/shell", "exit 0", EXEC_TIME_MAX).is_err());
+    }
+
+    #[test]
+    fn service_lines_know_names_and_aliases_of_tcp() {
+        assert_eq!(service("ssh  22/tcp  # SSH", "ssh"), Some(22));
+        assert_eq!(service("www 80/tcp http", "http"), Some(80));
+        assert_eq!(service("domain 53/udp", "domain"), None);
+        assert_eq!(service("# ssh 22/tcp", "ssh"), None);
+    }
+
+    #[test]
+    fn a_relative_home_is_not_believed() {
+        let world = SystemWorld::new().with_env("HOME", Some("."));
+        assert!(world.home().is_absolute());
+        let world = SystemWorld::new().with_env("HOME", Some("/somewhere"));
+        assert_eq!(world.home(), PathBuf::from("/somewhere"));
+    }
+}
