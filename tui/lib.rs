@@ -5,3 +5,6 @@
 
 pub mod effect;
 pub mod event;
+pub mod cells;
+pub mod text;
+pub mod theme;

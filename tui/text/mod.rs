@@ -1,0 +1,9 @@
+//! From text of a remote to lines of a terminal: made harmless, given styles, cut to a width.
+
+pub mod diff;
+pub mod fold;
+pub mod markdown;
+pub mod sanitize;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod wrap;
