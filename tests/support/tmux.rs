@@ -147,9 +147,18 @@ impl Tmux {
     ///
     /// When it does not end within [`wait::DEADLINE`].
     pub fn wait_for_exit(&self) -> Option<i32> {
-        // The screen's end and the program's are two events, in either order.
-        let ended = "#{pane_dead} #{?pane_dead_signal,signal,#{pane_dead_status}}";
-        let look = || self.ask(ended).strip_prefix("1 ").map(str::to_owned);
+        // The screen's end and the program's are two events, and tmux 3.3 now and then misses the second one
+        // until another child of its own ends.
+        let look = || match self
+            .ask("#{pane_dead} #{?pane_dead_signal,signal,#{pane_dead_status}}")
+            .as_str()
+        {
+            "1" => {
+                self.run(&["run-shell", "true"]);
+                None
+            }
+            ended => ended.strip_prefix("1 ").map(str::to_owned),
+        };
         let status = wait::until_or("the program's end", wait::DEADLINE, look, || self.screen());
         status.parse().ok()
     }
