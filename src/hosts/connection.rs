@@ -322,6 +322,11 @@ impl HostConnection {
         self.events.pop_front()
     }
 
+    /// The attempt that is alive, or the last one.
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
     pub fn status(&self) -> Status {
         match &self.state {
             State::Offline => Status::Offline,

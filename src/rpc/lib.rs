@@ -10,4 +10,4 @@ pub mod transport;
 
 pub use client::{Client, End, client};
 pub use peer::{Busy, CallError, Event, Limits, Outcome};
-pub use transport::{Incoming, Transport, TransportError, jsonl};
+pub use transport::{Incoming, Transport, TransportError, jsonl, jsonl_after};

@@ -2,10 +2,11 @@
 
 use std::io;
 
+use bytes::BytesMut;
 use codex_protocol::{Id, Message};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::codec::Framed;
+use tokio_util::codec::{Framed, FramedParts};
 
 use crate::jsonl::Jsonl;
 
@@ -57,4 +58,14 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     Framed::new(io, Jsonl::new(line_bytes_max))
+}
+
+/// Like [`jsonl`], for a stream of which `read` has been read already.
+pub fn jsonl_after<T>(io: T, read: BytesMut, line_bytes_max: usize) -> impl Transport
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut parts = FramedParts::new::<codex_protocol::Message>(io, Jsonl::new(line_bytes_max));
+    parts.read_buf = read;
+    Framed::from_parts(parts)
 }

@@ -1,0 +1,102 @@
+//! The remote command line: finds `codex` on the host and starts its app-server.
+//!
+//! sshd hands the line to the user's login shell, which may be bash, zsh, fish, dash or a csh, so the
+//! line is one simple command with one single-quoted argument: no newline, no quote, no `!` and no `\\`
+//! inside it. The argument is POSIX sh.
+//!
+//! Where `codex` is, only the user's shell start-up files know (nvm, Homebrew, npm prefixes). The script
+//! asks the login shell for its environment, bounded in time and with an empty stdin, and takes it over;
+//! a start-up file that prints, hangs or starts another shell costs at most that time. Then it writes a
+//! line with a random mark, so that whatever was printed before is known to be noise, and becomes the
+//! server: nothing stays between the channel and the server, which ends when its stdin does.
+
+use bytes::BytesMut;
+
+/// Noise before the mark that is kept; a host that prints more than this is not starting a server.
+pub(crate) const NOISE_BYTES_MAX: usize = 64 * 1024;
+/// Seconds that the user's shell may take to tell its environment.
+const SHELL_PATIENCE_S: u32 = 8;
+
+/// Folders where installers put `codex` although no start-up file says so.
+const FOLDERS: &[&str] = &[
+    "$HOME/.local/bin",
+    "$HOME/bin",
+    "$HOME/.codex/bin",
+    "$HOME/.npm-global/bin",
+    "$HOME/.volta/bin",
+    "$HOME/.bun/bin",
+    "$HOME/.local/share/pnpm",
+    "$HOME/.local/share/mise/shims",
+    "$HOME/.asdf/shims",
+    "$HOME/.cargo/bin",
+    "/usr/local/bin",
+    "/opt/homebrew/bin",
+    "/home/linuxbrew/.linuxbrew/bin",
+    "/snap/bin",
+];
+
+/// What the host said before it became the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// e.g. `Linux x86_64`.
+    pub(crate) system: String,
+    pub(crate) home: String,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The server that is starting.
+    Codex { path: String },
+    /// The search path in which there is no `codex`.
+    Missing { searched: String },
+}
+
+/// The line for sshd. `nonce` must be alphanumeric and new for each launch.
+pub(crate) fn command_line(nonce: &str) -> String {
+    let folders: Vec<String> = FOLDERS.iter().map(|it| format!("\"{it}\"")).collect();
+    let script = [
+        format!("n={nonce}; s=${{SHELL:-/bin/sh}}; t=; command -v timeout >/dev/null 2>&1 && t=\"timeout {SHELL_PATIENCE_S}\";"),
+        // Takes over the environment of the login shell, started with the flags in $1.
+        "ask() { e=$($t \"$s\" \"$1\" \"echo; echo codex-$n; exec sh -c \\\"export -p\\\"\" </dev/null 2>/dev/null | sed \"1,/^codex-$n/d\");".to_owned(),
+        "if [ -n \"$e\" ] && (eval \"$e\") >/dev/null 2>&1; then eval \"$e\"; fi; };".to_owned(),
+        "find() { c=$(command -v codex 2>/dev/null); [ -x \"$c\" ]; };".to_owned(),
+        "ask -lc; find || { ask -lic; find; } ||".to_owned(),
+        format!("for d in {} \"$HOME\"/.nvm/versions/node/*/bin; do", folders.join(" ")),
+        "if [ -x \"$d/codex\" ]; then c=$d/codex; PATH=$d:$PATH; export PATH; break; fi; done;".to_owned(),
+        "w=$(uname -sm 2>/dev/null);".to_owned(),
+        "if [ -x \"$c\" ]; then printf \"\\036codex-%s\\tok\\t%s\\t%s\\t%s\\n\" \"$n\" \"$w\" \"$HOME\" \"$c\"; exec \"$c\" app-server; fi;".to_owned(),
+        "printf \"\\036codex-%s\\tmissing\\t%s\\t%s\\t%s\\n\" \"$n\" \"$w\" \"$HOME\" \"$PATH\"; exit 127".to_owned(),
+    ];
+    format!("exec sh -c '{}'", script.join(" "))
+}
+
+/// Looks for the mark in what was printed so far. `Some` takes everything up to the end of the mark's
+/// line out of `buffer`; the rest is the server's. The noise before the mark comes beside it.
+pub(crate) fn take_mark(nonce: &str, buffer: &mut BytesMut) -> Option<(Found, String)> {
+    let mark = format!("\x1ecodex-{nonce}\t");
+    let start = memchr::memmem::find(buffer, mark.as_bytes())?;
+    let end = start + memchr::memchr(b'\n', &buffer[start..])?;
+    let line = String::from_utf8_lossy(&buffer[start + mark.len()..end]).into_owned();
+    let mut fields = line.trim_end_matches('\r').splitn(4, '\t');
+    let mut field = || fields.next().unwrap_or_default().to_owned();
+    let (kind, system, home, last) = (field(), field(), field(), field());
+    let outcome = match kind.as_str() {
+        "ok" => Outcome::Codex { path: last },
+        _ => Outcome::Missing { searched: last },
+    };
+    let noise = String::from_utf8_lossy(&buffer.split_to(end + 1)[..start])
+        .trim()
+        .to_owned();
+    Some((
+        Found {
+            system,
+            home,
+            outcome,
+        },
+        noise,
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! The line in real shells, with real start-up files.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use codex_testkit::{Part, available};
+
+use super::*;
+
+/// What a shell prints when it is given the line as sshd would, in a home with these files.
+fn launch(shell: &str, home: &Path) -> Option<(Found, String)> {
+    let output = Command::new(shell)
+        .args(["-c", &command_line("n0nce")])
+        .env_clear()
+        .envs([
+            ("HOME", home.as_os_str()),
+            ("SHELL", shell.as_ref()),
+            ("PATH", "/usr/bin:/bin".as_ref()),
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let mut bytes = BytesMut::from(&output.stdout[..]);
+    let (found, noise) = take_mark("n0nce", &mut bytes)
+        .unwrap_or_else(|| panic!("{shell}: {output:?}\n{}", command_line("n0nce")));
+    let rest = String::from_utf8_lossy(&bytes).into_owned();
+    Some((found, format!("{noise}|{rest}")))
+}
+
+fn codex_at(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "#!/bin/sh\necho \"served $1 $MARKER\"\n").unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn every_login_shell_finds_codex_where_its_start_up_files_say() {
+    for (shell, file, text) in [
+        (
+            "/bin/bash",
+            ".profile",
+            "PATH=$HOME/opt/bin:$PATH; export MARKER='it is set'\n",
+        ),
+        (
+            "/bin/dash",
+            ".profile",
+            "PATH=$HOME/opt/bin:$PATH; export MARKER='it is set'\n",
+        ),
+        (
+            "/usr/bin/zsh",
+            ".zprofile",
+            "path=($HOME/opt/bin $path); export MARKER='it is set'\n",
+        ),
+        (
+            "/usr/bin/zsh",
+            ".zshrc",
+            "path=($HOME/opt/bin $path); export MARKER='it is set'\n",
+        ),
+        (
+            "/usr/bin/fish",
+            ".config/fish/config.fish",
+            "set -gx PATH $HOME/opt/bin $PATH; set -gx MARKER 'it is set'\n",
+        ),
+    ] {
+        let part = match shell {
+            "/usr/bin/fish" => Part::Fish,
+            "/usr/bin/zsh" => Part::Zsh,
+            _ => Part::Dash,
+        };
+        if !available(part) {
+            continue;
+        }
+        let home = tempfile::tempdir().unwrap();
+        codex_at(&home.path().join("opt/bin/codex"));
+        fs::create_dir_all(home.path().join(file).parent().unwrap()).unwrap();
+        fs::write(home.path().join(file), format!("echo noise\n{text}")).unwrap();
+        let (found, rest) = launch(shell, home.path()).unwrap();
+        let path = home.path().join("opt/bin/codex").display().to_string();
+        assert_eq!(found.outcome, Outcome::Codex { path }, "{shell}");
+        assert_eq!(found.home, home.path().display().to_string());
+        assert!(found.system.starts_with("Linux ") || cfg!(not(target_os = "linux")));
+        assert!(
+            rest.ends_with("|served app-server it is set\n"),
+            "{shell}: {rest}"
+        );
+    }
+}
+
+#[test]
+fn hostile_start_up_files_cost_nothing_but_themselves() {
+    for text in [
+        "exit 1\n",
+        "exec cat\n",
+        "echo 'export PATH=/nowhere'; printf 'no newline'\n",
+        "set -e; false\n",
+        "exec /bin/false\n",
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        codex_at(&home.path().join(".local/bin/codex"));
+        fs::write(home.path().join(".profile"), text).unwrap();
+        let (found, rest) = launch("/bin/bash", home.path()).unwrap();
+        let path = home.path().join(".local/bin/codex").display().to_string();
+        assert_eq!(found.outcome, Outcome::Codex { path }, "{text}");
+        assert!(rest.ends_with("|served app-server \n"), "{text}: {rest}");
+    }
+}
+
+#[test]
+fn a_missing_codex_says_where_was_looked() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join(".profile"), "PATH=/usr/bin:/bin:/odd\n").unwrap();
+    let (found, _) = launch("/bin/bash", home.path()).unwrap();
+    assert_eq!(
+        found.outcome,
+        Outcome::Missing {
+            searched: "/usr/bin:/bin:/odd".to_owned()
+        }
+    );
+}
+
+#[test]
+fn the_line_is_safe_in_every_login_shell() {
+    let line = command_line("n0nce");
+    let script = line
+        .strip_prefix("exec sh -c '")
+        .and_then(|it| it.strip_suffix('\''))
+        .unwrap();
+    assert!(!script.contains(['\'', '\n', '!']), "{script}");
+    assert!(
+        !script.contains("\\\\"),
+        "fish reads two backslashes as one: {script}"
+    );
+}
+
+#[test]
+fn the_mark_is_found_however_it_is_cut() {
+    let text =
+        b"motd\n\x1ecodex-other\tok\n\x1ecodex-n\tok\tLinux x86_64\t/home/dev\t/usr/bin/codex\n{\"id\":1}";
+    for cut in 0..text.len() - 9 {
+        let mut buffer = BytesMut::from(&text[..cut]);
+        if let Some((found, noise)) = take_mark("n", &mut buffer) {
+            assert!(cut >= text.len() - 8);
+            assert_eq!(found.home, "/home/dev");
+            assert_eq!(noise, "motd\n\u{1e}codex-other\tok");
+        }
+    }
+    let mut buffer = BytesMut::from(&text[..]);
+    assert!(take_mark("n", &mut buffer).is_some());
+    assert_eq!(&buffer[..], b"{\"id\":1}");
+}

@@ -1,0 +1,53 @@
+//! The fleet's limits, each with the reason for its size.
+
+use std::time::Duration;
+
+use codex_hosts::{Backoff, Policy};
+
+/// Hosts in one fleet; each costs a connection and a server somewhere.
+pub const HOSTS_MAX: usize = 100;
+/// Events that wait for the consumer. Full: the hosts' links stop reading, nothing else waits.
+pub const EVENTS_MAX: usize = 1024;
+/// Commands that wait for the fleet or for one host. Full: whoever commands waits.
+pub(crate) const COMMANDS_MAX: usize = 64;
+/// Reports of an attempt that wait for its host.
+pub(crate) const REPORTS_MAX: usize = 32;
+/// Calls of one host under way. The official server refuses requests beyond about 140.
+pub(crate) const CALLS_MAX: usize = 100;
+/// A line of the server: it sends whole histories in one (42 MB were seen).
+pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// From the start of the remote command to its mark: the host's shells may take 16 s to start.
+pub(crate) const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
+/// The handshake of the protocol; a cold start of the official server takes under a second.
+pub(crate) const INITIALIZE_PATIENCE: Duration = Duration::from_secs(20);
+/// Any other call. Resuming a long history takes the official server tens of seconds.
+pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(120);
+/// How long the end of the connection may take to tell its reason.
+pub(crate) const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(2);
+/// Tries of a call that the server refuses because it is overloaded.
+pub(crate) const OVERLOADED_TRIES_MAX: u32 = 7;
+pub(crate) const OVERLOADED_BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    max: Duration::from_secs(3),
+};
+/// How often the clocks are compared to see whether the machine slept.
+pub(crate) const CLOCK_PERIOD: Duration = Duration::from_secs(1);
+/// A wall clock that runs ahead of the monotonic one by this much: the machine slept, or so it looks.
+pub(crate) const CLOCK_JUMP: Duration = Duration::from_secs(4);
+/// Messages in a bad shape that are told one by one; the rest is counted.
+pub(crate) const MALFORMED_TOLD_MAX: u32 = 5;
+/// Lines of the remote's stderr that come with a failure.
+pub(crate) const STDERR_LINES: usize = 40;
+/// How long the fleet may take to end.
+pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+pub(crate) const POLICY: Policy = Policy {
+    backoff: Backoff {
+        first: Duration::from_millis(500),
+        max: Duration::from_secs(30),
+    },
+    phase_patience: Duration::from_secs(60),
+    probe_patience: Duration::from_millis(1500),
+    limited_retries_max: 3,
+    stable_after: Duration::from_secs(60),
+};

@@ -1,0 +1,73 @@
+//! Questions of a login, between the words of `ssh` and those of `hosts`.
+
+use codex_hosts::{Hop, HostKeyQuestion, Prompt, Question, Reply, Secret};
+use codex_ssh as ssh;
+
+pub(crate) fn question(asked: ssh::Question, is_jump: bool) -> Question {
+    let hop = |it: ssh::Hop| Hop {
+        alias: it.alias,
+        user: it.user,
+        host_name: it.host_name,
+        port: it.port,
+        is_jump,
+    };
+    match asked {
+        ssh::Question::HostKey {
+            host,
+            key_type,
+            fingerprint,
+            randomart,
+            known_hosts_file,
+        } => {
+            let randomart = randomart.lines().map(str::to_owned).collect();
+            let key = HostKeyQuestion {
+                key_type,
+                fingerprint,
+                randomart,
+                known_hosts_file,
+            };
+            Question::HostKey { hop: hop(host), key }
+        }
+        ssh::Question::Passphrase {
+            host, key, attempt, ..
+        } => Question::Passphrase {
+            hop: hop(host),
+            key,
+            attempt,
+        },
+        ssh::Question::Password { host, attempt } => Question::Password {
+            hop: hop(host),
+            attempt,
+        },
+        ssh::Question::KeyboardInteractive {
+            host,
+            name,
+            instructions,
+            prompts,
+        } => {
+            let prompts = prompts
+                .into_iter()
+                .map(|it| Prompt {
+                    text: it.text,
+                    echo: it.echo,
+                })
+                .collect();
+            Question::KeyboardInteractive {
+                hop: hop(host),
+                name,
+                instructions,
+                prompts,
+            }
+        }
+    }
+}
+
+pub(crate) fn answer(reply: Reply) -> ssh::Answer {
+    match reply {
+        Reply::Accept => ssh::Answer::Accept,
+        Reply::Refuse => ssh::Answer::Refuse,
+        Reply::Secrets(secrets) => {
+            ssh::Answer::Secrets(secrets.into_iter().map(Secret::into_inner).collect())
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The fleet: commands in, events out, a task per host between them.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use codex_hosts::{CallFailure, HostEvent, HostId, QuestionId, Reply, Ticket};
+use codex_protocol::{ClientRequest, ClientResponse, Id, ServerNotification, ServerRequest, v2};
+use codex_ssh::{
+    Connector, Route, RouteError,
+    config::{Problem, Query},
+};
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{host, limits};
+
+/// Finds the way to a host. Runs on a thread that may block: a configuration may run programs.
+pub type Resolver = Arc<dyn Fn(&Query) -> Result<(Route, Vec<Problem>), RouteError> + Send + Sync>;
+
+/// What a fleet is made of.
+pub struct FleetConfig {
+    pub resolver: Resolver,
+    pub connector: Connector,
+    /// How we introduce ourselves to the servers.
+    pub client_info: v2::ClientInfo,
+}
+
+/// What a fleet is told. A host that it does not know is added by any command but
+/// [`codex_hosts::Command::Disconnect`].
+pub enum Command {
+    Host(HostId, codex_hosts::Command),
+    Call(HostId, Ticket, ClientRequest),
+    /// Answers an [`Event::Request`].
+    Reply(HostId, Id, Value),
+    /// Answers an [`Event::Request`] with *method not found*.
+    Refuse(HostId, Id),
+    /// Answers an [`Event::Asked`].
+    Answer(HostId, QuestionId, Reply),
+}
+
+/// What a fleet tells.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Host(HostId, HostEvent),
+    /// Something for the user to see: a banner, a configuration warning. Not sanitized.
+    Notice(HostId, String),
+    /// The handshake's answer; comes before the host is ready, with each connection.
+    Initialized(HostId, Box<HostFacts>),
+    Notification(HostId, ServerNotification),
+    Request(HostId, Id, ServerRequest),
+    Answered(HostId, Ticket, Result<ClientResponse, CallFailure>),
+    /// A login asks the user.
+    Asked(HostId, QuestionId, codex_hosts::Question),
+    /// The question is void: its attempt ended.
+    Withdrawn(HostId, QuestionId),
+}
+
+/// What is known of a host once it is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFacts {
+    pub initialize: v2::InitializeResponse,
+    /// e.g. `Linux x86_64`.
+    pub system: String,
+    pub home: String,
+    /// The server that runs.
+    pub codex: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the thread for the connections could not be started")]
+pub struct StartError(#[source] io::Error);
+
+/// A running fleet. Dropping it ends all connections.
+pub struct Fleet {
+    commands: Option<mpsc::Sender<Command>>,
+    /// Closed when the thread is done.
+    done: Option<oneshot::Receiver<()>>,
+}
+
+impl Fleet {
+    /// Starts a fleet without hosts. Events must be received: see [`limits::EVENTS_MAX`].
+    pub fn start(config: FleetConfig) -> Result<(Fleet, mpsc::Receiver<Event>), StartError> {
+        let (commands, command_queue) = mpsc::channel(limits::COMMANDS_MAX);
+        let (event_queue, events) = mpsc::channel(limits::EVENTS_MAX);
+        let (done, is_done) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError)?;
+        thread::Builder::new()
+            .name("fleet".to_owned())
+            .spawn(move || {
+                runtime.block_on(run(config, command_queue, event_queue));
+                // A blocked name lookup must not keep the program from ending.
+                runtime.shutdown_timeout(Duration::ZERO);
+                // Nobody listens when the fleet was dropped without waiting.
+                _ = done.send(());
+            })
+            .map_err(StartError)?;
+        Ok((
+            Fleet {
+                commands: Some(commands),
+                done: Some(is_done),
+            },
+            events,
+        ))
+    }
+
+    /// A handle for commands; [`shutdown`](Self::shutdown) needs all of them to be gone.
+    pub fn commands(&self) -> Option<mpsc::Sender<Command>> {
+        self.commands.clone()
+    }
+
+    /// Tells the fleet something. Waits while 64 commands wait.
+    pub async fn send(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            // The fleet ends only with its last handle, which is this one.
+            _ = commands.send(command).await;
+        }
+    }
+
+    /// Ends all connections and waits, at most two seconds.
+    pub async fn shutdown(mut self) {
+        drop(self.commands.take());
+        if let Some(done) = self.done.take() {
+            // Whether it is done or late, the program goes on.
+            _ = tokio::time::timeout(limits::SHUTDOWN_PATIENCE, done).await;
+        }
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fleet")
+    }
+}
+
+async fn run(config: FleetConfig, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+    let config = Arc::new(config);
+    let (mut hosts, mut tasks) = (BTreeMap::new(), JoinSet::new());
+    let mut clocks = Clocks::read();
+    let mut tick = interval(limits::CLOCK_PERIOD);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = commands.recv() => {
+                let Some(command) = command else { return };
+                let (id, command) = host::Command::from_fleet(command);
+                let adds = !matches!(command, host::Command::Host(codex_hosts::Command::Disconnect));
+                if !hosts.contains_key(&id) && adds && hosts.len() < limits::HOSTS_MAX {
+                    let (sender, receiver) = mpsc::channel(limits::COMMANDS_MAX);
+                    tasks.spawn(host::run(id.clone(), Arc::clone(&config), receiver, events.clone()));
+                    hosts.insert(id.clone(), sender);
+                }
+                match hosts.get(&id) {
+                    // A host's task takes commands at any time, so this does not wait for the network.
+                    Some(host) => _ = host.send(command).await,
+                    None if adds => {
+                        let text = format!("not added: there are {} hosts already", limits::HOSTS_MAX);
+                        _ = events.send(Event::Notice(id, text)).await;
+                    }
+                    None => (),
+                }
+            }
+            _ = tick.tick() => {
+                if clocks.jumped() {
+                    for host in hosts.values() {
+                        _ = host.send(host::Command::Host(codex_hosts::Command::Wake)).await;
+                    }
+                }
+            }
+            // Tasks end only with the fleet; a panic costs its host alone.
+            Some(_) = tasks.join_next() => (),
+        }
+    }
+}
+
+/// Both clocks at one moment. Linux and macOS stop the monotonic one while the machine sleeps.
+struct Clocks {
+    wall: SystemTime,
+    monotonic: Instant,
+}
+
+impl Clocks {
+    fn read() -> Clocks {
+        Clocks {
+            wall: SystemTime::now(),
+            monotonic: Instant::now(),
+        }
+    }
+
+    /// Whether the wall clock ran ahead since the last look.
+    fn jumped(&mut self) -> bool {
+        let before = std::mem::replace(self, Clocks::read());
+        let wall = self.wall.duration_since(before.wall).unwrap_or_default();
+        limits::CLOCK_JUMP <= wall.saturating_sub(self.monotonic - before.monotonic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_ran_ahead_is_a_machine_that_slept() {
+        let mut clocks = Clocks::read();
+        assert!(!clocks.jumped());
+        clocks.wall -= limits::CLOCK_JUMP;
+        assert!(clocks.jumped());
+        clocks.wall += Duration::from_secs(3600);
+        assert!(!clocks.jumped(), "a clock that was set back is no sleep");
+    }
+}
