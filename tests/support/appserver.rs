@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,9 @@ use crate::wait;
 
 /// How many messages wait for the test before the program is held up.
 const WAITING: usize = 10_000;
+
+/// How long a dropped app-server may take to end by itself after its input was closed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running app-server; dropping it ends it.
 pub struct AppServer {
@@ -218,6 +221,13 @@ impl AppServer {
 
 impl Drop for AppServer {
     fn drop(&mut self) {
+        drop(self.stdin.take());
+        // npm's launcher has the real program below it, which goes on writing files when only the launcher is
+        // killed.
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::{Signal, kill_process};
@@ -272,13 +272,10 @@ impl Host {
 
     /// Writes a file below the home directory, owned by the user.
     pub fn write(&self, path: &str, text: &str) {
-        let home = self.home();
-        let file = home.join(path);
+        let file = self.home().join(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, text).unwrap();
-        for part in file.ancestors().take_while(|part| part.starts_with(&home)) {
-            chown(part, Some(accounts::number()), Some(accounts::group())).unwrap();
-        }
+        self.own(&file);
     }
 
     /// The text of a file below the home directory, if it is there.
@@ -332,6 +329,14 @@ impl Host {
         assert!(self.try_start(), "sshd does not start again:\n{}", self.log());
     }
 
+    /// Gives a file and the folders around it, up to the home directory, to the user.
+    fn own(&self, file: &Path) {
+        let home = self.home();
+        for part in file.ancestors().take_while(|part| part.starts_with(&home)) {
+            chown(part, Some(accounts::number()), Some(accounts::group())).unwrap();
+        }
+    }
+
     fn running(&self) -> &Namespace {
         self.namespace
             .as_ref()
@@ -342,17 +347,17 @@ impl Host {
         let package = repository_package(&self.options.codex);
         let node = package.as_ref().and_then(|_| skip::program("node"));
         let official = package.as_deref().zip(node.as_deref());
+        let [pid_file, end_file] = ["sshd.pid", "sshd.ended"].map(|name| self.folder.path().join(name));
+        for file in [&pid_file, &end_file] {
+            let _ = fs::remove_file(file);
+        }
         let mut namespace = Namespace::start(self.folder.path(), official);
-        let pid_file = self.folder.path().join("sshd.pid");
-        let _ = fs::remove_file(&pid_file);
         let address = ("127.0.0.1", self.port);
         let is_up = wait::until_or(
             "sshd's start",
             wait::DEADLINE,
             || {
-                let log = self.log();
-                if namespace.has_ended() || log.contains("fatal:") || log.contains("Cannot bind any address")
-                {
+                if namespace.has_ended() || end_file.exists() {
                     return Some(false);
                 }
                 // A port that answers may be somebody else's; the file is written when sshd listens.
@@ -376,7 +381,7 @@ impl Host {
     fn write_home(&self) {
         let options = &self.options;
         fs::create_dir_all(self.work()).unwrap();
-        self.write("work/.keep", "");
+        self.own(&self.work());
         self.write(".ssh/authorized_keys", &options.authorized.concat());
         if let Some(rc) = options.shell.rc() {
             self.write(rc, &options.rc);
@@ -412,8 +417,9 @@ impl Host {
                 symlink("/run/node", bin.join("node")).unwrap();
                 let mut place = bin;
                 if matches!(self.options.codex, Codex::OfficialInProfile) {
-                    self.write(".local/bin/.keep", "");
                     place = self.home().join(".local/bin");
+                    fs::create_dir_all(&place).unwrap();
+                    self.own(&place);
                 }
                 symlink("/run/official/node_modules/.bin/codex", place.join("codex")).unwrap();
             }

@@ -28,7 +28,8 @@ pub(crate) struct Process {
     pub(crate) name: String,
 }
 
-/// Prepares the mounts and starts sshd. The arguments: the host's folder, the folder of the official package
+/// Prepares the mounts, starts sshd and waits for the end of its own input. An sshd that ends by itself leaves
+/// the file `sshd.ended`. The arguments: the host's folder, the folder of the official package
 /// and the node program (or empty), the sshd program, and the words in front of it.
 const SCRIPT: &str = r#"
 set -e
@@ -45,7 +46,10 @@ if [ -n "$official" ]; then
     mount --bind "$node" /run/node
 fi
 mount --bind "$folder/bin" /usr/local/bin
-"$@" "$sshd" -D -f "$folder/sshd_config" -E "$folder/sshd.log" </dev/null &
+{
+    "$@" "$sshd" -D -f "$folder/sshd_config" -E "$folder/sshd.log" || :
+    : > "$folder/sshd.ended"
+} </dev/null &
 read -r _ || :
 "#;
 
@@ -102,13 +106,14 @@ impl Namespace {
         found
     }
 
-    /// Sends the signal to every process inside until a look around finds nobody new.
+    /// Sends the signal to every process inside until a look around finds nobody new. The first process, which
+    /// only watches over the others, is spared: stopped it could not clean up after a test that was killed.
     pub(crate) fn signal_all(&self, signal: Signal) {
         let mut done = HashSet::new();
         loop {
             let before = done.len();
             for process in self.processes() {
-                if done.insert(process.pid.as_raw_pid()) {
+                if process.inner != 1 && done.insert(process.pid.as_raw_pid()) {
                     // Gone in the meantime is as good.
                     let _ = kill_process(process.pid, signal);
                 }
