@@ -1,12 +1,8 @@
 //! Tells the user where a hop stands and asks what only the user knows.
 
 use tokio::sync::{mpsc, oneshot};
-use zeroize::Zeroizing;
 
-use crate::{
-    error::Failure,
-    event::{Answer, Event, Question, Stage},
-};
+use crate::event::{Answer, Event, Question, Stage};
 
 /// The events of one hop.
 #[derive(Clone)]
@@ -50,17 +46,5 @@ impl Report {
             return Answer::Refuse;
         }
         answered.await.unwrap_or(Answer::Refuse)
-    }
-
-    /// For questions with exactly one secret as answer.
-    pub(crate) async fn ask_secret(
-        &self,
-        question: Question,
-        what: &str,
-    ) -> Result<Zeroizing<String>, Failure> {
-        match self.ask(question).await {
-            Answer::Secrets(mut secrets) if secrets.len() == 1 => Ok(secrets.pop().unwrap_or_default()),
-            _ => Err(Failure::Cancelled(what.to_owned())),
-        }
     }
 }

@@ -1,20 +1,35 @@
 //! Makes a session, hop by hop.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
 use crate::{
+    ask::Report,
+    auth::{Keyring, Login, login},
+    config::settings::{HostSettings, Via},
+    dial,
     error::{ConnectError, Failure},
-    event::{Event, Hop},
+    event::{Event, Hop, Stage},
+    handshake::{Secured, secure},
+    host_key, limits,
+    link::{Carrier, Link},
+    proxy::Proxy,
     route::Route,
-    session::Session,
+    session::{Closed, ForwardError, Parts, Session},
 };
 
 /// Makes connections. One for all hosts of a process: a passphrase typed for one host serves the
 /// others.
 pub struct Connector {
     local: Local,
+    keyring: Keyring,
 }
 
 /// What connections need to know about this machine.
@@ -24,27 +39,147 @@ pub struct Local {
     pub shell: PathBuf,
 }
 
+impl Default for Local {
+    fn default() -> Local {
+        Local {
+            shell: PathBuf::from("/bin/sh"),
+        }
+    }
+}
+
 impl Connector {
     pub fn new(local: Local) -> Connector {
-        Connector { local }
+        Connector {
+            local,
+            keyring: Keyring::default(),
+        }
     }
 
     /// Connects and logs in, hop by hop. Each host key is checked before anything secret is sent.
     ///
     /// Every step that asks nobody has a limit. Dropping the future ends everything that it began.
+    /// A receiver that is gone answers every question with a refusal.
     pub async fn connect(&self, route: &Route, events: mpsc::Sender<Event>) -> Result<Session, ConnectError> {
-        let _ = (&self.local.shell, events);
-        let hop = Hop {
-            alias: String::new(),
-            user: String::new(),
-            host_name: String::new(),
-            port: 0,
+        let mut via: Option<Session> = None;
+        for (index, settings) in route.hops.iter().enumerate() {
+            let report = Report::new(index, events.clone());
+            let session = self.hop(settings, via.take(), &report).await;
+            let session = session.map_err(|it| ConnectError::new(index, Hop::from(settings), it))?;
+            via = Some(session);
+        }
+        via.ok_or_else(|| {
+            let hop = Hop {
+                alias: String::new(),
+                user: String::new(),
+                host_name: String::new(),
+                port: 0,
+            };
+            ConnectError::new(0, hop, Failure::Config("the route has no hop".to_owned()))
+        })
+    }
+
+    async fn hop(
+        &self,
+        settings: &HostSettings,
+        via: Option<Session>,
+        report: &Report,
+    ) -> Result<Session, Failure> {
+        let start = Instant::now();
+        let (known, link) = tokio::join!(
+            host_key::load(settings),
+            link(settings, via, report, &self.local.shell)
+        );
+        let link = link?;
+        let banner = banner_limit(settings, &link, start.elapsed());
+        let mut secured = secure(link, settings, &known, report, banner).await?;
+        let work = Login {
+            settings,
+            trust: secured.trust,
+            keyring: &self.keyring,
+            report,
+            gone: &secured.gone,
+            ended: secured.ended.clone(),
         };
-        let _ = route;
-        Err(ConnectError::new(
-            0,
-            hop,
-            Failure::Config("the route has no hop".to_owned()),
-        ))
+        login(&mut secured.handle, work).await?;
+        report.stage(Stage::Authenticated).await;
+        let Secured {
+            handle,
+            ended,
+            refusal,
+            peer,
+            cut,
+            carrier,
+            ..
+        } = secured;
+        let (name, environment) = (settings.alias.clone(), settings.set_env.clone());
+        Ok(Session::new(Parts {
+            handle,
+            ended,
+            refusal,
+            name,
+            peer,
+            environment,
+            cut,
+            carrier,
+        }))
+    }
+}
+
+/// `ConnectTimeout` bounds everything up to the identification.
+fn banner_limit(settings: &HostSettings, link: &Link, spent: Duration) -> Duration {
+    match (settings.connect_timeout, &link.carrier) {
+        (Some(limit), _) => limit.saturating_sub(spent),
+        (None, Carrier::Proxy(_)) => limits::BANNER_PROXY,
+        (None, _) => limits::BANNER,
+    }
+}
+
+async fn link(
+    settings: &HostSettings,
+    via: Option<Session>,
+    report: &Report,
+    shell: &Path,
+) -> Result<Link, Failure> {
+    if let Some(via) = via {
+        report.stage(Stage::Proxy).await;
+        return forwarded(settings, via).await;
+    }
+    match &settings.route {
+        Via::Command(command) => {
+            report.stage(Stage::Proxy).await;
+            let (io, proxy) = Proxy::start(shell, command).map_err(|error| Failure::Proxy {
+                command: command.clone(),
+                ending: format!("{}: {error}", shell.display()),
+                stderr: String::new(),
+            })?;
+            Ok(Link::proxy(io, proxy))
+        }
+        Via::Direct | Via::Jump(_) => {
+            let limit = settings.connect_timeout.unwrap_or(limits::CONNECT);
+            dial::tcp(settings, report, limit).await
+        }
+    }
+}
+
+async fn forwarded(settings: &HostSettings, via: Session) -> Result<Link, Failure> {
+    let target = format!("{} port {}", settings.host_name, settings.port);
+    let limit = settings.connect_timeout.unwrap_or(limits::CHANNEL);
+    let opened = timeout(limit, via.forward(&settings.host_name, settings.port)).await;
+    let step = || format!("forwarding to {target} by {}", via.name());
+    match opened {
+        Ok(Ok(pipe)) => Ok(Link::forwarded(pipe, via)),
+        Ok(Err(ForwardError::Refused(text))) => Err(Failure::ForwardingRefused {
+            via: via.name().to_owned(),
+            target,
+            text,
+        }),
+        Ok(Err(ForwardError::Closed(closed))) => Err(Failure::Closed {
+            step: step(),
+            text: match closed {
+                Closed::ByServer(text) | Closed::Lost(text) => text,
+                other => other.to_string(),
+            },
+        }),
+        Err(_) => Err(Failure::TimedOut { step: step(), limit }),
     }
 }

@@ -5,13 +5,19 @@
 
 pub mod config;
 
+mod algorithms;
 mod ask;
+mod auth;
 mod channel;
 mod client;
 mod connect;
+mod dial;
 mod error;
 mod event;
 mod exec;
+mod handshake;
+mod host_key;
+pub mod known_hosts;
 mod limits;
 mod link;
 mod proxy;
@@ -22,6 +28,6 @@ pub use connect::{Connector, Local};
 pub use error::{Attempt, Class, ConnectError, ExecError, Failure, KnownKey, Outcome, PingError};
 pub use event::{Answer, Event, Hop, Prompt, Question, Stage};
 pub use exec::{Exit, ExitWatch, Process, Stderr};
-pub use route::Route;
+pub use route::{Route, RouteError, route};
 pub use session::{Closed, PeerInfo, Session};
 pub use zeroize::Zeroizing;

@@ -31,6 +31,7 @@ pub struct Session {
     tasks: Mutex<JoinSet<()>>,
     ended: watch::Receiver<Option<Closed>>,
     refusal: Refusal,
+    name: String,
     peer: PeerInfo,
     environment: Vec<(String, String)>,
     _cut: DropGuard,
@@ -80,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) handle: Handle<Client>,
     pub(crate) ended: watch::Receiver<Option<Closed>>,
     pub(crate) refusal: Refusal,
+    /// The host's alias, for errors about the hops behind it.
+    pub(crate) name: String,
     pub(crate) peer: PeerInfo,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) cut: DropGuard,
@@ -93,11 +96,16 @@ impl Session {
             tasks: Mutex::default(),
             ended: parts.ended,
             refusal: parts.refusal,
+            name: parts.name,
             peer: parts.peer,
             environment: parts.environment,
             _cut: parts.cut,
             carrier: parts.carrier,
         }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn peer(&self) -> &PeerInfo {
@@ -145,17 +153,17 @@ impl Session {
         let opening = self
             .handle
             .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-        match timeout(limits::CHANNEL, opening).await {
-            Ok(Ok(channel)) => {
+        // The caller bounds it.
+        match opening.await {
+            Ok(channel) => {
                 let (ends, drain) = channel::open(channel, self.ended.clone());
                 self.spawn(drain.run());
                 Ok(ends.pipe)
             }
-            Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
+            Err(russh::Error::ChannelOpenFailure(reason)) => {
                 Err(ForwardError::Refused(refusal_text(&self.refusal, &reason)))
             }
-            Ok(Err(_)) => Err(ForwardError::Closed(self.closed().await)),
-            Err(_) => Err(ForwardError::TimedOut),
+            Err(_) => Err(ForwardError::Closed(self.closed().await)),
         }
     }
 
@@ -209,7 +217,6 @@ impl Session {
 pub(crate) enum ForwardError {
     Refused(String),
     Closed(Closed),
-    TimedOut,
 }
 
 async fn open_exec(

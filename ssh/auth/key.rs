@@ -1,0 +1,178 @@
+//! Key files: what can be known about them without a passphrase, and opening them with one.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use russh::keys::{
+    Algorithm, Certificate, Error as KeyError, PrivateKey, PublicKey, decode_secret_key, load_public_key,
+    ssh_key,
+};
+use zeroize::Zeroizing;
+
+use crate::{config::settings::HostSettings, limits};
+
+/// An `IdentityFile`.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) path: PathBuf,
+    /// The public half, from the file itself or from the `.pub` file beside it.
+    pub(crate) public: Option<PublicKey>,
+    pub(crate) private: Private,
+}
+
+/// What stands in the private file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Private {
+    /// There is only a public half: an agent may hold the key.
+    Missing,
+    Plain,
+    Encrypted,
+    /// And why it is of no use.
+    Unusable(String),
+}
+
+/// What the configuration names, as far as it exists.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Files {
+    pub(crate) identities: Vec<Identity>,
+    pub(crate) certificates: Vec<(PathBuf, Certificate)>,
+    pub(crate) notices: Vec<String>,
+}
+
+impl Files {
+    /// Reads all of them. Blocks on the disk.
+    pub(crate) fn load(settings: &HostSettings) -> Files {
+        let mut files = Files::default();
+        for path in &settings.identity_files {
+            match Identity::load(path) {
+                Ok(identity) => files.identities.push(identity),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if settings.identity_files_configured {
+                        files
+                            .notices
+                            .push(format!("key file {} is missing", path.display()));
+                    }
+                }
+                Err(error) => {
+                    files
+                        .notices
+                        .push(format!("reading key file {}: {error}", path.display()));
+                }
+            }
+            let beside = with_suffix(path, "-cert.pub");
+            if beside.exists() {
+                files.certificate(&beside);
+            }
+        }
+        for path in &settings.certificate_files {
+            files.certificate(path);
+        }
+        files
+    }
+
+    fn certificate(&mut self, path: &Path) {
+        let read = read(path).map_err(|error| error.to_string());
+        let parsed =
+            read.and_then(|text| Certificate::from_openssh(text.trim()).map_err(|error| error.to_string()));
+        match parsed {
+            Ok(certificate) => self.certificates.push((path.to_owned(), certificate)),
+            Err(error) => {
+                self.notices
+                    .push(format!("reading certificate {}: {error}", path.display()));
+            }
+        }
+    }
+}
+
+impl Identity {
+    /// `NotFound` when neither half exists.
+    fn load(path: &Path) -> io::Result<Identity> {
+        let beside = || load_public_key(with_suffix(path, ".pub")).ok();
+        let identity = |public, private| Identity {
+            path: path.to_owned(),
+            public,
+            private,
+        };
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let public = beside().ok_or(error)?;
+                return Ok(identity(Some(public), Private::Missing));
+            }
+            Err(error) => return Err(error),
+        };
+        if !text.contains("PRIVATE KEY-----") {
+            // The public half alone may be named, to choose one of the agent's keys.
+            return match load_public_key(path) {
+                Ok(public) => Ok(identity(Some(public), Private::Missing)),
+                Err(_) => Err(io::Error::other("it is no key in a known format")),
+            };
+        }
+        if is_openssh(&text) {
+            return match PrivateKey::from_openssh(text.trim()) {
+                Ok(key) => {
+                    let private = match key.is_encrypted() {
+                        _ if is_security_key(&key.algorithm()) => Private::Unusable(
+                            "a security key works only through the agent: add it with ssh-add".to_owned(),
+                        ),
+                        true => Private::Encrypted,
+                        false => Private::Plain,
+                    };
+                    Ok(identity(Some(key.public_key().clone()), private))
+                }
+                Err(error) => Ok(identity(beside(), Private::Unusable(error.to_string()))),
+            };
+        }
+        Ok(match decode_secret_key(&text, None) {
+            Ok(key) => identity(Some(key.public_key().clone()), Private::Plain),
+            Err(_) if text.contains("ENCRYPTED") => identity(beside(), Private::Encrypted),
+            Err(error) => identity(beside(), Private::Unusable(error.to_string())),
+        })
+    }
+}
+
+/// Why a key was not opened.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    WrongPassphrase,
+    Unusable(String),
+}
+
+/// Opens a key file. Derives a key from the passphrase, which takes a tenth of a second and more:
+/// call it where blocking is allowed.
+pub(crate) fn open(path: &Path, passphrase: Option<&Zeroizing<String>>) -> Result<PrivateKey, OpenError> {
+    let text = read(path).map_err(|error| OpenError::Unusable(error.to_string()))?;
+    let opened = decode_secret_key(&text, passphrase.map(|it| it.as_str()));
+    opened.map_err(|error| match error {
+        KeyError::KeyIsEncrypted => OpenError::WrongPassphrase,
+        KeyError::SshKey(ssh_key::Error::Crypto) => OpenError::WrongPassphrase,
+        // The older formats show a wrong passphrase as garbage inside.
+        _ if passphrase.is_some() && !is_openssh(&text) => OpenError::WrongPassphrase,
+        other => OpenError::Unusable(other.to_string()),
+    })
+}
+
+pub(crate) fn is_security_key(algorithm: &Algorithm) -> bool {
+    matches!(algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256)
+}
+
+fn is_openssh(text: &str) -> bool {
+    text.contains("BEGIN OPENSSH PRIVATE KEY")
+}
+
+fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    File::open(path)?
+        .take(limits::KEY_FILE)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

@@ -1,0 +1,483 @@
+//! Carries out the plan: asks the server, the agent and the user, and writes down what was tried.
+
+use russh::{
+    MethodSet,
+    client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Interactive},
+    keys::{Algorithm, HashAlg, PublicKey},
+};
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+
+use super::{
+    agent::Agent,
+    conversation::{Conversation, words},
+    key::{Files, Private, is_security_key},
+    keyring::{Keyring, Opened},
+    offers::{Holder, Offer, order},
+    plan::{Method, Plan, Rules, Step},
+    signer::{Clock, KeySigner, Passphrases, SignError},
+};
+use crate::{
+    algorithms,
+    ask::Report,
+    client::Client,
+    config::settings::{HostSettings, IdentityAgent},
+    error::{Attempt, Failure, Outcome},
+    event::{Answer, Hop, Prompt, Question, Stage},
+    host_key::Trust,
+    limits,
+    link::Gone,
+    session::Closed,
+};
+
+/// What a login works with.
+pub(crate) struct Login<'a> {
+    pub(crate) settings: &'a HostSettings,
+    pub(crate) trust: Trust,
+    pub(crate) keyring: &'a Keyring,
+    pub(crate) report: &'a Report,
+    pub(crate) gone: &'a Gone,
+    pub(crate) ended: watch::Receiver<Option<Closed>>,
+}
+
+/// Logs in, or says what was tried.
+pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Result<(), Failure> {
+    let Login {
+        settings,
+        trust,
+        keyring,
+        report,
+        gone,
+        ended,
+    } = login;
+    let conversation = Conversation {
+        report,
+        gone,
+        ended: ended.clone(),
+    };
+    let hop = Hop::from(settings);
+    let mut state = State {
+        settings,
+        hop: &hop,
+        report,
+        conversation: &conversation,
+        passphrases: Passphrases {
+            keyring,
+            conversation: &conversation,
+            hop: &hop,
+            batch_mode: settings.batch_mode,
+        },
+        signatures: algorithms::signatures(settings.pubkey_accepted_algorithms.as_deref())?,
+        agent: None,
+        tried: Vec::new(),
+        rsa: None,
+        ended,
+    };
+    let offers = state.collect(handle).await;
+    let mut plan = Plan::new(&rules(settings, trust), offers.len());
+    for _ in 0..limits::AUTH_STEPS {
+        let step = plan.next();
+        if step == Step::GiveUp {
+            break;
+        }
+        match state.step(handle, step, &offers).await? {
+            Told::Accepted => return Ok(()),
+            Told::Skipped => plan.skipped(),
+            Told::Denied { accepts, asked } => {
+                plan.denied(accepts);
+                if !asked && matches!(step, Step::KeyboardInteractive { .. }) {
+                    plan.unasked();
+                }
+            }
+            Told::Partial(accepts) => plan.partial(accepts),
+            Told::Closed => break,
+        }
+    }
+    Err(state.give_up(&plan))
+}
+
+fn rules(settings: &HostSettings, trust: Trust) -> Rules {
+    let asks = !settings.batch_mode && trust == Trust::Full;
+    Rules {
+        preferred: settings.preferred_authentications.clone(),
+        public_key: settings.pubkey_authentication,
+        keyboard_interactive: settings.kbd_interactive_authentication && asks,
+        password: settings.password_authentication && asks,
+        prompts: settings.number_of_password_prompts,
+    }
+}
+
+struct State<'a> {
+    settings: &'a HostSettings,
+    hop: &'a Hop,
+    report: &'a Report,
+    conversation: &'a Conversation<'a>,
+    passphrases: Passphrases<'a>,
+    /// What `PubkeyAcceptedAlgorithms` leaves.
+    signatures: Vec<String>,
+    agent: Option<Agent>,
+    tried: Vec<Attempt>,
+    /// The hash for RSA signatures, once the server was asked; SHA-1 is none.
+    rsa: Option<Option<HashAlg>>,
+    ended: watch::Receiver<Option<Closed>>,
+}
+
+/// What the server told.
+enum Told {
+    Accepted,
+    Denied {
+        accepts: Vec<String>,
+        asked: bool,
+    },
+    Partial(Vec<String>),
+    /// Nothing was sent.
+    Skipped,
+    Closed,
+}
+
+impl State<'_> {
+    /// All keys, in the order to offer them.
+    async fn collect(&mut self, handle: &Handle<Client>) -> Vec<Offer> {
+        if !self.settings.pubkey_authentication {
+            return Vec::new();
+        }
+        let settings = self.settings.clone();
+        let files = spawn_blocking(move || Files::load(&settings))
+            .await
+            .unwrap_or_default();
+        for notice in &files.notices {
+            self.report.notice(notice.clone()).await;
+        }
+        if let IdentityAgent::Socket(socket) = &self.settings.identity_agent {
+            match Agent::connect(socket, handle.agent_session_binding()).await {
+                Ok(agent) => self.agent = Some(agent),
+                Err(why) => {
+                    let what = format!("agent {}", socket.display());
+                    self.note(Method::PublicKey, what, Outcome::Skipped(why));
+                }
+            }
+        }
+        if let Some(Agent {
+            unknown: unknown @ 1..,
+            ..
+        }) = self.agent
+        {
+            let why = "of types that this client does not know".to_owned();
+            self.note(
+                Method::PublicKey,
+                format!("{unknown} keys of the agent"),
+                Outcome::Skipped(why),
+            );
+        }
+        let keys = self
+            .agent
+            .as_ref()
+            .map(|it| it.keys.as_slice())
+            .unwrap_or_default();
+        order(&files, keys, self.settings.identities_only)
+    }
+
+    async fn step(
+        &mut self,
+        handle: &mut Handle<Client>,
+        step: Step,
+        offers: &[Offer],
+    ) -> Result<Told, Failure> {
+        let name = match step {
+            Step::Offer(_) => Method::PublicKey.name(),
+            Step::KeyboardInteractive { .. } => Method::KeyboardInteractive.name(),
+            Step::Password { .. } => Method::Password.name(),
+            Step::Probe | Step::GiveUp => "none",
+        };
+        self.report
+            .stage(Stage::Authenticating {
+                method: name.to_owned(),
+            })
+            .await;
+        match step {
+            Step::Offer(number) => match offers.get(number) {
+                Some(offer) => self.offer(handle, offer).await,
+                None => Ok(Told::Skipped),
+            },
+            Step::KeyboardInteractive { .. } => self.interactive(handle).await,
+            Step::Password { attempt } => self.password(handle, attempt).await,
+            Step::Probe | Step::GiveUp => {
+                let user = self.settings.user.as_str();
+                let sent = self
+                    .bounded("asking for the methods", handle.authenticate_none(user))
+                    .await?;
+                Ok(told(sent))
+            }
+        }
+    }
+
+    async fn offer(&mut self, handle: &mut Handle<Client>, offer: &Offer) -> Result<Told, Failure> {
+        let mut offer = offer.clone();
+        if let Holder::File(identity) = &offer.holder
+            && let Private::Unusable(why) = &identity.private
+        {
+            return Ok(self.skip(&offer, why.clone()));
+        }
+        if offer.public.is_none() {
+            match self.passphrases.open(&offer).await? {
+                Opened::Key(key) => offer.public = Some(key.public_key().clone()),
+                Opened::Not(why) => return Ok(self.skip(&offer, why)),
+            }
+        }
+        let Some(public) = offer.public.clone() else {
+            return Ok(Told::Skipped);
+        };
+        let hash = match self.hash(handle, &offer, &public).await? {
+            Ok(hash) => hash,
+            Err(why) => return Ok(self.skip(&offer, why)),
+        };
+        let clock = Clock::start();
+        let mut signer = KeySigner {
+            offer: &offer,
+            agent: self.agent.as_mut(),
+            passphrases: self.passphrases,
+            clock: &clock,
+        };
+        let user = self.settings.user.as_str();
+        let certificate = offer.certificate.clone();
+        let sent = async {
+            match certificate {
+                Some(it) => {
+                    handle
+                        .authenticate_certificate_with(user, it, hash, &mut signer)
+                        .await
+                }
+                None => {
+                    handle
+                        .authenticate_publickey_with(user, public, hash, &mut signer)
+                        .await
+                }
+            }
+        };
+        let sent = tokio::select! {
+            sent = sent => sent,
+            () = clock.expired() => return Err(self.timed_out("waiting for the answer to a key")),
+        };
+        let told = match sent {
+            Ok(result) => told(Ok(result)),
+            Err(SignError::Gone) => Told::Closed,
+            Err(SignError::Failed(failure)) => return Err(*failure),
+            // The server has accepted the key and counts no failure for the missing signature.
+            Err(SignError::Skipped(why)) => return Ok(self.skip(&offer, why)),
+        };
+        self.write_down(Method::PublicKey, offer.describe(), &told);
+        Ok(told)
+    }
+
+    /// The hash for RSA signatures, `None` for other keys; an error says why the key cannot be used.
+    async fn hash(
+        &mut self,
+        handle: &Handle<Client>,
+        offer: &Offer,
+        public: &PublicKey,
+    ) -> Result<Result<Option<HashAlg>, String>, Failure> {
+        let excluded = || Err("PubkeyAcceptedAlgorithms excludes it".to_owned());
+        let accepted = |name: &str| self.signatures.iter().any(|it| it == name);
+        let algorithm = public.algorithm();
+        if !matches!(algorithm, Algorithm::Rsa { .. }) {
+            return Ok(match accepted(algorithm.as_str()) {
+                true => Ok(None),
+                false if is_security_key(&algorithm) => excluded(),
+                false if !offer.is_rsa() && algorithms::is_known(algorithm.as_str()) => excluded(),
+                false => Err(format!("this client does not know {}", algorithm.as_str())),
+            });
+        }
+        let own = match (accepted("rsa-sha2-512"), accepted("rsa-sha2-256")) {
+            (true, _) => HashAlg::Sha512,
+            (false, true) => HashAlg::Sha256,
+            (false, false) => return Ok(excluded()),
+        };
+        let best = match self.rsa {
+            Some(best) => best,
+            None => {
+                let asked = self.bounded("asking for RSA signatures", handle.best_supported_rsa_hash());
+                match asked.await? {
+                    // A server that does not tell is tried with the better one.
+                    Ok(best) => best.unwrap_or(Some(own)),
+                    Err(_) => Some(own),
+                }
+            }
+        };
+        self.rsa = Some(best);
+        Ok(match best {
+            Some(HashAlg::Sha512) => Ok(Some(own)),
+            Some(hash) if hash == own || own == HashAlg::Sha512 => Ok(Some(hash)),
+            Some(_) => excluded(),
+            None => Err("the server takes RSA signatures only with SHA-1".to_owned()),
+        })
+    }
+
+    async fn password(&mut self, handle: &mut Handle<Client>, attempt: u32) -> Result<Told, Failure> {
+        let question = Question::Password {
+            host: self.hop.clone(),
+            attempt,
+        };
+        let password = self.conversation.ask_secret(question, "the password").await?;
+        let user = self.settings.user.as_str();
+        // russh clears its copy after use.
+        let sent = handle.authenticate_password(user, password.as_str());
+        let told = told(
+            self.bounded("waiting for the answer to the password", sent)
+                .await?,
+        );
+        self.write_down(Method::Password, String::new(), &told);
+        Ok(told)
+    }
+
+    async fn interactive(&mut self, handle: &mut Handle<Client>) -> Result<Told, Failure> {
+        const STEP: &str = "waiting for the next keyboard-interactive question";
+        let user = self.settings.user.as_str();
+        let started = handle.authenticate_keyboard_interactive_start(user, None::<String>);
+        let mut answer = self.bounded(STEP, started).await?;
+        let mut asked = false;
+        for _ in 0..limits::INTERACTIVE_ROUNDS {
+            let told = match answer {
+                Ok(Interactive::InfoRequest {
+                    name,
+                    instructions,
+                    prompts,
+                }) => {
+                    asked |= !prompts.is_empty();
+                    let responses = self.respond(name, instructions, prompts).await?;
+                    let sent = handle.authenticate_keyboard_interactive_respond(responses);
+                    answer = self.bounded(STEP, sent).await?;
+                    continue;
+                }
+                Ok(Interactive::Success) => Told::Accepted,
+                Ok(Interactive::Failure {
+                    remaining_methods,
+                    partial_success,
+                }) => denied(&remaining_methods, partial_success, asked),
+                Err(_) => Told::Closed,
+            };
+            self.write_down(Method::KeyboardInteractive, String::new(), &told);
+            return Ok(told);
+        }
+        Err(Failure::Protocol {
+            step: format!("logging in as {user}"),
+            source: "the server does not stop asking questions".into(),
+        })
+    }
+
+    async fn respond(
+        &self,
+        name: String,
+        instructions: String,
+        prompts: Vec<russh::client::Prompt>,
+    ) -> Result<Vec<String>, Failure> {
+        if prompts.is_empty() {
+            // RFC 4256, 3.2: such a request only tells something, and wants an empty answer.
+            let text = [name, instructions].join("\n").trim().to_owned();
+            if !text.is_empty() {
+                self.report.notice(text).await;
+            }
+            return Ok(Vec::new());
+        }
+        let count = prompts.len();
+        let prompt = |it: russh::client::Prompt| Prompt {
+            text: it.prompt,
+            echo: it.echo,
+        };
+        let prompts = prompts.into_iter().map(prompt).collect();
+        let host = self.hop.clone();
+        let question = Question::KeyboardInteractive {
+            host,
+            name,
+            instructions,
+            prompts,
+        };
+        match self
+            .conversation
+            .ask(question, "the answer to the server's question")
+            .await?
+        {
+            Answer::Secrets(secrets) if secrets.len() == count => {
+                Ok(secrets.iter().map(|secret| secret.as_str().to_owned()).collect())
+            }
+            _ => Err(Failure::Cancelled("the server's question".to_owned())),
+        }
+    }
+
+    async fn bounded<T>(&self, step: &str, sent: impl Future<Output = T>) -> Result<T, Failure> {
+        timeout(limits::AUTH_STEP, sent)
+            .await
+            .map_err(|_| self.timed_out(step))
+    }
+
+    fn timed_out(&self, step: &str) -> Failure {
+        let step = format!("logging in to {} as {}: {step}", self.hop, self.settings.user);
+        Failure::TimedOut {
+            step,
+            limit: limits::AUTH_STEP,
+        }
+    }
+
+    fn skip(&mut self, offer: &Offer, why: String) -> Told {
+        self.note(Method::PublicKey, offer.describe(), Outcome::Skipped(why));
+        Told::Skipped
+    }
+
+    fn write_down(&mut self, method: Method, what: String, told: &Told) {
+        let outcome = match told {
+            Told::Accepted => Outcome::Accepted,
+            Told::Partial(_) => Outcome::Partial,
+            Told::Denied { .. } | Told::Closed => Outcome::Denied,
+            Told::Skipped => return,
+        };
+        self.note(method, what, outcome);
+    }
+
+    fn note(&mut self, method: Method, what: String, outcome: Outcome) {
+        self.tried.push(Attempt {
+            method: method.name(),
+            what,
+            outcome,
+        });
+    }
+
+    fn give_up(mut self, plan: &Plan) -> Failure {
+        if plan.left() > 0 && plan.accepts().iter().any(|it| it == Method::PublicKey.name()) {
+            let why = format!(
+                "servers allow few tries: set IdentitiesOnly to use the right one of {} more",
+                plan.left()
+            );
+            self.note(
+                Method::PublicKey,
+                "the other keys".to_owned(),
+                Outcome::Skipped(why),
+            );
+        }
+        let closing = self.ended.borrow().as_ref().map(words);
+        Failure::Unauthorized {
+            user: self.settings.user.clone(),
+            tried: self.tried,
+            accepts: plan.accepts().to_vec(),
+            closing,
+        }
+    }
+}
+
+fn told(result: Result<AuthResult, russh::Error>) -> Told {
+    match result {
+        Ok(AuthResult::Success) => Told::Accepted,
+        Ok(AuthResult::Failure {
+            remaining_methods,
+            partial_success,
+        }) => denied(&remaining_methods, partial_success, false),
+        Err(_) => Told::Closed,
+    }
+}
+
+fn denied(remaining: &MethodSet, partial: bool, asked: bool) -> Told {
+    let accepts: Vec<String> = remaining.iter().map(String::from).collect();
+    match (accepts.is_empty(), partial) {
+        // russh's way to say that the server has hung up.
+        (true, false) => Told::Closed,
+        (_, true) => Told::Partial(accepts),
+        (_, false) => Told::Denied { accepts, asked },
+    }
+}

@@ -1,0 +1,13 @@
+//! Logging in.
+
+mod agent;
+mod conversation;
+mod key;
+mod keyring;
+mod login;
+mod offers;
+mod plan;
+mod signer;
+
+pub(crate) use keyring::Keyring;
+pub(crate) use login::{Login, login};

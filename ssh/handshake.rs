@@ -1,0 +1,269 @@
+//! From a link to an SSH connection whose host key is trusted.
+
+use std::{
+    pin::{Pin, pin},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use russh::client::{Config, Handle, connect_stream};
+use tokio::{
+    io::BufReader,
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    algorithms,
+    ask::Report,
+    client::{Agreed, Client, Presented, Refusal},
+    config::settings::HostSettings,
+    error::Failure,
+    event::{Hop, Stage},
+    host_key::{Check, Trust},
+    known_hosts::KnownHosts,
+    limits,
+    link::{Carrier, Gone, Greeting, Link, Wire},
+    session::{Closed, PeerInfo},
+};
+
+/// A connection whose server is the right one, before the login.
+pub(crate) struct Secured {
+    pub(crate) handle: Handle<Client>,
+    pub(crate) trust: Trust,
+    pub(crate) gone: Gone,
+    pub(crate) ended: watch::Receiver<Option<Closed>>,
+    pub(crate) refusal: Refusal,
+    pub(crate) peer: PeerInfo,
+    pub(crate) cut: DropGuard,
+    pub(crate) carrier: Carrier,
+}
+
+/// Exchanges identifications and keys, and checks the server's.
+pub(crate) async fn secure(
+    link: Link,
+    settings: &HostSettings,
+    known: &KnownHosts,
+    report: &Report,
+    banner_limit: Duration,
+) -> Result<Secured, Failure> {
+    report.stage(Stage::Handshake).await;
+    for (file, problem) in &known.problems {
+        report
+            .notice(format!("reading {}: {problem}", file.display()))
+            .await;
+    }
+    let config = Arc::new(config(settings, known)?);
+    let (cut, greeting) = (CancellationToken::new(), Arc::new(Greeting::default()));
+    let guard = cut.clone().drop_guard();
+    let (presented, mut keys) = mpsc::channel::<Presented>(1);
+    let (told, ended) = watch::channel(None);
+    let agreed: Arc<OnceLock<Agreed>> = Arc::default();
+    let refusal = Refusal::default();
+    let client = Client {
+        report: report.clone(),
+        presented,
+        agreed: Arc::clone(&agreed),
+        refusal: Arc::clone(&refusal),
+        ended: told,
+    };
+    let Link {
+        io,
+        gone,
+        address,
+        carrier,
+    } = link;
+    let wire = Wire::new(io, cut, Arc::clone(&greeting));
+    let wire = BufReader::with_capacity(limits::READ_BUFFER, wire);
+    let steps = Steps {
+        greeting: &greeting,
+        carrier: &carrier,
+        target: Hop::from(settings).to_string(),
+    };
+    let mut connecting = pin!(connect_stream(config, wire, client));
+
+    steps.identified(connecting.as_mut(), banner_limit).await?;
+    let shown = steps.shown(connecting.as_mut(), &mut keys).await?;
+    let check = Check {
+        settings,
+        known,
+        report,
+    };
+    let trust = tokio::select! {
+        trust = check.verify(&shown.key) => trust?,
+        _ = connecting.as_mut() => return Err(steps.closed("while its host key was being checked")),
+        () = gone.wait() => return Err(steps.closed("while its host key was being checked")),
+    };
+    // The other end is the connection itself, whose failure the next line reports.
+    let _ = shown.verdict.send(true);
+    let handle = match timeout(limits::KEX, connecting.as_mut()).await {
+        Ok(connected) => connected.map_err(|error| steps.failed(error))?,
+        Err(_) => return Err(steps.timed_out("exchanging keys with", limits::KEX)),
+    };
+    let agreed = agreed.get().cloned();
+    let peer = PeerInfo {
+        server_id: greeting.line(),
+        kex: agreed.as_ref().map(|it| it.kex.clone()).unwrap_or_default(),
+        cipher: agreed.as_ref().map(|it| it.cipher.clone()).unwrap_or_default(),
+        host_key: agreed.map(|it| it.host_key).unwrap_or_default(),
+        address,
+    };
+    Ok(Secured {
+        handle,
+        trust,
+        gone,
+        ended,
+        refusal,
+        peer,
+        cut: guard,
+        carrier,
+    })
+}
+
+fn config(settings: &HostSettings, known: &KnownHosts) -> Result<Config, Failure> {
+    let (interval, count) = match settings.server_alive_interval {
+        Some(Duration::ZERO) => (None, 0),
+        Some(interval) => {
+            let count = settings.server_alive_count_max.map(|count| count as usize);
+            (Some(interval), count.unwrap_or(limits::ALIVE_COUNT_CONFIGURED))
+        }
+        None => (Some(limits::ALIVE_INTERVAL), limits::ALIVE_COUNT),
+    };
+    Ok(Config {
+        client_id: russh::SshId::Standard(concat!("SSH-2.0-codex_", env!("CARGO_PKG_VERSION")).into()),
+        window_size: limits::WINDOW,
+        maximum_packet_size: limits::PACKET,
+        preferred: algorithms::preferred(settings, known)?,
+        keepalive_interval: interval,
+        // russh ends at one unanswered more, as OpenSSH does; its 0 is "never".
+        keepalive_max: count.max(1),
+        nodelay: true,
+        ..Config::default()
+    })
+}
+
+type Connected = Result<Handle<Client>, russh::Error>;
+
+/// The steps of one handshake and what their failures mean.
+struct Steps<'a> {
+    greeting: &'a Greeting,
+    carrier: &'a Carrier,
+    target: String,
+}
+
+impl Steps<'_> {
+    async fn identified(
+        &self,
+        connecting: Pin<&mut impl Future<Output = Connected>>,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let identified = self.greeting.identified();
+        tokio::select! {
+            biased;
+            () = identified => Ok(()),
+            result = connecting => match result {
+                // It cannot be: the exchange needs our verdict about the key first.
+                Ok(_) => Ok(()),
+                Err(error) if self.greeting.is_identified() => Err(self.failed(error)),
+                Err(error) => Err(self.unidentified(&error).await),
+            },
+            () = tokio::time::sleep(limit) => Err(match self.carrier {
+                Carrier::Proxy(proxy) => {
+                    let (ending, stderr) = proxy.ending(Duration::ZERO).await;
+                    Failure::Proxy { command: proxy.command.clone(), ending, stderr }
+                }
+                _ => self.timed_out("waiting for the identification of", limit),
+            }),
+        }
+    }
+
+    async fn shown(
+        &self,
+        connecting: Pin<&mut impl Future<Output = Connected>>,
+        keys: &mut mpsc::Receiver<Presented>,
+    ) -> Result<Presented, Failure> {
+        let gone = || Failure::Closed {
+            step: format!("exchanging keys with {}", self.target),
+            text: String::new(),
+        };
+        tokio::select! {
+            biased;
+            shown = keys.recv() => shown.ok_or_else(gone),
+            result = connecting => Err(match result {
+                Ok(_) => gone(),
+                Err(error) => self.failed(error),
+            }),
+            () = tokio::time::sleep(limits::KEX) => {
+                Err(self.timed_out("exchanging keys with", limits::KEX))
+            }
+        }
+    }
+
+    /// The link ended before the server said what it is.
+    async fn unidentified(&self, error: &russh::Error) -> Failure {
+        let (target, text) = (self.target.clone(), self.greeting.line());
+        if let Carrier::Proxy(proxy) = self.carrier
+            && text.is_empty()
+        {
+            // The end of its output comes before the end of the command.
+            let (ending, stderr) = proxy.ending(Duration::from_secs(1)).await;
+            return Failure::Proxy {
+                command: proxy.command.clone(),
+                ending,
+                stderr,
+            };
+        }
+        if text.contains("Exceeded MaxStartups") || text.contains("Not allowed at this time") {
+            return Failure::SentAway { target, text };
+        }
+        match error {
+            _ if !text.is_empty() => Failure::NotSsh { target, text },
+            russh::Error::Version => Failure::NotSsh { target, text },
+            _ => Failure::Closed {
+                step: format!("waiting for the identification of {target}"),
+                text,
+            },
+        }
+    }
+
+    fn failed(&self, error: russh::Error) -> Failure {
+        let step = format!("exchanging keys with {}", self.target);
+        match error {
+            russh::Error::NoCommonAlgo { kind, ours, theirs } => Failure::NoCommonAlgorithm {
+                target: self.target.clone(),
+                kind: match kind {
+                    russh::AlgorithmKind::Kex => "key exchange (KexAlgorithms)",
+                    russh::AlgorithmKind::Key => "host key (HostKeyAlgorithms)",
+                    russh::AlgorithmKind::Cipher => "cipher (Ciphers)",
+                    russh::AlgorithmKind::Compression => "compression (Compression)",
+                    russh::AlgorithmKind::Mac => "MAC (MACs)",
+                },
+                ours,
+                theirs,
+            },
+            russh::Error::IO(_) | russh::Error::Disconnect | russh::Error::HUP => Failure::Closed {
+                step,
+                text: String::new(),
+            },
+            source => Failure::Protocol {
+                step,
+                source: Box::new(source),
+            },
+        }
+    }
+
+    fn closed(&self, when: &str) -> Failure {
+        Failure::Closed {
+            step: format!("{} {when}", self.target),
+            text: String::new(),
+        }
+    }
+
+    fn timed_out(&self, step: &str, limit: Duration) -> Failure {
+        Failure::TimedOut {
+            step: format!("{step} {}", self.target),
+            limit,
+        }
+    }
+}

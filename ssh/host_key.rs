@@ -1,0 +1,180 @@
+//! Whether to trust the key that a server has shown: the files, the configuration, the user.
+
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use russh::keys::{HashAlg, PublicKey};
+use tokio::task::spawn_blocking;
+
+use crate::{
+    ask::Report,
+    client::ServerKey,
+    config::settings::{HostSettings, StrictHostKeyChecking},
+    error::{Failure, KnownKey},
+    event::{Answer, Hop, Question, Stage},
+    known_hosts::{self, Known, KnownHosts, Verdict, key_type},
+};
+
+/// How far a server that we go on with is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    Full,
+    /// `StrictHostKeyChecking no` with a changed key: nothing that the user types goes there.
+    NoPasswords,
+}
+
+pub(crate) struct Check<'a> {
+    pub(crate) settings: &'a HostSettings,
+    pub(crate) known: &'a KnownHosts,
+    pub(crate) report: &'a Report,
+}
+
+/// Reads the files; they may be large, or on a slow disk.
+pub(crate) async fn load(settings: &HostSettings) -> KnownHosts {
+    let settings = settings.clone();
+    spawn_blocking(move || KnownHosts::load(&settings))
+        .await
+        .unwrap_or_default()
+}
+
+impl Check<'_> {
+    /// Decides, asks the user if there is something to ask, and records an accepted key.
+    pub(crate) async fn verify(&self, presented: &ServerKey) -> Result<Trust, Failure> {
+        self.report.stage(Stage::HostKey).await;
+        let (key, verdict) = match presented {
+            ServerKey::Plain(key) => (key.clone(), self.known.check(key)),
+            ServerKey::Certified(certificate) => {
+                let key = PublicKey::from(certificate.public_key().clone());
+                let alias = self.settings.host_key_alias.as_ref();
+                let name = alias.unwrap_or(&self.settings.host_name);
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                match self.known.check_certificate(certificate, name, now.as_secs()) {
+                    Ok(verdict) => (key, verdict),
+                    Err(why) => return Err(self.unknown(&key, why)),
+                }
+            }
+        };
+        match verdict {
+            Verdict::Known { .. } => Ok(Trust::Full),
+            Verdict::Revoked { file, line } => Err(Failure::HostKeyRevoked {
+                target: self.target(),
+                key_type: key_type(&key.algorithm()),
+                fingerprint: fingerprint(&key),
+                file,
+                line,
+            }),
+            Verdict::Changed { known } => self.changed(&key, &known).await,
+            Verdict::Unknown { others } => self.decide(&key, &others).await,
+        }
+    }
+
+    async fn changed(&self, key: &PublicKey, known: &[Known]) -> Result<Trust, Failure> {
+        let failure = Failure::HostKeyChanged {
+            target: self.target(),
+            key_type: key_type(&key.algorithm()),
+            fingerprint: fingerprint(key),
+            known: known.iter().map(described).collect(),
+            entry: self.known.entry.clone(),
+        };
+        if self.settings.strict_host_key_checking != StrictHostKeyChecking::Off {
+            return Err(failure);
+        }
+        let text = format!("{failure}; StrictHostKeyChecking is off: going on without passwords");
+        self.report.notice(text).await;
+        Ok(Trust::NoPasswords)
+    }
+
+    async fn decide(&self, key: &PublicKey, others: &[Known]) -> Result<Trust, Failure> {
+        let ask = match self.settings.strict_host_key_checking {
+            StrictHostKeyChecking::Yes => {
+                return Err(self.unknown(key, "StrictHostKeyChecking is yes"));
+            }
+            // A host that is known by another type of key is not new, and an attacker who has
+            // no known key can show any other type.
+            StrictHostKeyChecking::AcceptNew => !others.is_empty(),
+            StrictHostKeyChecking::Off => false,
+            StrictHostKeyChecking::Ask => true,
+        };
+        if ask {
+            self.ask(key, others).await?;
+        }
+        self.record(key).await;
+        Ok(Trust::Full)
+    }
+
+    async fn ask(&self, key: &PublicKey, others: &[Known]) -> Result<(), Failure> {
+        if self.settings.batch_mode {
+            return Err(self.unknown(key, "BatchMode asks nobody"));
+        }
+        for other in others {
+            let key = described(other);
+            let place = format!("{}:{}", key.file.display(), key.line);
+            let text = format!(
+                "{} is known by another key: {} in {place}",
+                self.target(),
+                key.key_type
+            );
+            self.report.notice(text).await;
+        }
+        let algorithm = key.algorithm();
+        let art = key
+            .fingerprint(HashAlg::Sha256)
+            .to_randomart(&format!("[{}]", key_type(&algorithm)));
+        let question = Question::HostKey {
+            host: Hop::from(self.settings),
+            key_type: key_type(&algorithm),
+            fingerprint: fingerprint(key),
+            randomart: art,
+            known_hosts_file: self.file(),
+        };
+        match self.report.ask(question).await {
+            Answer::Accept => Ok(()),
+            _ => Err(self.unknown(key, "not accepted")),
+        }
+    }
+
+    /// A key that cannot be recorded is asked for again next time: worth a notice, no failure.
+    async fn record(&self, key: &PublicKey) {
+        let Some(file) = self.file() else { return };
+        let (entry, key) = (self.known.entry.clone(), key.clone());
+        let hashed = self.settings.hash_known_hosts;
+        let added = spawn_blocking(move || known_hosts::add(&file, &entry, &key, hashed)).await;
+        if let Ok(Err(error)) = added {
+            self.report.notice(error.to_string()).await;
+        }
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        let first = self.settings.user_known_hosts_files.first()?;
+        // The usual way to say "nowhere".
+        (first.as_os_str() != "/dev/null").then(|| first.clone())
+    }
+
+    fn unknown(&self, key: &PublicKey, why: &str) -> Failure {
+        Failure::HostKeyUnknown {
+            target: self.target(),
+            key_type: key_type(&key.algorithm()),
+            fingerprint: fingerprint(key),
+            why: why.to_owned(),
+        }
+    }
+
+    fn target(&self) -> String {
+        Hop::from(self.settings).to_string()
+    }
+}
+
+fn fingerprint(key: &PublicKey) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+fn described(known: &Known) -> KnownKey {
+    KnownKey {
+        file: known.file.clone(),
+        line: known.line,
+        key_type: key_type(&known.key.algorithm()),
+        fingerprint: fingerprint(&known.key),
+    }
+}

@@ -1,0 +1,242 @@
+//! Whether a key is the one that a host is known to have.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey};
+
+use super::{
+    entry_name,
+    parse::{Line, Marker, parse},
+};
+use crate::{config::settings::HostSettings, limits};
+
+/// The lines of all files that are about one host.
+#[derive(Clone, Debug, Default)]
+pub struct KnownHosts {
+    /// The name looked for, as `ssh-keygen -F` and `-R` want it.
+    pub entry: String,
+    lines: Vec<Known>,
+    /// The same for the name without its port, which OpenSSH accepts where there is no other.
+    portless: Vec<Known>,
+    /// Files that exist and could not be read.
+    pub problems: Vec<(PathBuf, String)>,
+}
+
+/// A key and where it stands.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub file: PathBuf,
+    /// Counts from 1.
+    pub line: usize,
+    pub key: PublicKey,
+    marker: Marker,
+}
+
+/// What the files say about a key.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    Known {
+        file: PathBuf,
+        line: usize,
+    },
+    /// No key of this type; `others` are the host's keys of other types.
+    Unknown {
+        others: Vec<Known>,
+    },
+    /// The host has other keys of this type.
+    Changed {
+        known: Vec<Known>,
+    },
+    Revoked {
+        file: PathBuf,
+        line: usize,
+    },
+}
+
+impl KnownHosts {
+    /// Reads the user's files, then the global ones. A missing file is normal.
+    ///
+    /// Blocks on the disk.
+    pub fn load(settings: &HostSettings) -> KnownHosts {
+        let (entry, portless) = match &settings.host_key_alias {
+            Some(alias) => (alias.to_ascii_lowercase(), None),
+            None => {
+                let portless = entry_name(&settings.host_name, 22);
+                let entry = entry_name(&settings.host_name, settings.port);
+                (entry, (settings.port != 22).then_some(portless))
+            }
+        };
+        let mut hosts = KnownHosts {
+            entry,
+            ..KnownHosts::default()
+        };
+        let users = settings.user_known_hosts_files.iter();
+        for file in users.chain(&settings.global_known_hosts_files) {
+            match read(file) {
+                Ok(bytes) => hosts.take(file, &parse(&bytes), portless.as_deref()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => hosts.problems.push((file.clone(), error.to_string())),
+            }
+        }
+        hosts
+    }
+
+    fn take(&mut self, file: &Path, lines: &[Line], portless: Option<&str>) {
+        for line in lines {
+            let known = || Known {
+                file: file.to_owned(),
+                line: line.number,
+                key: line.key.clone(),
+                marker: line.marker,
+            };
+            if line.is_about(&self.entry) {
+                self.lines.push(known());
+            }
+            if portless.is_some_and(|name| line.is_about(name)) {
+                self.portless.push(known());
+            }
+        }
+    }
+
+    pub fn check(&self, key: &PublicKey) -> Verdict {
+        let same = |known: &&Known| known.key.key_data() == key.key_data();
+        let all = || self.lines.iter().chain(&self.portless);
+        let revoked = |known: &&Known| known.marker == Marker::Revoked && same(known);
+        if let Some(known) = all().find(revoked) {
+            return Verdict::Revoked {
+                file: known.file.clone(),
+                line: known.line,
+            };
+        }
+        let plain = |known: &&Known| known.marker == Marker::None;
+        if let Some(known) = self.lines.iter().filter(plain).find(same) {
+            return Verdict::Known {
+                file: known.file.clone(),
+                line: known.line,
+            };
+        }
+        let own: Vec<Known> = self.lines.iter().filter(plain).cloned().collect();
+        let algorithm = key.algorithm();
+        if own.iter().any(|known| known.key.algorithm() == algorithm) {
+            let known = own.into_iter().filter(|it| it.key.algorithm() == algorithm);
+            return Verdict::Changed {
+                known: known.collect(),
+            };
+        }
+        if let Some(known) = self.portless.iter().filter(plain).find(same) {
+            return Verdict::Known {
+                file: known.file.clone(),
+                line: known.line,
+            };
+        }
+        Verdict::Unknown { others: own }
+    }
+
+    /// Whether an authority is trusted to certify this host.
+    pub fn has_authority(&self) -> bool {
+        self.authorities().next().is_some()
+    }
+
+    fn authorities(&self) -> impl Iterator<Item = &Known> {
+        let all = self.lines.iter().chain(&self.portless);
+        all.filter(|known| known.marker == Marker::CertAuthority)
+    }
+
+    /// Checks a host certificate (OpenSSH's `PROTOCOL.certkeys`) against the trusted authorities.
+    /// `principal` is the host's name without a port, `now` is in seconds since 1970.
+    pub fn check_certificate(
+        &self,
+        certificate: &Certificate,
+        principal: &str,
+        now: u64,
+    ) -> Result<Verdict, &'static str> {
+        use russh::keys::ssh_key::certificate::CertType;
+        let key = PublicKey::from(certificate.public_key().clone());
+        let authority = PublicKey::from(certificate.signature_key().clone());
+        for key in [&key, &authority] {
+            if let revoked @ Verdict::Revoked { .. } = self.check(key) {
+                return Ok(revoked);
+            }
+        }
+        let same = |known: &&Known| known.key.key_data() == authority.key_data();
+        let Some(known) = self.authorities().find(same) else {
+            return Err("its certificate is signed by an authority that is not trusted for it");
+        };
+        if certificate.cert_type() != CertType::Host {
+            return Err("its certificate is for users, not for hosts");
+        }
+        if certificate.signature().algorithm() == (Algorithm::Rsa { hash: None }) {
+            return Err("its certificate is signed with SHA-1");
+        }
+        // A certificate for every host there is would be one key to impersonate them all.
+        let principals = certificate.valid_principals();
+        if !principals.iter().any(|it| it.eq_ignore_ascii_case(principal)) {
+            return Err("its certificate is for other names");
+        }
+        if certificate.critical_options().iter().next().is_some() {
+            return Err("its certificate has critical options, and hosts know none");
+        }
+        if now < certificate.valid_after() {
+            return Err("its certificate is not valid yet");
+        }
+        if now >= certificate.valid_before() {
+            return Err("its certificate has expired");
+        }
+        let fingerprint = authority.fingerprint(HashAlg::Sha256);
+        if certificate.validate_at(now, [&fingerprint]).is_err() {
+            return Err("the signature of its certificate is wrong");
+        }
+        Ok(Verdict::Known {
+            file: known.file.clone(),
+            line: known.line,
+        })
+    }
+
+    /// Puts the types of the known keys first: a server with several keys then shows one of those.
+    pub fn order(&self, algorithms: &mut [Algorithm]) {
+        let usable = |known: &&Known| known.marker == Marker::None;
+        let first = match self.lines.iter().any(|known| usable(&known)) {
+            true => &self.lines,
+            false => &self.portless,
+        };
+        let known: Vec<Algorithm> = first.iter().filter(usable).map(|it| it.key.algorithm()).collect();
+        algorithms.sort_by_key(|algorithm| !known.contains(&plain(algorithm)));
+    }
+}
+
+/// The type of the keys that an algorithm works with: three algorithms share RSA keys.
+fn plain(algorithm: &Algorithm) -> Algorithm {
+    match algorithm {
+        Algorithm::Rsa { .. } => Algorithm::Rsa { hash: None },
+        other => other.clone(),
+    }
+}
+
+/// As OpenSSH names it to users.
+pub(crate) fn key_type(algorithm: &Algorithm) -> String {
+    match algorithm {
+        Algorithm::Ed25519 => "ED25519".to_owned(),
+        Algorithm::Rsa { .. } => "RSA".to_owned(),
+        Algorithm::Dsa => "DSA".to_owned(),
+        Algorithm::Ecdsa {
+            curve: EcdsaCurve::NistP256 | EcdsaCurve::NistP384 | EcdsaCurve::NistP521,
+        } => "ECDSA".to_owned(),
+        other => other.as_str().to_owned(),
+    }
+}
+
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    use io::Read;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(file)?
+        .take(limits::KNOWN_HOSTS_FILE)
+        .read_to_end(&mut bytes)? as u64;
+    // A cut file could hide a revocation.
+    if read == limits::KNOWN_HOSTS_FILE {
+        return Err(io::Error::other("the file is too large"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,20 @@
+//! Which keys hosts are known to have: sshd(8), *SSH_KNOWN_HOSTS FILE FORMAT*.
+
+mod check;
+mod parse;
+mod write;
+
+pub use check::{Known, KnownHosts, Verdict};
+pub(crate) use check::key_type;
+pub(crate) use parse::matches;
+pub use parse::{Line, Marker, hash_name, parse};
+pub use write::{WriteError, add};
+
+/// A host's name as `known_hosts` has it: `host`, or `[host]:port` for a port that is not 22.
+pub fn entry_name(host: &str, port: u16) -> String {
+    let host = host.to_ascii_lowercase();
+    match port {
+        22 => host,
+        port => format!("[{host}]:{port}"),
+    }
+}
