@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 /// The version of the npm package `@openai/codex` that `tests/run` installs.
 pub const PINNED_VERSION: &str = "0.169.0";
 
+/// The oldest Node.js that the package's manifest allows.
+const OLDEST_NODE: u32 = 16;
+
 /// The repository's folder.
 pub fn repository() -> &'static Path {
     let support = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -49,11 +52,27 @@ pub(crate) fn lack() -> Option<String> {
         ));
     };
     let version = serde_json::from_str::<serde_json::Value>(&text).unwrap()["version"].clone();
-    match version == PINNED_VERSION {
-        true => None,
-        false => Some(format!(
+    if version != PINNED_VERSION {
+        return Some(format!(
             "the official codex in .deps is {version}, not {PINNED_VERSION} (run tests/run)"
+        ));
+    }
+    static NODE: OnceLock<Option<String>> = OnceLock::new();
+    NODE.get_or_init(node_lack).clone()
+}
+
+/// npm's launcher of the official program is a script for Node.js.
+fn node_lack() -> Option<String> {
+    let output = Command::new("node").arg("--version").output().ok();
+    let version = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let major = |version: &str| version.strip_prefix('v')?.split('.').next()?.parse().ok();
+    match version.as_deref().and_then(major) {
+        Some(OLDEST_NODE..) => None,
+        Some(_) => Some(format!(
+            "Node.js {} is older than {OLDEST_NODE}",
+            version.unwrap_or_default()
         )),
+        None => Some("Node.js is not installed".into()),
     }
 }
 

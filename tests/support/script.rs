@@ -119,3 +119,60 @@ fn plan(steps: &str) -> Step {
         arguments: json!({ "explanation": "the test's plan", "plan": plan }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the model does when the user wrote this and these outputs came since.
+    fn answer(text: &str, outputs: &[&str]) -> String {
+        let user =
+            json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]});
+        let context = json!({"type": "message", "role": "user",
+            "content": [{"type": "input_text", "text": "<environment_context>here</environment_context>"}]});
+        let mut input = vec![user, context];
+        input.extend(
+            outputs
+                .iter()
+                .map(|output| json!({"type": "function_call_output", "output": output})),
+        );
+        format!(
+            "{:?}",
+            follow(
+                &Request {
+                    body: json!({"input": input})
+                },
+                &Gates::default()
+            )
+        )
+    }
+
+    #[test]
+    fn lines_after_a_call_wait_for_its_output() {
+        let program = "say before\nrun first\nsay between\nescalate second\nsay after";
+        let [first, second, third] = [&[][..], &["1"], &["1", "2"]].map(|outputs| answer(program, outputs));
+        assert!(
+            first.contains("before") && first.contains("first") && !first.contains("between"),
+            "{first}"
+        );
+        assert!(
+            second.contains("between") && second.contains("second") && !second.contains("first"),
+            "{second}"
+        );
+        assert!(third.contains("after") && !third.contains("second"), "{third}");
+    }
+
+    #[test]
+    fn a_call_at_the_end_is_answered_and_other_text_is_echoed() {
+        assert!(answer("run ls", &["out"]).contains("done"));
+        assert!(answer("hello you", &[]).contains("said: "));
+        assert!(answer("stream many", &[]).contains("said: "));
+        assert!(answer("outputs", &[]).contains("Say"));
+    }
+
+    #[test]
+    fn a_failure_after_a_call_waits_for_its_output() {
+        assert!(answer("run ls\nstatus 500", &[]).contains("Call"));
+        assert_eq!(answer("run ls\nstatus 500 no", &["out"]), "Status(500, \"no\")");
+    }
+}

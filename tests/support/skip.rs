@@ -72,11 +72,9 @@ impl Part {
 pub fn available(part: Part) -> bool {
     let Some(reason) = part.lack() else { return true };
     let required = std::env::var(REQUIRED).unwrap_or_default();
-    assert!(
-        !required.split(',').any(|name| name.trim() == part.name()),
-        "{} is required by {REQUIRED}, but {reason}",
-        part.name()
-    );
+    if let Some(complaint) = complaint(part, &reason, &required) {
+        panic!("{complaint}");
+    }
     let thread = std::thread::current();
     // The print macros are captured in a passing test, and a skip nobody sees is a lie.
     let text = format!("skipped: {}: {reason}\n", thread.name().unwrap_or("a test"));
@@ -110,6 +108,12 @@ pub(crate) fn program(name: &str) -> Option<std::path::PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// What to panic with when a missing part is among the required ones.
+fn complaint(part: Part, reason: &str, required: &str) -> Option<String> {
+    let is_required = required.split(',').any(|name| name.trim() == part.name());
+    is_required.then(|| format!("{} is required by {REQUIRED}, but {reason}", part.name()))
+}
+
 fn pam_lack() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("PAM checks passwords only for an sshd that runs as root".into());
@@ -122,5 +126,27 @@ fn pam_lack() -> Option<String> {
     match found && Path::new("/etc/pam.d").is_dir() {
         true => None,
         false => Some("libpam-oath is not installed".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_part_is_an_error_only_where_its_whole_name_is_required() {
+        assert_eq!(complaint(Part::Ssh, "it is gone", "sshd, tmux"), None);
+        assert_eq!(complaint(Part::Ssh, "it is gone", ""), None);
+        let text = complaint(Part::Sshd, "it is gone", "ssh, sshd").unwrap();
+        assert_eq!(text, "sshd is required by CODEX_TESTS_REQUIRE, but it is gone");
+    }
+
+    #[test]
+    fn a_program_nobody_has_is_missing() {
+        assert_eq!(
+            missing(&["no-such-program"]).as_deref(),
+            Some("no-such-program is not installed")
+        );
+        assert_eq!(missing(&["no-such-program", "sh"]), None);
     }
 }

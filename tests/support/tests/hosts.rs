@@ -331,6 +331,35 @@ fn killed_sessions_end_the_connection_and_the_listener_takes_the_next() {
 }
 
 #[test]
+fn a_killed_session_takes_its_codex_along_and_the_thread_can_be_resumed() {
+    require!(Ssh, Sshd, Official);
+    let client = Client::new();
+    let model = Model::start();
+    let host = Host::start(HostOptions::new().authorize(client.key()).model(&model));
+    client.add(&Alias::new("devbox", &host));
+    let connect = || {
+        let mut command = client.ssh();
+        command.args(["devbox", "codex", "app-server"]);
+        let mut server = AppServer::spawn(command);
+        server.initialize();
+        server
+    };
+    let mut server = connect();
+    let thread = server.start_thread(&host.work().display().to_string());
+    server.start_turn(&thread, "hold for-ever");
+    server.expect_method("item/agentMessage/delta");
+    host.kill_sessions();
+    assert_eq!(server.close().0, Some(255));
+    let is_over = || (!host.processes().iter().any(|name| name == "codex")).then_some(());
+    wait::until("the end of codex on the host", wait::DEADLINE, is_over);
+
+    let mut server = connect();
+    server.call("thread/resume", json!({"threadId": thread, "excludeTurns": true}));
+    server.start_turn(&thread, "say back again");
+    assert_eq!(server.finish_turn()["turn"]["items"][0]["text"], "back again");
+}
+
+#[test]
 fn a_dropped_host_leaves_no_process_behind() {
     require!(Ssh, Sshd);
     let client = Client::new();
