@@ -1,7 +1,8 @@
 //! A host: a real `sshd` with its own host key, port, user, login shell, home directory and `codex`.
 //!
-//! Hosts are private: each `sshd` runs in namespaces of its own, so nothing of the machine's configuration is
-//! read or changed, and ending a host ends every process that was started on it.
+//! Hosts are private: each `sshd` runs in namespaces of its own, with its own `/etc/passwd`, `/tmp`, `/run` and
+//! `/usr/local/bin`. Nothing of the machine's configuration is changed, and ending a host ends every process that
+//! was started on it. A home directory has the same path on the host and outside.
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use std::fs;

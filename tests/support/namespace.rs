@@ -46,6 +46,8 @@ if [ -n "$official" ]; then
     mount --bind "$node" /run/node
 fi
 mount --bind "$folder/bin" /usr/local/bin
+# Codex keeps files below /tmp under names made of the user only, and two hosts are not to share them.
+mount -t tmpfs -o mode=1777 tmpfs /tmp
 {
     "$@" "$sshd" -D -f "$folder/sshd_config" -E "$folder/sshd.log" || :
     : > "$folder/sshd.ended"
