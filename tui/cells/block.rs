@@ -1,5 +1,7 @@
 //! The shapes that cells share: a headline with a mark, an indented body, folded output, words for a state.
 
+use std::borrow::Cow;
+
 use ratatui::{
     style::Style,
     text::{Line, Span},
@@ -7,30 +9,31 @@ use ratatui::{
 
 use super::Context;
 use crate::text::{
-    fold::{Fold, cut_line, hidden_lines},
-    sanitize::sanitize,
-    wrap::{Breaks, Wrap},
+    fold::{FOLDED_ROWS_MAX, Fold, fold_line, hidden_lines},
+    sanitize::{sanitize, sanitize_line},
+    wrap::{Breaks, Wrap, has_room, spans_width},
 };
 
 /// A state as everybody sees it: a mark, a word and a style.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum State<'a> {
     Running,
     Completed,
     Failed,
     Declined,
+    /// Of another version of the protocol: shown by its name.
+    Other(&'a str),
 }
 
-impl State {
-    /// Reads a status of the wire. One that is not known is taken for what the item's life says.
-    pub(super) fn read(status: &str, ctx: &Context<'_>) -> Self {
+impl<'a> State<'a> {
+    /// Reads a status of the wire.
+    pub(super) fn read(status: &'a str) -> Self {
         match status {
             "inProgress" => Self::Running,
             "completed" => Self::Completed,
             "failed" => Self::Failed,
             "declined" => Self::Declined,
-            _ if ctx.live => Self::Running,
-            _ => Self::Completed,
+            other => Self::Other(other),
         }
     }
 
@@ -40,6 +43,7 @@ impl State {
             Self::Running => glyphs.working,
             Self::Completed => glyphs.done,
             Self::Failed | Self::Declined => glyphs.failed,
+            Self::Other(_) => glyphs.bullet,
         };
         Span::styled(glyph, self.style(ctx))
     }
@@ -50,20 +54,23 @@ impl State {
             Self::Completed => ctx.theme.done,
             Self::Failed => ctx.theme.failed,
             Self::Declined => ctx.theme.warning,
+            Self::Other(_) => ctx.theme.dim,
         }
     }
 
-    pub(super) const fn word(self) -> &'static str {
+    pub(super) fn word(self) -> Cow<'a, str> {
         match self {
-            Self::Running => "running",
-            Self::Completed => "done",
-            Self::Failed => "failed",
-            Self::Declined => "declined",
+            Self::Running => Cow::Borrowed("running"),
+            Self::Completed => Cow::Borrowed("done"),
+            Self::Failed => Cow::Borrowed("failed"),
+            Self::Declined => Cow::Borrowed("declined"),
+            Self::Other(status) => sanitize_line(status),
         }
     }
 }
 
-/// Appends one logical line behind a mark; what is wrapped stands below its text.
+/// Appends one logical line behind a mark; what is wrapped stands below its text. Where the mark has no room
+/// beside the text it stands before it: it may carry meaning.
 pub(super) fn headline(
     mark: Span<'static>,
     spans: &[Span<'_>],
@@ -71,7 +78,14 @@ pub(super) fn headline(
     lines: &mut Vec<Line<'static>>,
 ) {
     let first = [mark, Span::raw(" ")];
-    let rest = [Span::raw(" ".repeat(crate::text::wrap::spans_width(&first)))];
+    let width = spans_width(&first);
+    if !has_room(width, ctx.width) {
+        let is_blank = first.iter().all(|span| span.content.trim().is_empty());
+        let mark = if is_blank { &[][..] } else { &first[..] };
+        let all: Vec<Span<'_>> = mark.iter().chain(spans).cloned().collect();
+        return Wrap::words(ctx.width).push(&all, lines);
+    }
+    let rest = [Span::raw(" ".repeat(width))];
     Wrap {
         width: ctx.width,
         breaks: Breaks::Words,
@@ -98,6 +112,10 @@ pub(super) fn detail(text: &str, style: Style, ctx: &Context<'_>, lines: &mut Ve
 /// Appends what a program printed: behind a bar, cut anywhere, folded unless the cell is expanded.
 pub(super) fn output(text: &str, fold: Fold, ctx: &Context<'_>, lines: &mut Vec<Line<'static>>) {
     let theme = ctx.theme;
+    let text = text.trim_end_matches(['\n', '\r']);
+    if text.is_empty() {
+        return;
+    }
     let bar = [Span::styled(format!("  {} ", theme.glyphs.bar), theme.dim)];
     let wrap = Wrap {
         width: ctx.width,
@@ -105,29 +123,26 @@ pub(super) fn output(text: &str, fold: Fold, ctx: &Context<'_>, lines: &mut Vec<
         first: &bar,
         rest: &bar,
     };
-    let fold = if ctx.expanded { Fold::ALL } else { fold };
-    let mut line = |raw: &str| {
-        let (shown, cut) = if ctx.expanded { (raw, 0) } else { cut_line(raw) };
-        // Vertical tabs, form feeds and the Unicode separators are line breaks, too.
-        for part in sanitize(shown).split('\n') {
-            wrap.push(&[Span::styled(part, theme.output)], lines);
-        }
-        if cut > 0 {
-            wrap.push(
-                &[Span::styled(
-                    format!("{} {cut} more bytes", theme.glyphs.ellipsis),
-                    theme.dim,
-                )],
-                lines,
-            );
-        }
-    };
-    let folded = fold.split(text.trim_end_matches(['\n', '\r']));
-    folded.head.iter().for_each(|raw| line(raw));
-    if folded.hidden > 0 {
-        line(&hidden_lines(theme.glyphs.ellipsis, folded.hidden));
+    let mut push = |text: &str, style| wrap.push(&[Span::styled(text, style)], lines);
+    if ctx.expanded {
+        return sanitize(text)
+            .split('\n')
+            .for_each(|line| push(line, theme.output));
     }
-    folded.tail.iter().for_each(|raw| line(raw));
+    let ellipsis = theme.glyphs.ellipsis;
+    let columns = FOLDED_ROWS_MAX * usize::from(ctx.width).saturating_sub(spans_width(&bar)).max(1);
+    let folded = fold.split(text);
+    folded
+        .head
+        .iter()
+        .for_each(|raw| push(&fold_line(raw, columns, ellipsis), theme.output));
+    if folded.hidden > 0 {
+        push(&hidden_lines(ellipsis, folded.hidden), theme.dim);
+    }
+    folded
+        .tail
+        .iter()
+        .for_each(|raw| push(&fold_line(raw, columns, ellipsis), theme.output));
 }
 
 /// A duration in milliseconds for people: `340 ms`, `1.2 s`, `3 min 05 s`, `1 h 02 min`.

@@ -38,7 +38,7 @@ pub(super) fn command(item: &CommandExecution, ctx: &Context<'_>) -> Vec<Line<'s
 /// State, exit status, time and place, e.g. `✗ failed · exit 2 · 1.2 s · in /srv/app`.
 fn facts(item: &CommandExecution, ctx: &Context<'_>, lines: &mut Vec<Line<'static>>) {
     let theme = ctx.theme;
-    let state = State::read(item.status.as_str(), ctx);
+    let state = State::read(item.status.as_str());
     let mut facts = Vec::new();
     if let Some(code) = item.exit_code.filter(|&code| code != 0 || state == State::Failed) {
         facts.push(format!("exit {code}"));

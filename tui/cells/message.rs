@@ -56,6 +56,7 @@ pub(super) fn agent(item: &AgentMessage, ctx: &Context<'_>) -> Vec<Line<'static>
         markdown::Options {
             width: ctx.width,
             theme: ctx.theme,
+            live: ctx.live,
         },
     )
 }

@@ -15,16 +15,20 @@ use crate::text::{
 pub(super) fn file_change(item: &FileChange, ctx: &Context<'_>) -> Vec<Line<'static>> {
     let theme = ctx.theme;
     let mut lines = Vec::new();
-    let state = State::read(item.status.as_str(), ctx);
+    let state = State::read(item.status.as_str());
     let word = match state {
-        State::Running => "patch",
+        State::Running | State::Other(_) => "patch",
         State::Completed => "patch applied",
         State::Failed => "patch failed",
         State::Declined => "patch declined",
     };
     let files = item.changes.len();
     let noun = if files == 1 { "file" } else { "files" };
-    let facts = format!(" {} {files} {noun}", theme.glyphs.dot);
+    let dot = theme.glyphs.dot;
+    let mut facts = format!(" {dot} {files} {noun}");
+    if let State::Other(_) = state {
+        facts.push_str(&format!(" {dot} {}", state.word()));
+    }
     let spans = [
         Span::styled(word, state.style(ctx)),
         Span::styled(facts, theme.dim),

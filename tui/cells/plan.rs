@@ -12,6 +12,7 @@ pub(super) fn text(item: &PlanItem, ctx: &Context<'_>) -> Vec<Line<'static>> {
         markdown::Options {
             width: ctx.width,
             theme: ctx.theme,
+            live: ctx.live,
         },
     );
     if body.is_empty() {

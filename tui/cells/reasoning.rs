@@ -33,7 +33,14 @@ pub(super) fn reasoning(item: &Reasoning, ctx: &Context<'_>) -> Vec<Line<'static
         return lines;
     }
     let width = ctx.width.saturating_sub(2).max(1);
-    let body = markdown::render(&text, markdown::Options { width, theme });
+    let body = markdown::render(
+        &text,
+        markdown::Options {
+            width,
+            theme,
+            live: ctx.live,
+        },
+    );
     let skipped = if ctx.expanded {
         0
     } else {

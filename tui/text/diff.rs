@@ -7,9 +7,9 @@ use ratatui::{
 };
 
 use super::{
-    fold::{Fold, cut_line, hidden_lines},
-    sanitize::{sanitize, sanitize_line},
-    wrap::{Breaks, Wrap, spans_width},
+    fold::{FOLDED_ROWS_MAX, Fold, fold_line, hidden_lines},
+    sanitize::sanitize_line,
+    wrap::{Breaks, Wrap, has_room, spans_width},
 };
 use crate::theme::Theme;
 
@@ -108,11 +108,7 @@ fn render(diff: &str, whole: Option<Kind>, options: Options<'_>) -> Vec<Line<'st
     let folded = options.fold.split(diff);
     let digits = number_width(diff, whole);
     let mut lines = Vec::new();
-    let mut hunk = Hunk {
-        old: 1,
-        new: 1,
-        ..Hunk::default()
-    };
+    let mut hunk = Hunk::default();
     let mut read = |line| match whole {
         Some(kind) => hunk.whole(kind, line),
         None => hunk.read(line),
@@ -144,26 +140,23 @@ fn push(row: Row<'_>, digits: usize, options: Options<'_>, lines: &mut Vec<Line<
         Kind::Header => return push_header(row.text, theme.hunk, options, lines),
         Kind::Note => return push_header(row.text, theme.dim, options, lines),
     };
-    let (text, cut) = if options.fold == Fold::ALL {
-        (row.text, 0)
-    } else {
-        cut_line(row.text)
-    };
     let number = row.number.map_or(String::new(), |number| number.to_string());
     let first = [
         Span::styled(format!("{number:>digits$} "), theme.dim),
         Span::styled(format!("{mark} "), style),
     ];
     let rest = [Span::raw(" ".repeat(spans_width(&first)))];
-    let mut spans = vec![Span::styled(sanitize_line(text).into_owned(), style)];
-    if cut > 0 {
-        spans.push(Span::styled(
-            format!(" {} {cut} more bytes", theme.glyphs.ellipsis),
-            theme.dim,
-        ));
-    }
+    let columns = FOLDED_ROWS_MAX
+        * usize::from(options.width)
+            .saturating_sub(spans_width(&first))
+            .max(1);
+    let text = match options.fold {
+        Fold::ALL => sanitize_line(row.text),
+        _ => fold_line(row.text, columns, theme.glyphs.ellipsis),
+    };
+    let mut spans = vec![Span::styled(text, style)];
     // Where numbers have no room the mark still has: it is what the line means.
-    if spans_width(&first) * 2 > usize::from(options.width) {
+    if !has_room(spans_width(&first), options.width) {
         spans.insert(0, Span::styled(mark, style));
         return Wrap::anywhere(options.width).push(&spans, lines);
     }
@@ -177,7 +170,7 @@ fn push(row: Row<'_>, digits: usize, options: Options<'_>, lines: &mut Vec<Line<
 }
 
 fn push_header(text: &str, style: Style, options: Options<'_>, lines: &mut Vec<Line<'static>>) {
-    let text = sanitize(text).replace('\n', " ");
+    let text = sanitize_line(text);
     Wrap::anywhere(options.width).push(&[Span::styled(text, style)], lines);
 }
 
@@ -216,6 +209,12 @@ struct Row<'a> {
     text: &'a str,
 }
 
+impl<'a> Row<'a> {
+    const fn numbered(kind: Kind, text: &'a str, number: Option<usize>) -> Self {
+        Self { kind, number, text }
+    }
+}
+
 /// Where each side stands, and how many lines of the hunk are still to come.
 #[derive(Debug, Default)]
 struct Hunk {
@@ -226,98 +225,70 @@ struct Hunk {
 }
 
 impl Hunk {
+    /// Reads a line of a file that is added or deleted as a whole.
     fn whole<'a>(&mut self, kind: Kind, text: &'a str) -> Row<'a> {
-        let number = self.new;
         self.new += 1;
-        Row {
-            kind,
-            number: Some(number),
-            text,
-        }
+        Row::numbered(kind, text, Some(self.new))
     }
 
     /// Reads the next line. Inside a hunk a line that begins with `--` or `++` is content, not a header.
+    /// Outside of one, line numbers are not known.
     fn read<'a>(&mut self, line: &'a str) -> Row<'a> {
         let inside = self.old_left > 0 || self.new_left > 0;
         if !inside {
             if let Some(range) = range(line) {
-                *self = Self {
-                    old: range.old,
-                    new: range.new,
-                    old_left: range.old_count,
-                    new_left: range.new_count,
-                };
-                return Row {
-                    kind: Kind::Header,
-                    number: None,
-                    text: line,
-                };
+                *self = range;
+                return Row::numbered(Kind::Header, line, None);
             }
-            if line.starts_with("--- ") || line.starts_with("+++ ") || line.starts_with("diff ") {
-                return Row {
-                    kind: Kind::Header,
-                    number: None,
-                    text: line,
-                };
+            if ["--- ", "+++ ", "diff ", "@@"]
+                .iter()
+                .any(|start| line.starts_with(start))
+            {
+                return Row::numbered(Kind::Header, line, None);
             }
         }
         if let Some(text) = line.strip_prefix('+') {
-            self.new_left = self.new_left.saturating_sub(1);
-            self.new = self.new.saturating_add(1);
-            return Row {
-                kind: Kind::Added,
-                number: Some(self.new.saturating_sub(1)),
-                text,
-            };
+            let number = step(&mut self.new, &mut self.new_left);
+            return Row::numbered(Kind::Added, text, number.filter(|_| inside));
         }
         if let Some(text) = line.strip_prefix('-') {
-            self.old_left = self.old_left.saturating_sub(1);
-            self.old = self.old.saturating_add(1);
-            return Row {
-                kind: Kind::Removed,
-                number: Some(self.old.saturating_sub(1)),
-                text,
-            };
+            let number = step(&mut self.old, &mut self.old_left);
+            return Row::numbered(Kind::Removed, text, number.filter(|_| inside));
         }
         let context = line.strip_prefix(' ').or(line.is_empty().then_some(line));
         let Some(text) = context.filter(|_| inside) else {
-            return Row {
-                kind: Kind::Note,
-                number: None,
-                text: line,
-            };
+            return Row::numbered(Kind::Note, line, None);
         };
-        (self.old_left, self.new_left) = (self.old_left.saturating_sub(1), self.new_left.saturating_sub(1));
-        (self.old, self.new) = (self.old.saturating_add(1), self.new.saturating_add(1));
-        Row {
-            kind: Kind::Context,
-            number: Some(self.new.saturating_sub(1)),
-            text,
-        }
+        step(&mut self.old, &mut self.old_left);
+        let number = step(&mut self.new, &mut self.new_left);
+        Row::numbered(Kind::Context, text, number)
     }
 }
 
-/// The numbers of a hunk header.
-struct Range {
-    old: usize,
-    old_count: usize,
-    new: usize,
-    new_count: usize,
+/// Takes one line of a side and returns its number.
+fn step(line: &mut usize, left: &mut usize) -> Option<usize> {
+    let number = *line;
+    *line = line.saturating_add(1);
+    *left = left.saturating_sub(1);
+    Some(number)
 }
 
 /// Reads `@@ -12,7 +12,9 @@ fn main()`. A count that is left out is 1.
-fn range(line: &str) -> Option<Range> {
+fn range(line: &str) -> Option<Hunk> {
     let (old, rest) = line.strip_prefix("@@ -")?.split_once(" +")?;
     let (new, _) = rest.split_once(" @@")?;
     let side = |side: &str| {
         let (start, count) = side.split_once(',').unwrap_or((side, "1"));
         Some((start.parse::<usize>().ok()?, count.parse::<usize>().ok()?))
     };
-    let ((old, old_count), (new, new_count)) = (side(old)?, side(new)?);
-    Some(Range {
+    let ((old, old_left), (new, new_left)) = (side(old)?, side(new)?);
+    Some(Hunk {
         old,
-        old_count,
         new,
-        new_count,
+        old_left,
+        new_left,
     })
 }
+
+#[cfg(test)]
+mod tests;

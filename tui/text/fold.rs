@@ -2,6 +2,11 @@
 
 use std::borrow::Cow;
 
+use super::{
+    sanitize::sanitize_line,
+    wrap::{text_width, truncate},
+};
+
 /// How many lines of a long text stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fold {
@@ -11,6 +16,9 @@ pub struct Fold {
 
 /// Bytes of one line that a folded view looks at. A program may print a megabyte without a line break.
 pub const FOLDED_LINE_BYTES_MAX: usize = 2048;
+
+/// Lines of the screen that one line of a folded text may take.
+pub const FOLDED_ROWS_MAX: usize = 4;
 
 /// The parts of a folded text: raw lines, not yet sanitized.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,19 +67,26 @@ impl Fold {
     }
 }
 
-/// Cuts one overlong line to [`FOLDED_LINE_BYTES_MAX`] and tells how many bytes went. What a progress bar
+/// Sanitizes one line and cuts it to a number of columns; what is cut shows as `ellipsis`.
+pub fn fold_line<'a>(line: &'a str, columns: usize, ellipsis: &str) -> Cow<'a, str> {
+    let (start, is_cut) = cut_line(line);
+    let clean = sanitize_line(start);
+    if !is_cut && text_width(&clean) <= columns {
+        return clean;
+    }
+    Cow::Owned(truncate(&format!("{clean}{ellipsis}"), columns, ellipsis))
+}
+
+/// Cuts one overlong line to [`FOLDED_LINE_BYTES_MAX`] and tells whether its end went. What a progress bar
 /// wrote last counts, so its last state stays; of other lines the beginning does.
-pub fn cut_line(line: &str) -> (&str, usize) {
+fn cut_line(line: &str) -> (&str, bool) {
     if line.len() <= FOLDED_LINE_BYTES_MAX {
-        return (line, 0);
+        return (line, false);
     }
     let trimmed = line.trim_end_matches('\r');
     let last = trimmed.rfind('\r').map_or(trimmed, |at| &trimmed[at + 1..]);
-    if last.len() <= FOLDED_LINE_BYTES_MAX {
-        return (last, 0);
-    }
     let end = last.floor_char_boundary(FOLDED_LINE_BYTES_MAX);
-    (&last[..end], last.len() - end)
+    (&last[..end], end < last.len())
 }
 
 /// The words for what is hidden, e.g. `… 120 more lines`.

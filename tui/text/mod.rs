@@ -4,6 +4,7 @@ pub mod diff;
 pub mod fold;
 pub mod markdown;
 pub mod sanitize;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod wrap;

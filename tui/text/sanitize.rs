@@ -348,3 +348,6 @@ impl Cells {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,16 +76,20 @@ impl Wrap<'_> {
         }
     }
 
-    /// The prefix as far as there is room for it. At most half of the width: text matters more.
     fn prefix<'p>(&self, prefix: &'p [Span<'static>]) -> (usize, &'p [Span<'static>]) {
         let width = spans_width(prefix);
-        let total = usize::from(self.width);
-        if width * 2 > total || width + GRAPHEME_WIDTH > total {
-            (0, &[])
-        } else {
+        if has_room(width, self.width) {
             (width, prefix)
+        } else {
+            (0, &[])
         }
     }
+}
+
+/// Whether a prefix may stand beside text: it takes at most half of the width, since text matters more.
+pub fn has_room(prefix_width: usize, width: u16) -> bool {
+    let width = usize::from(width);
+    prefix_width * 2 <= width && prefix_width + GRAPHEME_WIDTH <= width
 }
 
 /// Columns that text takes.
@@ -225,3 +229,6 @@ impl Graphemes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
