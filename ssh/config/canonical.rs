@@ -17,7 +17,12 @@ pub(super) fn name(
     problems: &mut Problems,
 ) -> Result<String, ConfigError> {
     if let Some(address) = address(host) {
-        return Ok(address);
+        // Like OpenSSH, keep the letters of an address that is already written out.
+        return Ok(if address.eq_ignore_ascii_case(host) {
+            host.to_owned()
+        } else {
+            address
+        });
     }
     let host = host.to_ascii_lowercase();
     let get = |keyword: &str| {

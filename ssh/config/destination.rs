@@ -74,33 +74,25 @@ impl Query {
 pub(crate) fn hop(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result<JumpHost, DestinationError> {
     let uri = text.strip_prefix("ssh://");
     let (user, place) = split_user(uri.unwrap_or(text), text)?;
-    // Connection parameters of the URI form are not used by OpenSSH either.
-    let user = user.map(|it| {
-        if uri.is_some() {
-            it.split(';').next().unwrap_or(it)
-        } else {
-            it
-        }
-    });
     let (host, port) = split_port(place, text, true)?;
-    let port = port.filter(|it| !it.is_empty());
-    let port = match port {
-        Some(it) => Some(
-            number(it)
-                .or_else(|| service(it))
-                .ok_or_else(|| DestinationError::Port(it.to_owned()))?,
-        ),
-        None => None,
-    };
+    // A path behind the port, which only the URI form has, means nothing.
+    let port = port.map(|it| it.split('/').next().filter(|_| uri.is_some()).unwrap_or(it));
+    let port = port.filter(|it| !it.is_empty()).map(|it| {
+        let known = number(it).or_else(|| service(it));
+        known.ok_or_else(|| DestinationError::Port(it.to_owned()))
+    });
+    let port = port.transpose()?;
     if host.is_empty() {
         return Err(DestinationError::NoHost(text.to_owned()));
     }
-    let user = user.map(|it| {
-        if uri.is_some() {
-            percent_decode(it)
-        } else {
-            it.to_owned()
-        }
+    // In the URI form OpenSSH takes domain names only, so no IPv6 address either.
+    if uri.is_some() && !is_domain(host) {
+        return Err(DestinationError::HostName(host.to_owned()));
+    }
+    let user = user.map(|it| match uri {
+        // Connection parameters are not used by OpenSSH either.
+        Some(_) => percent_decode(it.split(';').next().unwrap_or(it)),
+        None => it.to_owned(),
     });
     Ok(JumpHost {
         host: host.to_owned(),
@@ -162,6 +154,18 @@ fn percent_decode(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Letters, digits, `.`, `-` and `_`, the first of them neither `.` nor `-`.
+pub(crate) fn is_domain(text: &str) -> bool {
+    let first = text
+        .bytes()
+        .next()
+        .is_some_and(|it| it.is_ascii_alphanumeric() || it == b'_');
+    let rest = text
+        .bytes()
+        .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'-' | b'_'));
+    first && rest && !text.contains("..")
 }
 
 /// OpenSSH's rule for host names from a command line: nothing that a shell could see as its own.
@@ -246,7 +250,8 @@ mod tests {
             ("alice@b1:2222", "b1", Some("alice"), Some(2222)),
             ("b1:ssh", "b1", None, Some(22)),
             ("b1:", "b1", None, None),
-            ("ssh://bob@[::1]:22", "::1", Some("bob"), Some(22)),
+            ("bob@[::1]:22", "::1", Some("bob"), Some(22)),
+            ("ssh://bob@b1:22/", "b1", Some("bob"), Some(22)),
             ("ssh://b%6Fb;x=1@b1", "b1", Some("bob"), None),
         ] {
             let expected = JumpHost {
@@ -256,7 +261,7 @@ mod tests {
             };
             assert_eq!(hop(text, &service), Ok(expected), "{text}");
         }
-        for text in ["", "b1:0", "b1:x", "@b1", "[::1", "bob@"] {
+        for text in ["", "b1:0", "b1:x", "@b1", "[::1", "bob@", "ssh://bob@[::1]:22"] {
             assert!(hop(text, &service).is_err(), "{text}");
         }
     }

@@ -25,7 +25,12 @@ impl Resolved {
         let name = keyword.name;
         let values = self.values.get(name).map_or(&[][..], |it| &it.values);
         let first = values.first().map(String::as_str);
+        let cleared = self
+            .values
+            .get("clearallforwardings")
+            .is_some_and(|it| it.values == ["yes"]);
         match keyword.kind {
+            Kind::Forward(_) if cleared => {}
             Kind::Algorithms(family) => line(out, name, &algorithms::assemble(family, first)),
             Kind::Jump => {
                 if let Some(list) = first.filter(|it| *it != "none") {
@@ -61,14 +66,6 @@ impl Resolved {
                         .collect::<Vec<_>>()
                         .join(" "),
                 )
-            }
-            "updatehostkeys" => {
-                let plain = !self.values.contains_key("userknownhostsfile");
-                let dns = self
-                    .values
-                    .get("verifyhostkeydns")
-                    .is_some_and(|it| it.values[0] != "false");
-                Some(if plain && !dns { "true" } else { "false" }.to_owned())
             }
             _ => keyword.default.map(str::to_owned),
         }

@@ -7,7 +7,7 @@ use super::{
     destination::{self, Query},
     keywords,
     problem::{ConfigError, Origin, Problems, Severity},
-    resolve::{Resolved, Table},
+    resolve::{Resolved, Setting, Table},
     settings::{AddressFamily, HostSettings, IdentityAgent, JumpHost, StrictHostKeyChecking, Via},
     tokens::{Facts, TokenError, Tokens},
     world::World,
@@ -42,6 +42,7 @@ pub(super) fn build(
         world,
         tokens: Tokens::default(),
     };
+    it.before_tokens();
     let jumps = it.jumps()?;
     let user = it.user(jumps.last())?;
     it.tokens = it.tokens_of(&user, jumps.last(), false);
@@ -53,7 +54,7 @@ pub(super) fn build(
         let origin = table.get(name).and_then(|it| it.origin.clone());
         table.insert(
             name,
-            super::resolve::Setting {
+            Setting {
                 values: vec![value.clone()],
                 origin,
             },
@@ -114,6 +115,21 @@ impl Builder<'_> {
         ConfigError::Setting {
             origin: self.origin(keyword),
             message: format!("{keyword}: {what}"),
+        }
+    }
+
+    /// What is decided by the texts as they were written.
+    fn before_tokens(&mut self) {
+        if let Some(alias) = self.table.get_mut("hostkeyalias") {
+            alias.values.iter_mut().for_each(|it| it.make_ascii_lowercase());
+        }
+        if !self.table.contains_key("updatehostkeys") {
+            let files = self.all("userknownhostsfile");
+            let usual = files.is_empty() || files == ["~/.ssh/known_hosts"];
+            let update = usual && self.get("verifyhostkeydns") == Some("false");
+            let values = vec![if update { "true" } else { "false" }.to_owned()];
+            self.table
+                .insert("updatehostkeys", Setting { values, origin: None });
         }
     }
 
@@ -250,9 +266,6 @@ impl Builder<'_> {
             if let Some(setting) = self.table.get_mut(keyword) {
                 setting.values = expanded;
             }
-        }
-        if let Some(alias) = self.table.get_mut("hostkeyalias") {
-            alias.values.iter_mut().for_each(|it| it.make_ascii_lowercase());
         }
     }
 

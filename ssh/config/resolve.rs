@@ -174,7 +174,7 @@ impl Interpreter<'_> {
                 continue;
             };
             match keyword.kind {
-                Kind::Host => active = reachable && self.host_applies(&words, &origin),
+                Kind::Host => active = self.host_applies(&words, &origin, reachable) && reachable,
                 // Evaluated even when unreachable: a `final` in there asks for the second pass.
                 Kind::Match => match self.match_applies(&words, &origin, reachable) {
                     Ok(applies) => active = reachable && applies,
@@ -190,10 +190,10 @@ impl Interpreter<'_> {
         Ok(())
     }
 
-    fn host_applies(&mut self, words: &[String], origin: &Origin) -> bool {
+    fn host_applies(&mut self, words: &[String], origin: &Origin, reachable: bool) -> bool {
         if words.iter().any(String::is_empty) {
             self.problems
-                .add(origin, Severity::Error, true, "a pattern is empty");
+                .add(origin, Severity::Error, reachable, "a pattern is empty");
             return false;
         }
         pattern::any_of(words.iter().map(String::as_str), &self.name)

@@ -429,17 +429,10 @@ fn open_target(text: &str, ask: &Lookup<'_>) -> Result<String, String> {
 
 fn domain(text: &str) -> Result<String, String> {
     let lower = text.to_ascii_lowercase();
-    let first = lower
-        .bytes()
-        .next()
-        .is_some_and(|it| it.is_ascii_alphanumeric() || it == b'_');
-    let rest = lower
-        .bytes()
-        .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'-' | b'_'));
-    if !first || !rest || lower.contains("..") {
-        return Err(format!("{text:?} is not a domain name"));
+    match destination::is_domain(&lower) {
+        true => Ok(lower.strip_suffix('.').unwrap_or(&lower).to_owned()),
+        false => Err(format!("{text:?} is not a domain name")),
     }
-    Ok(lower.strip_suffix('.').unwrap_or(&lower).to_owned())
 }
 
 fn cname(text: &str) -> Result<String, String> {
