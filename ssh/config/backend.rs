@@ -81,10 +81,23 @@ fn ours(table: &Table) -> Typed {
     }
 }
 
+/// A value that both readers take apart alike. Lists may hold empty or repeated names, which OpenSSH
+/// keeps and the crate does not.
+fn flat<'a>(table: &'a Table, keyword: &str) -> Option<&'a str> {
+    let value = value(table, keyword)?;
+    let plain = |it: u8| it.is_ascii_alphanumeric() || b"@.,+^*?!_-".contains(&it);
+    let names: Vec<_> = value.trim_start_matches(['+', '-', '^']).split(',').collect();
+    let unique = names
+        .iter()
+        .enumerate()
+        .all(|(at, it)| !it.is_empty() && !names[..at].contains(it));
+    (unique && value.bytes().all(plain)).then_some(value)
+}
+
 fn theirs(table: &Table) -> Option<Typed> {
     let mut block = "Host *\n".to_owned();
     for keyword in SHARED {
-        if let Some(value) = value(table, keyword) {
+        if let Some(value) = flat(table, keyword) {
             writeln!(block, "  {keyword} {value}").ok()?;
         }
     }
@@ -92,7 +105,10 @@ fn theirs(table: &Table) -> Option<Typed> {
     let config = SshConfig::default().default_algorithms(DefaultAlgorithms::empty());
     let config = config.parse(&mut block.as_bytes(), ParseRule::STRICT).ok()?;
     let read: HostParams = config.query("*");
-    let list = |keyword, read: &Algorithms| written(value(table, keyword)?, read);
+    let list = |keyword, read: &Algorithms| match flat(table, keyword) {
+        Some(value) => written(value, read),
+        None => value(table, keyword).map(str::to_owned),
+    };
     Some(Typed {
         port: read.port,
         connect_timeout: read.connect_timeout,

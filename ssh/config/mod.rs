@@ -26,6 +26,8 @@ mod problem;
 mod resolve;
 pub mod settings;
 mod source;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod value;
 mod world;
