@@ -27,10 +27,9 @@ impl Report {
         let _ = self.events.send(Event::Notice { hop, text }).await;
     }
 
-    /// For russh's own task, which must not wait: a notice that finds no room is dropped.
-    pub(crate) fn notice_now(&self, text: String) {
-        let hop = self.hop;
-        let _ = self.events.try_send(Event::Notice { hop, text });
+    /// For russh's own task, which lives as long as the session: it must not keep the events open.
+    pub(crate) fn weak(&self) -> WeakReport {
+        WeakReport { hop: self.hop, events: self.events.downgrade() }
     }
 
     /// Waits without limit. Nobody there to ask is a refusal.
@@ -46,5 +45,20 @@ impl Report {
             return Answer::Refuse;
         }
         answered.await.unwrap_or(Answer::Refuse)
+    }
+}
+
+pub(crate) struct WeakReport {
+    hop: usize,
+    events: mpsc::WeakSender<Event>,
+}
+
+impl WeakReport {
+    /// Does not wait: a notice that finds no room is dropped.
+    pub(crate) fn notice(&self, text: String) {
+        let hop = self.hop;
+        if let Some(events) = self.events.upgrade() {
+            let _ = events.try_send(Event::Notice { hop, text });
+        }
     }
 }

@@ -124,7 +124,7 @@ impl Drain {
         let told = self.ended.wait_for(Option::is_some);
         match timeout(limits::GOODBYE, told).await {
             Ok(Ok(closed)) => closed.clone().map_or(Exit::Unknown, Exit::Lost),
-            Ok(Err(_)) => Exit::Lost(Closed::Lost("the connection ended".to_owned())),
+            Ok(Err(_)) => Exit::Lost(Closed::Lost("the link broke".to_owned())),
             Err(_) => Exit::Unknown,
         }
     }

@@ -9,7 +9,7 @@ use russh::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{ask::Report, session::Closed};
+use crate::{ask::WeakReport, session::Closed};
 
 /// The key that a server has proved to hold, and where our verdict goes.
 pub(crate) struct Presented {
@@ -34,7 +34,7 @@ pub(crate) struct Agreed {
 pub(crate) type Refusal = Arc<Mutex<Option<String>>>;
 
 pub(crate) struct Client {
-    pub(crate) report: Report,
+    pub(crate) report: WeakReport,
     pub(crate) presented: mpsc::Sender<Presented>,
     pub(crate) agreed: Arc<OnceLock<Agreed>>,
     pub(crate) refusal: Refusal,
@@ -71,7 +71,7 @@ impl Handler for Client {
     }
 
     async fn auth_banner(&mut self, banner: &str, _: &mut RusshSession) -> Result<(), russh::Error> {
-        self.report.notice_now(banner.trim_end().to_owned());
+        self.report.notice(banner.trim_end().to_owned());
         Ok(())
     }
 
@@ -83,10 +83,14 @@ impl Handler for Client {
         _: &str,
         _: &mut RusshSession,
     ) -> Result<(), russh::Error> {
-        let text = match description.trim() {
-            "" => format!("{reason:?}"),
-            text => text.to_owned(),
+        let kind = match &reason {
+            ChannelOpenFailure::AdministrativelyProhibited => "administratively prohibited",
+            ChannelOpenFailure::ConnectFailed => "connect failed",
+            ChannelOpenFailure::UnknownChannelType => "unknown channel type",
+            ChannelOpenFailure::ResourceShortage => "resource shortage",
+            ChannelOpenFailure::Other { .. } => "refused",
         };
+        let text = format!("{kind}: {description}");
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
         Ok(())
     }

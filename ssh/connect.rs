@@ -1,6 +1,7 @@
 //! Makes a session, hop by hop.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -172,6 +173,10 @@ async fn forwarded(settings: &HostSettings, via: Session) -> Result<Link, Failur
             via: via.name().to_owned(),
             target,
             text,
+        }),
+        Ok(Err(ForwardError::Unreachable(text))) => Err(Failure::Unreachable {
+            target: format!("{target} from {}", via.name()),
+            source: io::Error::other(text),
         }),
         Ok(Err(ForwardError::Closed(closed))) => Err(Failure::Closed {
             step: step(),

@@ -62,7 +62,7 @@ pub(crate) async fn secure(
     let agreed: Arc<OnceLock<Agreed>> = Arc::default();
     let refusal = Refusal::default();
     let client = Client {
-        report: report.clone(),
+        report: report.weak(),
         presented,
         agreed: Arc::clone(&agreed),
         refusal: Arc::clone(&refusal),

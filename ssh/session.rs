@@ -161,7 +161,11 @@ impl Session {
                 Ok(ends.pipe)
             }
             Err(russh::Error::ChannelOpenFailure(reason)) => {
-                Err(ForwardError::Refused(refusal_text(&self.refusal, &reason)))
+                let text = refusal_text(&self.refusal, &reason);
+                Err(match reason {
+                    russh::ChannelOpenFailure::ConnectFailed => ForwardError::Unreachable(text),
+                    _ => ForwardError::Refused(text),
+                })
             }
             Err(_) => Err(ForwardError::Closed(self.closed().await)),
         }
@@ -216,6 +220,8 @@ impl Session {
 
 pub(crate) enum ForwardError {
     Refused(String),
+    /// The jump host tried, and did not get there.
+    Unreachable(String),
     Closed(Closed),
 }
 

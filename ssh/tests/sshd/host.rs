@@ -1,0 +1,250 @@
+//! A real sshd in a directory of its own, and a user who answers questions.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use codex_ssh::{
+    Answer, ConnectError, Connector, Event, Local, Question, Route, Session, Stage,
+    config::settings::{AddressFamily, HostSettings, IdentityAgent, StrictHostKeyChecking, Via},
+};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+const SSHD: &str = "/usr/sbin/sshd";
+/// Far more than a condition in these tests needs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether these tests can run; says so if not.
+pub(crate) fn available() -> bool {
+    if Path::new(SSHD).exists() {
+        return true;
+    }
+    let required = std::env::var("CODEX_TESTS_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|it| it == "sshd"), "there is no {SSHD}, and it is required");
+    eprintln!("skipped: there is no {SSHD}");
+    false
+}
+
+pub(crate) struct Sshd {
+    pub(crate) dir: TempDir,
+    pub(crate) port: u16,
+    child: Child,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        // The test is over either way.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Sshd {
+    /// Starts it with a host key, and one key of a user (`user`) that may log in.
+    pub(crate) fn start(more: &str) -> Sshd {
+        let dir = tempfile::tempdir().unwrap();
+        keygen(&dir.path().join("host"), "ed25519", "");
+        keygen(&dir.path().join("user"), "ed25519", "");
+        fs::copy(dir.path().join("user.pub"), dir.path().join("authorized")).unwrap();
+        // Another process may take the port in between: then this one fails to start.
+        for _ in 0..5 {
+            let port = free_port();
+            let config = write_config(dir.path(), port, more);
+            let child = Command::new(SSHD)
+                .args(["-D", "-f"])
+                .arg(&config)
+                .arg("-E")
+                .arg(dir.path().join("log"))
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut sshd = Sshd { dir, port, child };
+            let start = Instant::now();
+            while start.elapsed() < PATIENCE {
+                if sshd.log().contains("Server listening on 127.0.0.1") {
+                    return sshd;
+                }
+                if sshd.child.try_wait().unwrap().is_some() {
+                    break;
+                }
+                sleep(Duration::from_millis(5));
+            }
+            panic!("sshd did not start: {}", sshd.log());
+        }
+        unreachable!()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Adds a key pair that may log in.
+    pub(crate) fn add_key(&self, name: &str, kind: &str, passphrase: &str) -> PathBuf {
+        let path = self.path(name);
+        keygen(&path, kind, passphrase);
+        let public = fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
+        let file = self.path("authorized");
+        let known = fs::read_to_string(&file).unwrap();
+        fs::write(&file, known + &public).unwrap();
+        path
+    }
+
+    /// Settings that log in without a question: key `user`, known host key.
+    pub(crate) fn settings(&self) -> HostSettings {
+        let public = fs::read_to_string(self.path("host.pub")).unwrap();
+        let known = self.path("known_hosts");
+        fs::write(&known, format!("[127.0.0.1]:{} {public}", self.port)).unwrap();
+        let mut settings = settings(self.port);
+        settings.identity_files = vec![self.path("user")];
+        settings.user_known_hosts_files = vec![known];
+        settings
+    }
+
+    /// Whether any login was tried at this sshd.
+    pub(crate) fn saw_login(&self) -> bool {
+        let log = self.log();
+        assert!(log.contains("Connection from"), "the log tells of no connection: {log}");
+        log.contains("userauth-request")
+    }
+}
+
+pub(crate) fn write_config(dir: &Path, port: u16, more: &str) -> PathBuf {
+    let dir_text = dir.display();
+    let config = format!(
+        "ListenAddress 127.0.0.1:{port}\nHostKey {dir_text}/host\nPidFile none\nUsePAM no\nStrictModes no\n\
+         LogLevel DEBUG2\nPermitRootLogin yes\nAuthorizedKeysFile {dir_text}/authorized\n\
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\n{more}\n"
+    );
+    let path = dir.join("config");
+    fs::write(&path, config).unwrap();
+    // Where Debian's sshd puts its unprivileged half; only root has one.
+    let _ = fs::create_dir_all("/run/sshd");
+    path
+}
+
+pub(crate) fn keygen(path: &Path, kind: &str, passphrase: &str) {
+    let done = Command::new("ssh-keygen")
+        .args(["-q", "-t", kind, "-N", passphrase, "-C", "a test key", "-f"])
+        .arg(path)
+        .status()
+        .unwrap();
+    assert!(done.success());
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) fn settings(port: u16) -> HostSettings {
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap();
+    HostSettings {
+        alias: "testhost".to_owned(),
+        host_name: "127.0.0.1".to_owned(),
+        user: user.name,
+        port,
+        route: Via::Direct,
+        identity_files: Vec::new(),
+        identity_files_configured: true,
+        certificate_files: Vec::new(),
+        identities_only: false,
+        identity_agent: IdentityAgent::Off,
+        user_known_hosts_files: Vec::new(),
+        global_known_hosts_files: Vec::new(),
+        host_key_alias: None,
+        strict_host_key_checking: StrictHostKeyChecking::Ask,
+        hash_known_hosts: false,
+        connect_timeout: None,
+        server_alive_interval: None,
+        server_alive_count_max: None,
+        tcp_keep_alive: true,
+        address_family: AddressFamily::Any,
+        bind_address: None,
+        compression: false,
+        batch_mode: false,
+        pubkey_authentication: true,
+        password_authentication: true,
+        kbd_interactive_authentication: true,
+        number_of_password_prompts: 3,
+        preferred_authentications: ["publickey", "keyboard-interactive", "password"]
+            .map(str::to_owned)
+            .to_vec(),
+        ciphers: None,
+        kex_algorithms: None,
+        macs: None,
+        host_key_algorithms: None,
+        pubkey_accepted_algorithms: None,
+        remote_command: None,
+        set_env: Vec::new(),
+    }
+}
+
+pub(crate) fn connector() -> Connector {
+    Connector::new(Local::default())
+}
+
+/// What a connection told and asked.
+#[derive(Default)]
+pub(crate) struct Heard {
+    pub(crate) stages: Vec<(usize, Stage)>,
+    pub(crate) notices: Vec<String>,
+    pub(crate) questions: Vec<Question>,
+}
+
+/// Connects, with a user who answers by `answer`.
+pub(crate) async fn connect_with(
+    connector: &Connector,
+    hops: Vec<HostSettings>,
+    mut answer: impl FnMut(&Question) -> Answer,
+) -> (Result<Session, ConnectError>, Heard) {
+    let (sender, mut events) = mpsc::channel(16);
+    let route = Route { hops };
+    let listen = async {
+        let mut heard = Heard::default();
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Stage { hop, stage } => heard.stages.push((hop, stage)),
+                Event::Notice { text, .. } => heard.notices.push(text),
+                Event::Question { question, answer: reply, .. } => {
+                    let _ = reply.send(answer(&question));
+                    heard.questions.push(question);
+                }
+            }
+        }
+        heard
+    };
+    let both = async { tokio::join!(connector.connect(&route, sender), listen) };
+    tokio::time::timeout(PATIENCE, both).await.expect("the connection is made or not within 20 s")
+}
+
+/// Connects where there is nothing to ask.
+pub(crate) async fn connect(settings: HostSettings) -> Result<Session, ConnectError> {
+    let (session, heard) = connect_with(&connector(), vec![settings], |_| Answer::Refuse).await;
+    assert_eq!(heard.questions, []);
+    session
+}
+
+/// Waits for a condition that comes true by itself.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "not within 20 s: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) fn refused(result: Result<Session, ConnectError>) -> ConnectError {
+    match result {
+        Ok(_) => panic!("the connection was made"),
+        Err(error) => error,
+    }
+}
