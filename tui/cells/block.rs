@@ -21,15 +21,18 @@ pub(super) enum State<'a> {
     Completed,
     Failed,
     Declined,
+    /// Said to be in progress by an item whose turn is over: a cancelled patch never completes.
+    Unfinished,
     /// Of another version of the protocol: shown by its name.
     Other(&'a str),
 }
 
 impl<'a> State<'a> {
     /// Reads a status of the wire.
-    pub(super) fn read(status: &'a str) -> Self {
+    pub(super) fn read(status: &'a str, ctx: &Context<'_>) -> Self {
         match status {
-            "inProgress" => Self::Running,
+            "inProgress" if ctx.live => Self::Running,
+            "inProgress" => Self::Unfinished,
             "completed" => Self::Completed,
             "failed" => Self::Failed,
             "declined" => Self::Declined,
@@ -42,7 +45,7 @@ impl<'a> State<'a> {
         let glyph = match self {
             Self::Running => glyphs.working,
             Self::Completed => glyphs.done,
-            Self::Failed | Self::Declined => glyphs.failed,
+            Self::Failed | Self::Declined | Self::Unfinished => glyphs.failed,
             Self::Other(_) => glyphs.bullet,
         };
         Span::styled(glyph, self.style(ctx))
@@ -53,7 +56,7 @@ impl<'a> State<'a> {
             Self::Running => ctx.theme.working,
             Self::Completed => ctx.theme.done,
             Self::Failed => ctx.theme.failed,
-            Self::Declined => ctx.theme.warning,
+            Self::Declined | Self::Unfinished => ctx.theme.warning,
             Self::Other(_) => ctx.theme.dim,
         }
     }
@@ -64,6 +67,7 @@ impl<'a> State<'a> {
             Self::Completed => Cow::Borrowed("done"),
             Self::Failed => Cow::Borrowed("failed"),
             Self::Declined => Cow::Borrowed("declined"),
+            Self::Unfinished => Cow::Borrowed("unfinished"),
             Self::Other(status) => sanitize_line(status),
         }
     }

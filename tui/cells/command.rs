@@ -38,7 +38,7 @@ pub(super) fn command(item: &CommandExecution, ctx: &Context<'_>) -> Vec<Line<'s
 /// State, exit status, time and place, e.g. `✗ failed · exit 2 · 1.2 s · in /srv/app`.
 fn facts(item: &CommandExecution, ctx: &Context<'_>, lines: &mut Vec<Line<'static>>) {
     let theme = ctx.theme;
-    let state = State::read(item.status.as_str());
+    let state = State::read(item.status.as_str(), ctx);
     let mut facts = Vec::new();
     if let Some(code) = item.exit_code.filter(|&code| code != 0 || state == State::Failed) {
         facts.push(format!("exit {code}"));
@@ -67,19 +67,30 @@ pub fn readable_command(command: &str) -> String {
     peel(command).unwrap_or_else(|| command.to_owned())
 }
 
-/// The command as it will run, for approvals: sanitized, nothing taken away that a shell would see.
+/// The command as it will run, for approvals: nothing is taken away that a shell would see.
 ///
-/// What sanitizing would drop shows as an escape such as `\u{1b}`: a hidden character in a command that is to
-/// be approved must be seen.
+/// What must not reach a terminal shows as an escape such as `\u{1b}`: a hidden character in a command that
+/// is to be approved must be seen. The result is what [`sanitize`] leaves as it is.
 pub fn exact_command(command: &str) -> String {
     let mut exact = String::with_capacity(command.len());
     for c in command.chars() {
-        let kept = c == '\n' || sanitize(c.encode_utf8(&mut [0; 4])).starts_with(c);
-        if kept {
+        let is_shown = sanitize(c.encode_utf8(&mut [0; 4])).starts_with(c);
+        if is_shown {
             exact.push(c)
         } else {
             exact.extend(c.escape_unicode())
         }
+    }
+    // Characters that are harmless alone may not be together: a pile of marks.
+    if sanitize(&exact) != exact {
+        let escape = |c: char| {
+            if c.is_ascii() {
+                c.to_string()
+            } else {
+                c.escape_unicode().to_string()
+            }
+        };
+        return exact.chars().map(escape).collect();
     }
     exact
 }

@@ -15,12 +15,13 @@ use crate::text::{
 pub(super) fn file_change(item: &FileChange, ctx: &Context<'_>) -> Vec<Line<'static>> {
     let theme = ctx.theme;
     let mut lines = Vec::new();
-    let state = State::read(item.status.as_str());
+    let state = State::read(item.status.as_str(), ctx);
     let word = match state {
         State::Running | State::Other(_) => "patch",
         State::Completed => "patch applied",
         State::Failed => "patch failed",
         State::Declined => "patch declined",
+        State::Unfinished => "patch not applied",
     };
     let files = item.changes.len();
     let noun = if files == 1 { "file" } else { "files" };

@@ -20,7 +20,7 @@ const ARGUMENTS_WIDTH: usize = 160;
 const ARGUMENTS_BYTES_MAX: usize = 4 * ARGUMENTS_WIDTH;
 
 pub(super) fn mcp(item: &McpToolCall, ctx: &Context<'_>) -> Vec<Line<'static>> {
-    let state = State::read(item.status.as_str());
+    let state = State::read(item.status.as_str(), ctx);
     let name = format!("{}.{}", item.server, item.tool);
     let mut lines = call(&name, &item.arguments, state, item.duration_ms, ctx);
     if let Some(error) = &item.error {
@@ -37,7 +37,7 @@ pub(super) fn mcp(item: &McpToolCall, ctx: &Context<'_>) -> Vec<Line<'static>> {
 }
 
 pub(super) fn dynamic(item: &DynamicToolCall, ctx: &Context<'_>) -> Vec<Line<'static>> {
-    let state = State::read(item.status.as_str());
+    let state = State::read(item.status.as_str(), ctx);
     let name = match item
         .namespace
         .as_deref()
@@ -50,7 +50,7 @@ pub(super) fn dynamic(item: &DynamicToolCall, ctx: &Context<'_>) -> Vec<Line<'st
 }
 
 pub(super) fn collab(item: &CollabAgentToolCall, ctx: &Context<'_>) -> Vec<Line<'static>> {
-    let state = State::read(&item.status);
+    let state = State::read(&item.status, ctx);
     let mut lines = call(&item.tool, &Value::Null, state, None, ctx);
     if let Some(prompt) = item.prompt.as_deref().filter(|prompt| !prompt.trim().is_empty()) {
         block::output(prompt, RESULT_FOLD, ctx, &mut lines);

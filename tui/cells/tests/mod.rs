@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    text::testing::{WIDTHS, content, plain, styled},
+    text::testing::{WIDTHS, besides_printing, content, plain, styled},
     theme::{ASCII, Theme},
 };
 
@@ -351,8 +351,10 @@ proptest! {
         let ctx = Context { width, theme: &theme, expanded, live };
         for (name, mut value) in items() {
             poison(&mut value, &text);
-            for line in render(&item(value), &ctx) {
-                let shown = content(&line);
+            let lines = render(&item(value), &ctx);
+            let texts: Vec<String> = lines.iter().map(content).collect();
+            prop_assert_eq!(besides_printing(texts.iter().map(String::as_str)), Vec::<String>::new(), "{}", name);
+            for shown in texts {
                 prop_assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'), "{name}: {shown:?}");
                 let columns = crate::text::wrap::text_width(&shown);
                 prop_assert!(columns <= usize::from(width.max(1)) || columns == 2, "{name}: {shown:?} at {width}");

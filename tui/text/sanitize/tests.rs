@@ -1,16 +1,9 @@
 //! Hostile text, and text that must not be touched.
 
-use std::{
-    num::NonZero,
-    sync::{Arc, Mutex},
-};
-
 use proptest::prelude::*;
 
 use super::*;
-
-const ROWS: NonZero<u16> = NonZero::new(50).unwrap();
-const COLUMNS: NonZero<u16> = NonZero::new(200).unwrap();
+use crate::text::testing::besides_printing;
 
 #[track_caller]
 fn check(text: &str, expected: &str) {
@@ -206,60 +199,24 @@ proptest! {
     #[test]
     fn a_terminal_that_is_fed_the_result_only_prints(text in hostile()) {
         let clean = sanitize(&text);
-        let seen = Seen::default();
-        let mut parser = vt100::Parser::new_with_callbacks(ROWS, COLUMNS, 0, seen.clone());
-        for (row, line) in clean.split('\n').enumerate() {
-            parser.process(format!("\u{1b}[{};1H", row + 1).as_bytes());
-            parser.process(line.as_bytes());
-        }
-        let screen = parser.screen();
-        prop_assert!(!screen.hide_cursor() && !screen.alternate_screen() && !screen.application_cursor());
-        prop_assert!(!screen.bracketed_paste() && !screen.application_keypad());
-        prop_assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
-        prop_assert_eq!((screen.fgcolor(), screen.bold(), screen.inverse()), (vt100::Color::Default, false, false));
-        prop_assert_eq!(seen.take(), Vec::<String>::new());
+        let did = besides_printing(clean.split('\n'));
+        prop_assert_eq!(did, Vec::<String>::new());
     }
 }
 
-/// Everything that a terminal did besides printing.
-#[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<String>>>);
-
-impl Seen {
-    fn note(&self, what: &str) {
-        self.0.lock().unwrap().push(what.to_owned());
-    }
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-impl vt100::Callbacks for Seen {
-    fn audible_bell(&mut self, _: &mut vt100::Screen) {
-        self.note("bell");
-    }
-    fn visual_bell(&mut self, _: &mut vt100::Screen) {
-        self.note("visual bell");
-    }
-    fn resize(&mut self, _: &mut vt100::Screen, _: (u16, u16)) {
-        self.note("resize");
-    }
-    fn set_window_title(&mut self, _: &mut vt100::Screen, _: &[u8]) {
-        self.note("title");
-    }
-    fn copy_to_clipboard(&mut self, _: &mut vt100::Screen, _: &[u8], _: &[u8]) {
-        self.note("clipboard");
-    }
-    fn unhandled_control(&mut self, _: &mut vt100::Screen, _: u8) {
-        self.note("control");
-    }
-    fn unhandled_escape(&mut self, _: &mut vt100::Screen, _: Option<u8>, _: Option<u8>, _: u8) {
-        self.note("escape");
-    }
-    fn unhandled_csi(&mut self, _: &mut vt100::Screen, _: Option<u8>, _: Option<u8>, _: &[&[u16]], _: char) {
-        self.note("csi");
-    }
-    fn unhandled_osc(&mut self, _: &mut vt100::Screen, _: &[&[u8]]) {
-        self.note("osc");
+#[test]
+fn the_terminal_of_these_tests_notices_what_is_not_printing() {
+    for text in [
+        "\u{7}",
+        "\u{1b}]0;t\u{7}",
+        "\u{1b}[?25l",
+        "\u{1b}[?1049h",
+        "\u{1b}[31m",
+        "a\r",
+        "\u{1b}[2;2H",
+        "\u{1b}c",
+        "\u{9b}5n",
+    ] {
+        assert_ne!(besides_printing([text]), Vec::<String>::new(), "{text:?}");
     }
 }
