@@ -338,6 +338,31 @@ impl Builder<'_> {
         }
     }
 
+    fn strict_host_key_checking(&self) -> StrictHostKeyChecking {
+        match self.get("stricthostkeychecking") {
+            Some("true") => StrictHostKeyChecking::Yes,
+            Some("accept-new") => StrictHostKeyChecking::AcceptNew,
+            Some("false") => StrictHostKeyChecking::Off,
+            _ => StrictHostKeyChecking::Ask,
+        }
+    }
+
+    fn address_family(&self) -> AddressFamily {
+        match self.get("addressfamily") {
+            Some("inet") => AddressFamily::Inet,
+            Some("inet6") => AddressFamily::Inet6,
+            _ => AddressFamily::Any,
+        }
+    }
+
+    fn preferred_authentications(&self) -> Vec<String> {
+        let list = self.get("preferredauthentications").unwrap_or(AUTHENTICATIONS);
+        list.split(',')
+            .filter(|it| !it.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
     fn settings(&mut self, user: String, jumps: Vec<JumpHost>) -> Result<HostSettings, ConfigError> {
         let typed = backend::typed(&self.table);
         let set = |it: &Self, keyword: &str| it.table.get(keyword).and_then(|it| it.values.first().cloned());
@@ -368,22 +393,13 @@ impl Builder<'_> {
             user_known_hosts_files: self.known_hosts("userknownhostsfile", &user_hosts),
             global_known_hosts_files: self.known_hosts("globalknownhostsfile", &system_hosts),
             host_key_alias: set(self, "hostkeyalias"),
-            strict_host_key_checking: match self.get("stricthostkeychecking") {
-                Some("true") => StrictHostKeyChecking::Yes,
-                Some("accept-new") => StrictHostKeyChecking::AcceptNew,
-                Some("false") => StrictHostKeyChecking::Off,
-                _ => StrictHostKeyChecking::Ask,
-            },
+            strict_host_key_checking: self.strict_host_key_checking(),
             hash_known_hosts: self.yes("hashknownhosts"),
             connect_timeout: typed.connect_timeout.filter(|it| *it != Duration::ZERO),
             server_alive_interval: typed.server_alive_interval,
             server_alive_count_max: number(self, "serveralivecountmax"),
             tcp_keep_alive: typed.tcp_keep_alive.unwrap_or_else(|| self.yes("tcpkeepalive")),
-            address_family: match self.get("addressfamily") {
-                Some("inet") => AddressFamily::Inet,
-                Some("inet6") => AddressFamily::Inet6,
-                _ => AddressFamily::Any,
-            },
+            address_family: self.address_family(),
             bind_address: set(self, "bindaddress"),
             compression: typed.compression.unwrap_or_else(|| self.yes("compression")),
             batch_mode: self.yes("batchmode"),
@@ -395,13 +411,7 @@ impl Builder<'_> {
                 .get("numberofpasswordprompts")
                 .and_then(|it| it.parse().ok())
                 .unwrap_or(3),
-            preferred_authentications: {
-                let list = self.get("preferredauthentications").unwrap_or(AUTHENTICATIONS);
-                list.split(',')
-                    .filter(|it| !it.is_empty())
-                    .map(str::to_owned)
-                    .collect()
-            },
+            preferred_authentications: self.preferred_authentications(),
             ciphers: typed.ciphers,
             kex_algorithms: typed.kex_algorithms,
             macs: typed.macs,

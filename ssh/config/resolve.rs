@@ -345,10 +345,13 @@ impl Interpreter<'_> {
             // The amount and the time of a RekeyLimit are won one by one.
             Kind::RekeyLimit if entry.values.len() == 1 => entry.values.extend(values.drain(1..)),
             // A socket path is a second setting behind the flag.
-            Kind::ForwardAgent if !first && value::flag(&entry.values[0]).is_some() => {
-                if value::flag(&values[0]).is_none() {
-                    entry.values = values;
-                }
+            Kind::ForwardAgent if !first => {
+                let flags = [&entry.values[0], &values[0]].map(|it| value::flag(it).is_some());
+                entry.values = if flags == [true, false] {
+                    values
+                } else {
+                    std::mem::take(&mut entry.values)
+                };
             }
             _ if first => entry.values = values,
             _ => {}

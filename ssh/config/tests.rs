@@ -192,7 +192,7 @@ fn values_become_types_and_know_their_lines() {
         settings.strict_host_key_checking,
         StrictHostKeyChecking::AcceptNew
     );
-    assert_eq!(settings.user_known_hosts_files, [PathBuf::new(); 0]);
+    assert!(settings.user_known_hosts_files.is_empty());
     assert_eq!(settings.ciphers.as_deref(), Some("+aes128-cbc"));
     assert_eq!(
         settings.set_env,
@@ -296,10 +296,7 @@ fn a_broken_block_hides_no_other_host() {
             .iter()
             .any(|line| line.starts_with(&format!("/home/me/.ssh/config:{it}:")))
     };
-    assert!(
-        ["2", "3", "4", "6", "9", "12"].iter().all(starts.clone()),
-        "{found:#?}"
-    );
+    assert!(["2", "3", "4", "6", "9", "12"].iter().all(starts), "{found:#?}");
     let in_effect: Vec<_> = resolved
         .problems
         .iter()

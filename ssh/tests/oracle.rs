@@ -511,3 +511,85 @@ fn random_configurations_mean_what_they_mean_to_openssh() {
     );
     assert!(refused <= compared, "too few of the configurations are accepted");
 }
+
+/// A question of its own: what is asked, in which configuration, and which settings are compared.
+struct Case {
+    host: &'static str,
+    config: &'static str,
+    keys: &'static [&'static str],
+}
+
+const fn case(host: &'static str, config: &'static str, keys: &'static [&'static str]) -> Case {
+    Case { host, config, keys }
+}
+
+/// What random configurations seldom reach. `@/` stands for the folder of the included files.
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    case("a", "HostName %h.lab\nMatch host a.lab\n User m\n", &["hostname", "user"]),
+    case("AB", "Host ab\n User no\nMatch host ab\n User m\nMatch originalhost ab\n Port 23\n", &["hostname", "user", "port"]),
+    case("10.1", "Host 10.*\n User u\n", &["hostname", "user"]),
+    case("a", "SendEnv A B\nMatch final\n SendEnv C -B\n", &["sendenv"]),
+    case("a", "LocalForward 80 h:80\nLocalForward 80 h:80\nMatch final\n", &["localforward"]),
+    case("a", "ClearAllForwardings yes\nLocalForward 80 h:80\n", &["localforward", "clearallforwardings"]),
+    case("a", "RemoteForward 0 h:80\nRemoteForward /a/b /c/d\nDynamicForward [::]:1080\n", &["remoteforward", "dynamicforward"]),
+    case("a", "ForwardAgent no\nForwardAgent /sock\n", &["forwardagent"]),
+    case("a", "RekeyLimit 1G\nRekeyLimit 2G 1h\n", &["rekeylimit"]),
+    case("a", "ConnectTimeout none\nConnectTimeout 5\n", &["connecttimeout"]),
+    case("a", "ControlPath /tmp/%h-%k-%i-%L-%%\nHostKeyAlias KK\n", &["controlpath", "hostkeyalias"]),
+    case("a", "RemoteCommand echo %h %n %p %r %u # kept\n", &["remotecommand"]),
+    case("a", "ProxyCommand sh -c \"it is %h\" 'q'\nProxyJump j\n", &["proxycommand", "proxyjump"]),
+    case("a", "ProxyCommand it's\n", &["proxycommand"]),
+    case("a", "ProxyJump ssh://bob@[::1]:22\n", &["proxyjump"]),
+    case("a", "ProxyJump a\n", &["proxyjump"]),
+    case("a", "ProxyJump b,\n", &["proxyjump"]),
+    case("a", "HostName %n.lab\n", &["hostname"]),
+    case("a", "UserKnownHostsFile ~root/x /etc/%h\n", &["userknownhostsfile", "updatehostkeys"]),
+    case("a", "UserKnownHostsFile ~/.ssh/known_hosts\n", &["userknownhostsfile", "updatehostkeys"]),
+    case("a", "IgnoreUnknown FOO\nfoo bar\nUser u\n", &["user"]),
+    case("a", "foo bar\nIgnoreUnknown foo\n", &["user"]),
+    case("a", "Host a\n\tUser\tx\x0c\n", &["user"]),
+    case("a", "\u{feff}User x\n", &["user"]),
+    case("a", "User a\"b c\"d\nPreferredAuthentications \"publickey\"\n", &["user", "preferredauthentications"]),
+    case("a", "Host !a b *\n User x\nHost * !a\n User y\n", &["user"]),
+    case("a", "Host b\n Include @/final\nMatch canonical\n User second\n", &["user", "port"]),
+    case("a", "Include @/host\nUser late\n", &["user", "port"]),
+    case("a", "Include @/self\n", &["user"]),
+    case("a", "CanonicalizeHostname yes\nCanonicalDomains invalid\nMatch canonical\n User c\n", &["hostname", "user"]),
+    case("a", "ControlMaster autoask\nTunnel point-to-point\nRequestTTY yes\n", &["controlmaster", "tunnel", "requesttty"]),
+    case("a", "TunnelDevice 0:any\nStreamLocalBindMask 0111\nSyslogFacility local3\n", &["tunneldevice", "streamlocalbindmask", "syslogfacility"]),
+    case("a", "CanonicalDomains Example.COM. b.c\nCanonicalizeMaxDots 2\n", &["canonicaldomains", "canonicalizemaxdots"]),
+    case("a", "PermitRemoteOpen h:80 [::1]:*\nFingerprintHash md5\nLogVerbose a b\n", &["permitremoteopen", "fingerprinthash", "logverbose"]),
+    case("a", "MACs hmac-sha2-256,hmac-sha2-512\nPubkeyAcceptedKeyTypes ssh-rsa*\n", &["macs", "pubkeyacceptedalgorithms"]),
+    case("a", "Match exec \"exit 0\" host a\n User m\nMatch !exec \"exit 0\"\n Port 9\n", &["user", "port"]),
+];
+
+#[test]
+fn cases_of_their_own_mean_what_they_mean_to_openssh() {
+    if installed().is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let inner = dir.path().join("inc");
+    write(&inner.join("final"), "Match final\n User never\n");
+    write(&inner.join("host"), "Host zz\n Port 7\n");
+    write(
+        &inner.join("self"),
+        format!("User u\nInclude {}/self\n", inner.display()),
+    );
+    let config = &dir.path().join("config");
+    let mut failures = Vec::new();
+    for it in CASES {
+        write(config, it.config.replace("@/", &format!("{}/", inner.display())));
+        let asked = Asked {
+            config,
+            host: it.host,
+            user: None,
+            port: None,
+        };
+        if let Err(difference) = asked.compare(it.keys) {
+            failures.push(format!("{}{difference}\n", it.config));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
