@@ -1,11 +1,11 @@
 //! Cuts styled lines to a width in columns, as the terminal counts them.
 
 use ratatui::{
+    buffer::CellWidth,
     style::Style,
     text::{Line, Span},
 };
 use unicode_segmentation::UnicodeSegmentation;
-use unicode_width::UnicodeWidthStr;
 
 /// The widest that a grapheme normally is. Lines get at least this much beside their prefix.
 const GRAPHEME_WIDTH: usize = 2;
@@ -92,26 +92,38 @@ pub fn has_room(prefix_width: usize, width: u16) -> bool {
     prefix_width * 2 <= width && prefix_width + GRAPHEME_WIDTH <= width
 }
 
-/// Columns that text takes.
+/// Columns that text takes: the sum of its graphemes, since each is drawn into cells of its own.
 pub fn text_width(text: &str) -> usize {
-    text.width()
+    match text.is_ascii() {
+        true => text.len(),
+        false => text.graphemes(true).map(grapheme_width).sum(),
+    }
 }
 
 /// Columns that spans take together.
 pub fn spans_width(spans: &[Span<'_>]) -> usize {
-    spans.iter().map(|span| span.content.width()).sum()
+    spans.iter().map(|span| text_width(&span.content)).sum()
+}
+
+/// As the buffer counts that the text is drawn into.
+fn grapheme_width(grapheme: &str) -> usize {
+    usize::from(grapheme.cell_width())
 }
 
 /// Cuts text to a width; what is cut shows as `ellipsis`. The end of the text goes.
 pub fn truncate(text: &str, width: usize, ellipsis: &str) -> String {
-    if text.width() <= width {
+    if text_width(text) <= width {
         return text.to_owned();
     }
-    let ellipsis = if ellipsis.width() <= width { ellipsis } else { "" };
-    let room = width - ellipsis.width();
+    let ellipsis = if text_width(ellipsis) <= width {
+        ellipsis
+    } else {
+        ""
+    };
+    let room = width - text_width(ellipsis);
     let mut used = 0;
     let fits = |grapheme: &&str| {
-        used += grapheme.width();
+        used += grapheme_width(grapheme);
         used <= room
     };
     let mut cut: String = text.graphemes(true).take_while(fits).collect();
@@ -152,7 +164,7 @@ impl Graphemes {
                 (0..text.len()).for_each(|at| push(at, &text[at..=at], 1));
             } else {
                 text.grapheme_indices(true)
-                    .for_each(|(at, cluster)| push(at, cluster, cluster.width()));
+                    .for_each(|(at, cluster)| push(at, cluster, grapheme_width(cluster)));
             }
         }
         Self { graphemes }

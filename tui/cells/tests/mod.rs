@@ -342,6 +342,9 @@ fn plans_errors_notices_and_ends_of_turns() {
 }
 
 proptest! {
+    // Each case draws every item and feeds it to a terminal.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn whatever_a_field_holds_no_cell_is_too_wide_or_controls_the_terminal(
         text in "([ -~\n]{0,8}|\u{1b}\\[2J|\u{1b}\\]0;t|[\r\u{8}\t\u{202e}\u{9b}世👩\u{200d}]){0,12}",

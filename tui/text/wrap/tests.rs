@@ -88,6 +88,26 @@ fn text_is_truncated_with_an_ellipsis() {
     assert_eq!(truncate("abc", 0, "…"), "");
 }
 
+#[test]
+fn width_is_what_the_drawing_buffer_takes() {
+    use ratatui::buffer::Buffer;
+    for text in [
+        "plain",
+        "世界",
+        "e\u{301}",
+        "👩\u{200d}👩\u{200d}👧",
+        "❤\u{fe0f}",
+        "لا",
+        "ｶﾞ",
+        "हिन्दी",
+        "각",
+    ] {
+        let mut buffer = Buffer::empty(ratatui::layout::Rect::new(0, 0, 40, 1));
+        let (end, _) = buffer.set_stringn(0, 0, text, 40, Style::new());
+        assert_eq!(usize::from(end), text_width(text), "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_line_is_wider_than_the_width(
@@ -99,7 +119,7 @@ proptest! {
         Wrap { width, breaks, first: &prefix, rest: &prefix }.push(&[Span::raw(text)], &mut lines);
         for line in &lines {
             let text = content(line);
-            prop_assert!(text.width() <= usize::from(width.max(1)) || text.graphemes(true).count() == 1, "{text:?}");
+            prop_assert!(text_width(&text) <= usize::from(width.max(1)) || text.graphemes(true).count() == 1, "{text:?}");
         }
     }
 
