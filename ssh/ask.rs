@@ -29,7 +29,10 @@ impl Report {
 
     /// For russh's own task, which lives as long as the session: it must not keep the events open.
     pub(crate) fn weak(&self) -> WeakReport {
-        WeakReport { hop: self.hop, events: self.events.downgrade() }
+        WeakReport {
+            hop: self.hop,
+            events: self.events.downgrade(),
+        }
     }
 
     /// Waits without limit. Nobody there to ask is a refusal.

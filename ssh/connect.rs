@@ -64,6 +64,15 @@ impl Connector {
         let mut via: Option<Session> = None;
         for (index, settings) in route.hops.iter().enumerate() {
             let report = Report::new(index, events.clone());
+            if index + 1 == route.hops.len()
+                && let Some(command) = &settings.remote_command
+            {
+                report
+                    .notice(format!(
+                        "RemoteCommand {command:?} is not run: this client starts its own"
+                    ))
+                    .await;
+            }
             let session = self.hop(settings, via.take(), &report).await;
             let session = session.map_err(|it| ConnectError::new(index, Hop::from(settings), it))?;
             via = Some(session);

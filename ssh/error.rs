@@ -83,7 +83,7 @@ pub enum Outcome {
     /// Accepted, and the server wants another method too.
     Partial,
     Denied,
-    /// Not sent, and why.
+    /// Not sent or not answered, and why.
     Skipped(String),
 }
 
@@ -97,7 +97,7 @@ impl fmt::Display for Attempt {
             Outcome::Accepted => out.write_str(": accepted"),
             Outcome::Partial => out.write_str(": accepted, more is needed"),
             Outcome::Denied => out.write_str(": denied"),
-            Outcome::Skipped(why) => write!(out, ": not used, {why}"),
+            Outcome::Skipped(why) => write!(out, ": {why}"),
         }
     }
 }

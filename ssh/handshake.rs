@@ -1,6 +1,7 @@
 //! From a link to an SSH connection whose host key is trusted.
 
 use std::{
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::{Arc, OnceLock},
     time::Duration,
@@ -101,14 +102,7 @@ pub(crate) async fn secure(
         Ok(connected) => connected.map_err(|error| steps.failed(error))?,
         Err(_) => return Err(steps.timed_out("exchanging keys with", limits::KEX)),
     };
-    let agreed = agreed.get().cloned();
-    let peer = PeerInfo {
-        server_id: greeting.line(),
-        kex: agreed.as_ref().map(|it| it.kex.clone()).unwrap_or_default(),
-        cipher: agreed.as_ref().map(|it| it.cipher.clone()).unwrap_or_default(),
-        host_key: agreed.map(|it| it.host_key).unwrap_or_default(),
-        address,
-    };
+    let peer = peer(&greeting, agreed.get(), address);
     Ok(Secured {
         handle,
         trust,
@@ -119,6 +113,16 @@ pub(crate) async fn secure(
         cut: guard,
         carrier,
     })
+}
+
+fn peer(greeting: &Greeting, agreed: Option<&Agreed>, address: Option<SocketAddr>) -> PeerInfo {
+    PeerInfo {
+        server_id: greeting.line(),
+        kex: agreed.map(|it| it.kex.clone()).unwrap_or_default(),
+        cipher: agreed.map(|it| it.cipher.clone()).unwrap_or_default(),
+        host_key: agreed.map(|it| it.host_key.clone()).unwrap_or_default(),
+        address,
+    }
 }
 
 fn config(settings: &HostSettings, known: &KnownHosts) -> Result<Config, Failure> {

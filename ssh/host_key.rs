@@ -100,7 +100,16 @@ impl Check<'_> {
         if ask {
             self.ask(key, others).await?;
         }
-        self.record(key).await;
+        let recorded = self.record(key).await;
+        if !ask && let Some(file) = recorded {
+            let (kind, print) = (key_type(&key.algorithm()), fingerprint(key));
+            let text = format!(
+                "recorded the new host key of {} in {}: {kind} {print}",
+                self.target(),
+                file.display()
+            );
+            self.report.notice(text).await;
+        }
         Ok(Trust::Full)
     }
 
@@ -136,13 +145,22 @@ impl Check<'_> {
     }
 
     /// A key that cannot be recorded is asked for again next time: worth a notice, no failure.
-    async fn record(&self, key: &PublicKey) {
-        let Some(file) = self.file() else { return };
-        let (entry, key) = (self.known.entry.clone(), key.clone());
-        let hashed = self.settings.hash_known_hosts;
-        let added = spawn_blocking(move || known_hosts::add(&file, &entry, &key, hashed)).await;
-        if let Ok(Err(error)) = added {
-            self.report.notice(error.to_string()).await;
+    async fn record(&self, key: &PublicKey) -> Option<PathBuf> {
+        let file = self.file()?;
+        let (entry, key, hashed) = (
+            self.known.entry.clone(),
+            key.clone(),
+            self.settings.hash_known_hosts,
+        );
+        let added =
+            spawn_blocking(move || known_hosts::add(&file, &entry, &key, hashed).map(|()| file)).await;
+        match added {
+            Ok(Ok(file)) => Some(file),
+            Ok(Err(error)) => {
+                self.report.notice(error.to_string()).await;
+                None
+            }
+            Err(_) => None,
         }
     }
 

@@ -133,7 +133,12 @@ mod tests {
         let (Route { hops }, _) = route(&Query::host(host), &mut |it| resolve(it, &sources, &mut world))?;
         let first = hops[0].route.clone();
         assert!(hops[1..].iter().all(|it| it.route == Via::Direct));
-        Ok((hops.into_iter().map(|it| format!("{}@{}:{}", it.user, it.host_name, it.port)).collect(), first))
+        Ok((
+            hops.into_iter()
+                .map(|it| format!("{}@{}:{}", it.user, it.host_name, it.port))
+                .collect(),
+            first,
+        ))
     }
 
     #[test]
@@ -141,16 +146,25 @@ mod tests {
         let config = "User u\nHost target\n ProxyJump v@one:2201,two\nHost one\n HostName one.example\n \
                       ProxyJump zero\nHost two\n Port 2202\n ProxyCommand ignored\nHost zero\n ProxyCommand used\n";
         let (names, first) = hops(config, "target").unwrap();
-        assert_eq!(names, ["u@zero:22", "v@one.example:2201", "u@two:2202", "u@target:22"]);
+        assert_eq!(
+            names,
+            ["u@zero:22", "v@one.example:2201", "u@two:2202", "u@target:22"]
+        );
         assert_eq!(first, Via::Command("used".to_owned()));
     }
 
     #[test]
     fn a_circle_names_its_hops_and_long_chains_end() {
         let circle = hops("Host a\n ProxyJump b\nHost b\n ProxyJump a\n", "a").unwrap_err();
-        assert_eq!(circle.to_string(), "ProxyJump leads in a circle: a:22 -> b:22 -> a:22");
+        assert_eq!(
+            circle.to_string(),
+            "ProxyJump leads in a circle: a:22 -> b:22 -> a:22"
+        );
         let itself = hops("Host *\n ProxyJump bastion\n", "x").unwrap_err();
-        assert!(matches!(&itself, RouteError::Config { host, .. } if host == "bastion"), "{itself}");
+        assert!(
+            matches!(&itself, RouteError::Config { host, .. } if host == "bastion"),
+            "{itself}"
+        );
         let long = hops("Host t\n ProxyJump a,b,c,d,e,f,g,h\n", "t").unwrap_err();
         assert!(matches!(long, RouteError::TooLong { .. }), "{long}");
         hops("Host t\n ProxyJump a,b,c,d,e,f,g\n", "t").unwrap();

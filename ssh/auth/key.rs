@@ -111,6 +111,9 @@ impl Identity {
                 Err(_) => Err(io::Error::other("it is no key in a known format")),
             };
         }
+        if let Some(why) = exposed(path) {
+            return Ok(identity(beside(), Private::Unusable(why)));
+        }
         if is_openssh(&text) {
             return match PrivateKey::from_openssh(text.trim()) {
                 Ok(key) => {
@@ -132,6 +135,15 @@ impl Identity {
             Err(error) => identity(beside(), Private::Unusable(error.to_string())),
         })
     }
+}
+
+/// OpenSSH uses no private key of ours that others can read, since they may have used it, too.
+fn exposed(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let data = std::fs::metadata(path).ok()?;
+    let own = data.uid() == nix::unistd::getuid().as_raw();
+    let others = data.mode() & 0o077 != 0;
+    (own && others).then(|| format!("others can read it: chmod 600 {}", path.display()))
 }
 
 /// Why a key was not opened.

@@ -71,6 +71,7 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
         tried: Vec::new(),
         rsa: None,
         ended,
+        cut: false,
     };
     let offers = state.collect(handle).await;
     let mut plan = Plan::new(&rules(settings, trust), offers.len());
@@ -89,10 +90,13 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
                 }
             }
             Told::Partial(accepts) => plan.partial(accepts),
-            Told::Closed => break,
+            Told::Closed => {
+                state.cut = true;
+                break;
+            }
         }
     }
-    Err(state.give_up(&plan))
+    Err(state.give_up(&plan).await)
 }
 
 fn rules(settings: &HostSettings, trust: Trust) -> Rules {
@@ -119,6 +123,8 @@ struct State<'a> {
     /// The hash for RSA signatures, once the server was asked; SHA-1 is none.
     rsa: Option<Option<HashAlg>>,
     ended: watch::Receiver<Option<Closed>>,
+    /// The connection ended.
+    cut: bool,
 }
 
 /// What the server told.
@@ -425,7 +431,8 @@ impl State<'_> {
         let outcome = match told {
             Told::Accepted => Outcome::Accepted,
             Told::Partial(_) => Outcome::Partial,
-            Told::Denied { .. } | Told::Closed => Outcome::Denied,
+            Told::Denied { .. } => Outcome::Denied,
+            Told::Closed => Outcome::Skipped("the connection ended".to_owned()),
             Told::Skipped => return,
         };
         self.note(method, what, outcome);
@@ -439,11 +446,11 @@ impl State<'_> {
         });
     }
 
-    fn give_up(mut self, plan: &Plan) -> Failure {
+    async fn give_up(mut self, plan: &Plan) -> Failure {
         if plan.left() > 0 && plan.accepts().iter().any(|it| it == Method::PublicKey.name()) {
+            let left = plan.left();
             let why = format!(
-                "servers allow few tries: set IdentitiesOnly to use the right one of {} more",
-                plan.left()
+                "servers allow few tries: choose one of these {left} with IdentityFile and IdentitiesOnly"
             );
             self.note(
                 Method::PublicKey,
@@ -451,12 +458,32 @@ impl State<'_> {
                 Outcome::Skipped(why),
             );
         }
-        let closing = self.ended.borrow().as_ref().map(words);
-        Failure::Unauthorized {
-            user: self.settings.user.clone(),
-            tried: self.tried,
-            accepts: plan.accepts().to_vec(),
-            closing,
+        let denied = self.tried.iter().any(|it| it.outcome == Outcome::Denied);
+        let closing = if self.cut {
+            Some(self.closing().await)
+        } else {
+            None
+        };
+        match closing {
+            // Nothing was wrong with the login itself: it may work the next time.
+            Some(text) if !denied && text.is_empty() => Failure::Closed {
+                step: format!("logging in to {} as {}", self.hop, self.settings.user),
+                text,
+            },
+            closing => Failure::Unauthorized {
+                user: self.settings.user.clone(),
+                tried: self.tried,
+                accepts: plan.accepts().to_vec(),
+                closing,
+            },
+        }
+    }
+
+    /// The server's last words. russh may tell them a little later than that it is over.
+    async fn closing(&mut self) -> String {
+        match timeout(limits::GOODBYE, self.ended.wait_for(Option::is_some)).await {
+            Ok(Ok(closed)) => closed.as_ref().map(words).unwrap_or_default(),
+            _ => String::new(),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Our reading of `known_hosts` against ssh-keygen's.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,24 +8,41 @@ use russh::keys::PublicKey;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK2pr+Bfus1hvPof4Wb/plZCzSbqadHH0u+/f4ODtKnE";
 const NAMES: &[&str] = &[
-    "host", "Host", "hosts", "a.corp", "bad.corp", "a.b.corp", "10.0.0.1", "[host]:2222", "[a.corp]:2222", "::1",
+    "host",
+    "Host",
+    "hosts",
+    "a.corp",
+    "bad.corp",
+    "a.b.corp",
+    "10.0.0.1",
+    "[host]:2222",
+    "[a.corp]:2222",
+    "::1",
 ];
 
 /// The line numbers that `ssh-keygen -F` names.
 fn oracle(file: &Path, name: &str) -> Vec<usize> {
-    let output = Command::new("ssh-keygen").args(["-F", name, "-f"]).arg(file).output().unwrap();
+    let output = Command::new("ssh-keygen")
+        .args(["-F", name, "-f"])
+        .arg(file)
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let numbers = text.lines().filter(|line| line.starts_with("# Host "));
-    numbers.map(|line| line.split("found: line ").nth(1).unwrap()).map(|rest| {
-        rest.split_whitespace().next().unwrap().parse().unwrap()
-    }).collect()
+    numbers
+        .map(|line| line.split("found: line ").nth(1).unwrap())
+        .map(|rest| rest.split_whitespace().next().unwrap().parse().unwrap())
+        .collect()
 }
 
 #[test]
 fn the_lines_about_a_host_are_those_that_ssh_keygen_finds() {
     if Command::new("ssh-keygen").arg("-?").output().is_err() {
         let required = std::env::var("CODEX_TESTS_REQUIRE").unwrap_or_default();
-        assert!(!required.contains("sshd"), "there is no ssh-keygen, and it is required");
+        assert!(
+            !required.contains("sshd"),
+            "there is no ssh-keygen, and it is required"
+        );
         eprintln!("skipped: there is no ssh-keygen");
         return;
     }
@@ -58,6 +76,15 @@ fn the_lines_about_a_host_are_those_that_ssh_keygen_finds() {
         let ours: Vec<usize> = about.map(|line| line.number).collect();
         assert_eq!(ours, oracle(&file, &name), "{name}");
     }
-    assert_eq!(parsed.iter().filter(|line| line.marker == Marker::Revoked).count(), 1);
-    assert_eq!((entry_name("A.Corp", 22), entry_name("::1", 2222)), ("a.corp".into(), "[::1]:2222".into()));
+    assert_eq!(
+        parsed
+            .iter()
+            .filter(|line| line.marker == Marker::Revoked)
+            .count(),
+        1
+    );
+    assert_eq!(
+        (entry_name("A.Corp", 22), entry_name("::1", 2222)),
+        ("a.corp".into(), "[::1]:2222".into())
+    );
 }

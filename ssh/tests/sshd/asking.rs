@@ -47,8 +47,15 @@ fn set(methods: &[MethodKind]) -> MethodSet {
 
 impl Server {
     fn reject(&self) -> Auth {
-        let methods = if self.passed { &self.demand.then } else { &self.demand.methods };
-        Auth::Reject { proceed_with_methods: Some(set(methods)), partial_success: false }
+        let methods = if self.passed {
+            &self.demand.then
+        } else {
+            &self.demand.methods
+        };
+        Auth::Reject {
+            proceed_with_methods: Some(set(methods)),
+            partial_success: false,
+        }
     }
 
     fn accept(&mut self) -> Auth {
@@ -56,12 +63,18 @@ impl Server {
             return Auth::Accept;
         }
         self.passed = true;
-        Auth::Reject { proceed_with_methods: Some(set(&self.demand.then)), partial_success: true }
+        Auth::Reject {
+            proceed_with_methods: Some(set(&self.demand.then)),
+            partial_success: true,
+        }
     }
 
     fn ask(&self) -> Auth {
         let prompts = &self.demand.rounds[self.round];
-        let prompts = prompts.iter().map(|(text, echo, _)| (Cow::from(*text), *echo)).collect::<Vec<_>>();
+        let prompts = prompts
+            .iter()
+            .map(|(text, echo, _)| (Cow::from(*text), *echo))
+            .collect::<Vec<_>>();
         Auth::Partial {
             name: "a name".into(),
             instructions: format!("round {}", self.round).into(),
@@ -80,7 +93,11 @@ impl Handler for Server {
 
     async fn auth_password(&mut self, _: &str, password: &str) -> Result<Auth, russh::Error> {
         self.seen.lock().unwrap().push("password");
-        Ok(if password == "right" { self.accept() } else { self.reject() })
+        Ok(if password == "right" {
+            self.accept()
+        } else {
+            self.reject()
+        })
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -92,18 +109,28 @@ impl Handler for Server {
         let Some(response) = response else {
             self.seen.lock().unwrap().push("keyboard-interactive");
             self.round = 0;
-            let now = if self.passed { &self.demand.then } else { &self.demand.methods };
+            let now = if self.passed {
+                &self.demand.then
+            } else {
+                &self.demand.methods
+            };
             let offered = now.contains(&MethodKind::KeyboardInteractive);
             return Ok(if offered { self.ask() } else { self.reject() });
         };
         let given: Vec<Vec<u8>> = response.map(|it| it.to_vec()).collect();
-        let right: Vec<Vec<u8>> =
-            self.demand.rounds[self.round].iter().map(|(_, _, it)| it.as_bytes().to_vec()).collect();
+        let right: Vec<Vec<u8>> = self.demand.rounds[self.round]
+            .iter()
+            .map(|(_, _, it)| it.as_bytes().to_vec())
+            .collect();
         if given != right {
             return Ok(self.reject());
         }
         self.round += 1;
-        Ok(if self.round < self.demand.rounds.len() { self.ask() } else { self.accept() })
+        Ok(if self.round < self.demand.rounds.len() {
+            self.ask()
+        } else {
+            self.accept()
+        })
     }
 }
 
@@ -124,7 +151,12 @@ async fn start(demand: Demand) -> Running {
         ..Config::default()
     });
     let seen = Arc::default();
-    let server = Server { demand, round: 0, passed: false, seen: Arc::clone(&seen) };
+    let server = Server {
+        demand,
+        round: 0,
+        passed: false,
+        seen: Arc::clone(&seen),
+    };
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
@@ -133,11 +165,20 @@ async fn start(demand: Demand) -> Running {
             }
         }
     });
-    Running { settings, seen, _tasks: tasks }
+    Running {
+        settings,
+        seen,
+        _tasks: tasks,
+    }
 }
 
 fn secrets(texts: &[&str]) -> Answer {
-    Answer::Secrets(texts.iter().map(|text| Zeroizing::new((*text).to_owned())).collect())
+    Answer::Secrets(
+        texts
+            .iter()
+            .map(|text| Zeroizing::new((*text).to_owned()))
+            .collect(),
+    )
 }
 
 async fn connect(
@@ -149,7 +190,11 @@ async fn connect(
 
 #[tokio::test]
 async fn a_password_is_asked_again_when_wrong_and_three_times_at_most() {
-    let demand = Demand { methods: vec![MethodKind::Password], then: Vec::new(), rounds: Vec::new() };
+    let demand = Demand {
+        methods: vec![MethodKind::Password],
+        then: Vec::new(),
+        rounds: Vec::new(),
+    };
     let running = start(demand).await;
     let (session, heard) = connect(&running, |question| match question {
         Question::Password { attempt: 2, .. } => secrets(&["right"]),
@@ -164,8 +209,14 @@ async fn a_password_is_asked_again_when_wrong_and_three_times_at_most() {
     assert_eq!((error.class(), heard.questions.len()), (Class::Unauthorized, 3));
     assert!(!error.to_string().contains("secret word") && !format!("{error:?}").contains("secret word"));
     let tried: Vec<&str> = error.tried().iter().map(|it| it.method).collect();
-    assert_eq!(tried, ["keyboard-interactive", "password", "password", "password"]);
-    assert!(error.to_string().ends_with("the server accepts password"), "{error}");
+    assert_eq!(
+        tried,
+        ["keyboard-interactive", "password", "password", "password"]
+    );
+    assert!(
+        error.to_string().ends_with("the server accepts password"),
+        "{error}"
+    );
 
     let (result, _) = connect(&running, |_| Answer::Refuse).await;
     assert_eq!(refused(result).class(), Class::Cancelled);
@@ -179,19 +230,36 @@ async fn keyboard_interactive_has_any_number_of_prompts_and_rounds() {
         vec![("Again: ", false, "yes")],
     ];
     let methods = vec![MethodKind::KeyboardInteractive];
-    let running = start(Demand { methods, then: Vec::new(), rounds }).await;
+    let running = start(Demand {
+        methods,
+        then: Vec::new(),
+        rounds,
+    })
+    .await;
     let (session, heard) = connect(&running, |question| match question {
         Question::KeyboardInteractive { prompts, .. } if prompts.len() == 2 => secrets(&["right", "123456"]),
         _ => secrets(&["yes"]),
     })
     .await;
     session.unwrap();
-    let Question::KeyboardInteractive { name, instructions, prompts, .. } = &heard.questions[0] else {
+    let Question::KeyboardInteractive {
+        name,
+        instructions,
+        prompts,
+        ..
+    } = &heard.questions[0]
+    else {
         panic!("{:?}", heard.questions);
     };
     assert_eq!((name.as_str(), instructions.as_str()), ("a name", "round 0"));
     let expected = [("Password: ", false), ("Token: ", true)];
-    assert_eq!(*prompts, expected.map(|(text, echo)| Prompt { text: text.to_owned(), echo }));
+    assert_eq!(
+        *prompts,
+        expected.map(|(text, echo)| Prompt {
+            text: text.to_owned(),
+            echo
+        })
+    );
     assert_eq!(heard.questions.len(), 2, "the round without prompts asks nothing");
     assert_eq!(heard.notices, ["a name\nround 1"]);
 
@@ -218,7 +286,10 @@ async fn a_second_factor_follows_a_partial_success() {
     })
     .await;
     session.unwrap();
-    let [Question::Password { attempt: 1, .. }, Question::KeyboardInteractive { .. }] = heard.questions.as_slice()
+    let [
+        Question::Password { attempt: 1, .. },
+        Question::KeyboardInteractive { .. },
+    ] = heard.questions.as_slice()
     else {
         panic!("{:?}", heard.questions);
     };
@@ -226,7 +297,11 @@ async fn a_second_factor_follows_a_partial_success() {
 
 #[tokio::test]
 async fn batch_mode_asks_nothing_and_an_untrusted_host_gets_no_password() {
-    let demand = Demand { methods: vec![MethodKind::Password], then: Vec::new(), rounds: Vec::new() };
+    let demand = Demand {
+        methods: vec![MethodKind::Password],
+        then: Vec::new(),
+        rounds: Vec::new(),
+    };
     let mut running = start(demand).await;
     running.settings.batch_mode = true;
     let (result, heard) = connect(&running, |_| secrets(&["right"])).await;
@@ -251,7 +326,12 @@ async fn batch_mode_asks_nothing_and_an_untrusted_host_gets_no_password() {
 async fn a_server_that_goes_while_the_user_types_is_reported() {
     let rounds = vec![vec![("Token: ", true, "123456")]];
     let methods = vec![MethodKind::KeyboardInteractive];
-    let running = start(Demand { methods, then: Vec::new(), rounds }).await;
+    let running = start(Demand {
+        methods,
+        then: Vec::new(),
+        rounds,
+    })
+    .await;
     let mut settings = running.settings.clone();
     let (listener, server) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), settings.port);
     settings.port = listener.local_addr().unwrap().port();
@@ -275,7 +355,12 @@ async fn a_server_that_goes_while_the_user_types_is_reported() {
         }
     };
     let both = async { tokio::join!(connector.connect(&route, sender), listen).0 };
-    let result = tokio::time::timeout(Duration::from_secs(20), both).await.expect("the end is noticed");
+    let result = tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .expect("the end is noticed");
     let error = refused(result);
-    assert!(error.to_string().contains("the server closed the connection"), "{error}");
+    assert!(
+        error.to_string().contains("the server closed the connection"),
+        "{error}"
+    );
 }

@@ -26,7 +26,10 @@ pub(crate) fn available() -> bool {
         return true;
     }
     let required = std::env::var("CODEX_TESTS_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|it| it == "sshd"), "there is no {SSHD}, and it is required");
+    assert!(
+        !required.split(',').any(|it| it == "sshd"),
+        "there is no {SSHD}, and it is required"
+    );
     eprintln!("skipped: there is no {SSHD}");
     false
 }
@@ -113,7 +116,10 @@ impl Sshd {
     /// Whether any login was tried at this sshd.
     pub(crate) fn saw_login(&self) -> bool {
         let log = self.log();
-        assert!(log.contains("Connection from"), "the log tells of no connection: {log}");
+        assert!(
+            log.contains("Connection from"),
+            "the log tells of no connection: {log}"
+        );
         log.contains("userauth-request")
     }
 }
@@ -142,11 +148,17 @@ pub(crate) fn keygen(path: &Path, kind: &str, passphrase: &str) {
 }
 
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 pub(crate) fn settings(port: u16) -> HostSettings {
-    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap();
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid())
+        .unwrap()
+        .unwrap();
     HostSettings {
         alias: "testhost".to_owned(),
         host_name: "127.0.0.1".to_owned(),
@@ -214,7 +226,11 @@ pub(crate) async fn connect_with(
             match event {
                 Event::Stage { hop, stage } => heard.stages.push((hop, stage)),
                 Event::Notice { text, .. } => heard.notices.push(text),
-                Event::Question { question, answer: reply, .. } => {
+                Event::Question {
+                    question,
+                    answer: reply,
+                    ..
+                } => {
                     let _ = reply.send(answer(&question));
                     heard.questions.push(question);
                 }
@@ -223,7 +239,9 @@ pub(crate) async fn connect_with(
         heard
     };
     let both = async { tokio::join!(connector.connect(&route, sender), listen) };
-    tokio::time::timeout(PATIENCE, both).await.expect("the connection is made or not within 20 s")
+    tokio::time::timeout(PATIENCE, both)
+        .await
+        .expect("the connection is made or not within 20 s")
 }
 
 /// Connects where there is nothing to ask.

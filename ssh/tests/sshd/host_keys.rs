@@ -23,13 +23,30 @@ async fn an_unknown_key_is_asked_about_before_any_login_and_recorded_when_accept
         assert_eq!(error.class(), Class::HostKeyUnknown);
         assert_eq!(sshd.log().matches("userauth-request").count(), logged_in);
         assert!(!file.exists());
-        let [Question::HostKey { key_type, fingerprint, randomart, .. }] = heard.questions.as_slice() else {
+        let [
+            Question::HostKey {
+                key_type,
+                fingerprint,
+                randomart,
+                ..
+            },
+        ] = heard.questions.as_slice()
+        else {
             panic!("{:?}", heard.questions);
         };
-        let listed = Command::new("ssh-keygen").arg("-lvf").arg(sshd.path("host.pub")).output().unwrap();
+        let listed = Command::new("ssh-keygen")
+            .arg("-lvf")
+            .arg(sshd.path("host.pub"))
+            .output()
+            .unwrap();
         let listed = String::from_utf8(listed.stdout).unwrap();
         assert!(listed.contains(fingerprint.as_str()) && key_type == "ED25519");
-        let field = |art: &str| art.lines().filter(|it| it.starts_with('|')).collect::<Vec<_>>().join("\n");
+        let field = |art: &str| {
+            art.lines()
+                .filter(|it| it.starts_with('|'))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
         assert_eq!(field(randomart), field(&listed));
 
         let (result, _) = connect_with(&connector(), vec![settings.clone()], |_| Answer::Accept).await;
@@ -75,7 +92,11 @@ async fn a_changed_or_revoked_key_is_refused_before_any_login() {
     settings.strict_host_key_checking = StrictHostKeyChecking::Off;
     let (result, heard) = connect_with(&connector(), vec![settings.clone()], |_| Answer::Refuse).await;
     result.unwrap();
-    assert!(heard.notices.iter().any(|it| it.contains("without passwords")), "{:?}", heard.notices);
+    assert!(
+        heard.notices.iter().any(|it| it.contains("without passwords")),
+        "{:?}",
+        heard.notices
+    );
 
     let logins = sshd.log().matches("userauth-request").count();
     fs::write(&file, format!("[127.0.0.1]:{0} {own}@revoked * {own}", sshd.port)).unwrap();
@@ -95,7 +116,11 @@ async fn the_types_of_known_keys_are_asked_for_first() {
     let sshd = Sshd::start(&format!("HostKey {}", rsa.display()));
     let mut settings = sshd.settings();
     let public = fs::read_to_string(keys.path().join("rsa.pub")).unwrap();
-    fs::write(&settings.user_known_hosts_files[0], format!("[127.0.0.1]:{} {public}", sshd.port)).unwrap();
+    fs::write(
+        &settings.user_known_hosts_files[0],
+        format!("[127.0.0.1]:{} {public}", sshd.port),
+    )
+    .unwrap();
     settings.strict_host_key_checking = StrictHostKeyChecking::Yes;
     let session = connect(settings).await.unwrap();
     assert_eq!(session.peer().host_key, "rsa-sha2-512");
@@ -106,7 +131,10 @@ async fn a_host_certificate_is_trusted_by_its_authority_and_for_its_names_only()
     if !available() {
         return;
     }
-    for (principal, class) in [("127.0.0.1", None), ("other.example", Some(Class::HostKeyUnknown))] {
+    for (principal, class) in [
+        ("127.0.0.1", None),
+        ("other.example", Some(Class::HostKeyUnknown)),
+    ] {
         let keys = tempfile::tempdir().unwrap();
         let (ca, host) = (keys.path().join("ca"), keys.path().join("certified"));
         keygen(&ca, "ed25519", "");

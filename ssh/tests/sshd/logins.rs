@@ -61,8 +61,14 @@ async fn key_files_of_every_type_log_in() {
     for kind in ["ed25519", "ecdsa", "rsa"] {
         let mut settings = sshd.settings();
         settings.identity_files = vec![sshd.add_key(kind, kind, "")];
-        let session = connect(settings).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
-        assert!(session.peer().server_id.starts_with("SSH-2.0-OpenSSH"), "{:?}", session.peer());
+        let session = connect(settings)
+            .await
+            .unwrap_or_else(|error| panic!("{kind}: {error}"));
+        assert!(
+            session.peer().server_id.starts_with("SSH-2.0-OpenSSH"),
+            "{:?}",
+            session.peer()
+        );
         session.disconnect().await;
     }
 }
@@ -121,7 +127,10 @@ async fn three_wrong_passphrases_end_the_login_and_a_refusal_cancels_it() {
     let error = refused(asked.0);
     assert_eq!((error.class(), asked.1.questions.len()), (Class::Unauthorized, 3));
     assert!(error.to_string().contains("wrong passphrase, 3 times"), "{error}");
-    assert!(!error.to_string().contains("wrong\""), "no secret in the text: {error}");
+    assert!(
+        !error.to_string().contains("wrong\""),
+        "no secret in the text: {error}"
+    );
 
     let (result, _) = connect_with(&connector(), vec![settings.clone()], |_| Answer::Refuse).await;
     assert_eq!(refused(result).class(), Class::Cancelled);
@@ -155,7 +164,10 @@ async fn an_agent_logs_in_and_identities_only_chooses_its_key() {
     assert_eq!(denied.count(), 5, "{error}");
     let text = error.to_string();
     assert!(text.contains("publickey a test key SHA256:"), "{text}");
-    assert!(text.contains("IdentitiesOnly") && text.ends_with("the server accepts publickey"), "{text}");
+    assert!(
+        text.contains("IdentitiesOnly") && text.ends_with("the server accepts publickey"),
+        "{text}"
+    );
 
     // Only the public half is there: the private one is the agent's.
     std::fs::create_dir(sshd.path("public")).unwrap();
@@ -190,6 +202,56 @@ async fn a_certificate_logs_in() {
         assert!(signed.unwrap().success());
         let mut settings = settings;
         settings.identity_files = vec![key];
-        connect(settings).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        connect(settings)
+            .await
+            .unwrap_or_else(|error| panic!("{kind}: {error}"));
     }
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_server_that_has_enough_are_told() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("MaxAuthTries 2");
+    let mut settings = sshd.settings();
+    settings.identity_files.clear();
+    for number in 0..4 {
+        let path = sshd.path(&format!("wrong{number}"));
+        keygen(&path, "ed25519", "");
+        settings.identity_files.push(path);
+    }
+    let error = refused(connect(settings).await);
+    assert_eq!(error.class(), Class::Unauthorized);
+    assert!(
+        error.to_string().contains("Too many authentication failures"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_used_are_named_with_the_reason() {
+    use std::os::unix::fs::PermissionsExt;
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    let mut settings = sshd.settings();
+    let open = sshd.path("open");
+    keygen(&open, "ed25519", "");
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let garbage = sshd.path("garbage");
+    std::fs::write(&garbage, "no key").unwrap();
+    settings.identity_files = vec![open, garbage, sshd.path("missing")];
+    let (result, heard) = connect_with(&connector(), vec![settings], |_| Answer::Refuse).await;
+    let text = refused(result).to_string();
+    assert!(text.contains("others can read it: chmod 600"), "{text}");
+    let [garbage, missing] = heard.notices.as_slice() else {
+        panic!("{:?}", heard.notices)
+    };
+    assert!(
+        garbage.contains("it is no key") && missing.contains("missing is missing"),
+        "{:?}",
+        heard.notices
+    );
 }

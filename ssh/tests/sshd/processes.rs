@@ -34,7 +34,10 @@ async fn a_command_has_its_output_its_errors_and_its_exit_apart() {
     let mut settings = sshd.settings();
     settings.set_env = vec![("CODEX_TEST".to_owned(), "set here".to_owned())];
     let session = connect(settings).await.unwrap();
-    let mut process = session.exec("echo out; echo err >&2; echo $CODEX_TEST; exit 3").await.unwrap();
+    let mut process = session
+        .exec("echo out; echo err >&2; echo $CODEX_TEST; exit 3")
+        .await
+        .unwrap();
     let (exit, stderr) = (process.exit(), process.stderr());
     assert_eq!(output(&mut process).await, "out\nset here\n");
     assert_eq!(exit.wait().await, Exit::Status(3));
@@ -42,7 +45,13 @@ async fn a_command_has_its_output_its_errors_and_its_exit_apart() {
     for (command, expected) in [
         ("true", Exit::Status(0)),
         ("/no/such/command", Exit::Status(127)),
-        ("kill -TERM $$", Exit::Signal { name: "TERM".to_owned(), message: String::new() }),
+        (
+            "kill -TERM $$",
+            Exit::Signal {
+                name: "TERM".to_owned(),
+                message: String::new(),
+            },
+        ),
     ] {
         let process = session.exec(command).await.unwrap();
         assert_eq!(process.exit().wait().await, expected, "{command}");
@@ -80,8 +89,15 @@ async fn a_dropped_process_closes_its_channel_and_the_session_goes_on() {
     let sshd = Sshd::start("MaxSessions 1");
     let session = connect(sshd.settings()).await.unwrap();
     let process = session.exec("cat; echo over").await.unwrap();
-    let error = session.exec("true").await.err().expect("only one session is allowed");
-    assert!(error.to_string().contains("open failed"), "the server's words: {error}");
+    let error = session
+        .exec("true")
+        .await
+        .err()
+        .expect("only one session is allowed");
+    assert!(
+        error.to_string().contains("open failed"),
+        "the server's words: {error}"
+    );
     drop(process);
     let start = Instant::now();
     loop {
@@ -116,9 +132,13 @@ async fn a_killed_server_ends_reads_writes_and_the_exit() {
         kill(server, Signal::SIGKILL).unwrap();
     };
     let both = async { tokio::join!(flood, cut).0 };
-    let error = tokio::time::timeout(PATIENCE, both).await.expect("the write ends");
+    let error = tokio::time::timeout(PATIENCE, both)
+        .await
+        .expect("the write ends");
     assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
-    let closed = tokio::time::timeout(PATIENCE, session.closed()).await.expect("the end is noticed");
+    let closed = tokio::time::timeout(PATIENCE, session.closed())
+        .await
+        .expect("the end is noticed");
     assert!(matches!(closed, Closed::Lost(_)), "{closed:?}");
     assert_eq!(exit.wait().await, Exit::Lost(closed));
     let mut rest = Vec::new();
@@ -142,7 +162,9 @@ async fn a_server_that_falls_silent_is_noticed_by_its_missing_answers() {
     let start = Instant::now();
     let ping = session.ping(Duration::from_millis(200)).await;
     assert!(ping.unwrap_err().to_string().contains("no answer within 0.2 s"));
-    let closed = tokio::time::timeout(PATIENCE, session.closed()).await.expect("silence is noticed");
+    let closed = tokio::time::timeout(PATIENCE, session.closed())
+        .await
+        .expect("silence is noticed");
     kill(server, Signal::SIGKILL).unwrap();
     assert_eq!(closed, Closed::Silent);
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());

@@ -35,7 +35,10 @@ async fn a_jump_host_carries_the_connection_and_both_host_keys_are_checked() {
     first.identity_files = Vec::new();
     let (result, _) = connect_with(&connector(), vec![first, last], |_| Answer::Refuse).await;
     let error = refused(result);
-    assert_eq!((error.class(), error.index, error.hop.alias.as_str()), (Class::Unauthorized, 0, "bastion"));
+    assert_eq!(
+        (error.class(), error.index, error.hop.alias.as_str()),
+        (Class::Unauthorized, 0, "bastion")
+    );
 }
 
 #[tokio::test]
@@ -45,7 +48,12 @@ async fn a_bastion_that_does_not_forward_or_reach_the_target_says_so() {
     }
     let target = Sshd::start("");
     for (more, port, class, words) in [
-        ("AllowTcpForwarding no", target.port, Class::Refused, "administratively prohibited"),
+        (
+            "AllowTcpForwarding no",
+            target.port,
+            Class::Refused,
+            "administratively prohibited",
+        ),
         ("", 1, Class::Unreachable, "connection refused"),
     ] {
         let bastion = Sshd::start(more);
@@ -92,7 +100,10 @@ async fn a_proxy_command_that_fails_is_named_with_its_status_and_words() {
     let error = refused(connect(settings).await);
     assert_eq!(error.class(), Class::Unreachable);
     let text = error.to_string();
-    assert!(text.contains("exit status: 4") && text.contains("no way"), "{text}");
+    assert!(
+        text.contains("exit status: 4") && text.contains("no way"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -103,7 +114,10 @@ async fn a_dropped_connection_attempt_ends_the_proxy_command_and_its_children() 
     let sshd = Sshd::start("");
     let pids = sshd.path("pids");
     let mut settings = sshd.settings();
-    let children = format!("sh -c 'sleep 600 & echo $$ $! > {0}.new; mv {0}.new {0}; wait'", pids.display());
+    let children = format!(
+        "sh -c 'sleep 600 & echo $$ $! > {0}.new; mv {0}.new {0}; wait'",
+        pids.display()
+    );
     settings.route = Via::Command(children);
     let (sender, mut events) = mpsc::channel(16);
     let route = Route { hops: vec![settings] };

@@ -32,9 +32,21 @@ where
 #[tokio::test]
 async fn texts_instead_of_ssh_are_named_and_told_apart() {
     for (text, class, words) in [
-        ("HTTP/1.1 400 Bad Request\r\n\r\n", Class::Protocol, "does not speak SSH: \"HTTP/1.1 400 Bad Request\""),
-        ("Exceeded MaxStartups\r\n", Class::Unreachable, "sends new connections away: \"Exceeded MaxStartups\""),
-        ("Not allowed at this time\r\n", Class::Unreachable, "sends new connections away: \"Not allowed"),
+        (
+            "HTTP/1.1 400 Bad Request\r\n\r\n",
+            Class::Protocol,
+            "does not speak SSH: \"HTTP/1.1 400 Bad Request\"",
+        ),
+        (
+            "Exceeded MaxStartups\r\n",
+            Class::Unreachable,
+            "sends new connections away: \"Exceeded MaxStartups\"",
+        ),
+        (
+            "Not allowed at this time\r\n",
+            Class::Unreachable,
+            "sends new connections away: \"Not allowed",
+        ),
         ("", Class::Unreachable, "closed the connection"),
     ] {
         let (port, _tasks) = server(move |mut socket| async move {
@@ -58,7 +70,12 @@ async fn a_closed_port_and_a_name_that_does_not_exist_are_named() {
     nowhere.host_name = "does-not-exist.invalid".to_owned();
     let error = refused(connect(nowhere).await);
     assert_eq!(error.class(), Class::Resolve);
-    assert!(error.to_string().starts_with("resolving does-not-exist.invalid: "), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("resolving does-not-exist.invalid: "),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -71,7 +88,11 @@ async fn a_server_that_says_nothing_is_given_up_within_the_limit() {
     let error = refused(connect(settings(port)).await);
     assert_eq!(error.class(), Class::TimedOut);
     assert!(error.to_string().contains("identification"), "{error}");
-    assert!((4..8).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!(
+        (4..8).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
 
     let mut hasty = settings(port);
     hasty.connect_timeout = Some(Duration::from_millis(300));
@@ -89,7 +110,10 @@ async fn a_server_that_stops_after_its_identification_is_given_up() {
     .await;
     let error = refused(connect(settings(port)).await);
     assert_eq!(error.class(), Class::TimedOut);
-    assert!(error.to_string().starts_with("exchanging keys with testhost"), "{error}");
+    assert!(
+        error.to_string().starts_with("exchanging keys with testhost"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
