@@ -4,6 +4,12 @@
 //! first of them. Where OpenSSH refuses a configuration, we must at least report an error in it; where
 //! it accepts one, we must report none.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure here is a failed test"
+)]
+#![expect(clippy::print_stdout, reason = "a skipped comparison must be seen")]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -176,6 +182,55 @@ fn write(path: &Path, text: impl AsRef<[u8]>) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
+/// Lines that decide where a connection goes.
+#[rustfmt::skip]
+const ROUTE_LINES: &[&str] = &[
+    "HostName=h1", "HostName h2", "HostName %h.example", "hostname \"h3\"", "HostName h4 # comment",
+    "HostName 10.0.0.5", "HostName 2001:DB8::1", "HostName H5", "HostName %%x", "User u1", "\tUser  u2",
+    "User \"u1\"", "User 'u2'", "User u#3", "port 22", "Port 2222", "Port  2022 ", "Port \"2200\"",
+    "Port ssh", "ProxyJump = j1", "ProxyJump j2:2200", "ProxyJump u@j3,j4", "ProxyJump none",
+    "ProxyJump j5 # comment", "ProxyJump 10.0.0.1", "ProxyCommand nc %h %p", "ProxyCommand none",
+    "ProxyCommand=a \"b c\" # d", "BindAddress 10.0.0.9", "AddressFamily inet", "HostKeyAlias KA",
+    "ProxyJump ssh://u@j6:22", "HostName 10.1", "HostName h6.",
+];
+
+/// Lines about everything else.
+#[rustfmt::skip]
+const OTHER_LINES: &[&str] = &[
+    "IdentityFile ~/.ssh/k1", "IdentityFile \"~/my keys/k 2\"", "IdentityFile %d/k3", "IdentityFile none",
+    "IdentityFile2 k4", "CertificateFile ~/c1", "CertificateFile c2", "IdentitiesOnly yes",
+    "IdentitiesOnly FALSE", "IdentityAgent none", "IdentityAgent SSH_AUTH_SOCK", "IdentityAgent $ORACLE",
+    "IdentityAgent ~/%r.sock", "IdentityAgent ${ORACLE}/x", "UserKnownHostsFile ~/kh1 /dev/null",
+    "UserKnownHostsFile none", "UserKnownHostsFile %d/%n \"k h\"", "GlobalKnownHostsFile /etc/k1",
+    "GlobalKnownHostsFile none", "StrictHostKeyChecking yes", "StrictHostKeyChecking accept-new",
+    "StrictHostKeyChecking off", "StrictHostKeyChecking ASK", "ConnectTimeout 10", "ConnectTimeout 1m30s",
+    "ConnectTimeout none", "ServerAliveInterval 2m", "ServerAliveInterval 0", "ServerAliveCountMax 5",
+    "ServerAliveInterval 1h30", "TCPKeepAlive no", "KeepAlive yes", "BatchMode yes", "Compression yes",
+    "PasswordAuthentication no", "ChallengeResponseAuthentication no", "PubkeyAuthentication unbound",
+    "DSAAuthentication no", "NumberOfPasswordPrompts 1", "PreferredAuthentications publickey,password",
+    "HashKnownHosts yes", "SendEnv LANG LC_*", "SendEnv -LC_* FOO", "SetEnv A=1 B=\"two words\" A=2",
+    "SetEnv C=3", "RemoteCommand tmux new \"main 1\"", "RemoteCommand none", "RequestTTY force",
+    "ControlPath ~/.ssh/cm-%r@%h:%p", "ControlPath none", "ControlPersist 10m", "ControlPersist yes",
+    "AddKeysToAgent confirm 30m", "AddKeysToAgent 1h", "AddKeysToAgent ask", "ForwardAgent yes",
+    "LocalForward 8080 localhost:80", "LocalForward [::1]:81 h:82", "RemoteForward 9000 [::1]:90",
+    "DynamicForward 1080", "RemoteForward 1081", "RekeyLimit 1G 1h", "RekeyLimit 512M",
+    "RekeyLimit default none", "EscapeChar none", "EscapeChar ^A", "LogLevel verbose",
+    "VerifyHostKeyDNS ask", "UpdateHostKeys no", "ConnectionAttempts 3", "Protocol 2", "Cipher blowfish",
+    "UseRoaming no", "RSAAuthentication yes", "IgnoreUnknown Foo*,bar", "Tunnel ethernet", "IPQoS af21 cs1",
+    "PermitLocalCommand yes",
+];
+
+/// Lines that OpenSSH refuses, wherever they stand.
+#[rustfmt::skip]
+const BAD_LINES: &[&str] = &[
+    "Port 0", "Port 65536", "Port 22 23", "Compression maybe", "FooBar x", "User", "User \"\"", "User 'u",
+    "Match", "Match host", "Match colour red", "Match all all", "ConnectTimeout soon", "ProxyJump u@",
+    "ProxyJump j:0", "IdentityFile a b", "SetEnv A", "Ciphers rot13", "StrictHostKeyChecking perhaps",
+    "UserKnownHostsFile a none", "LocalForward 80", "IdentityAgent ${UNSET_HERE}",
+    "NumberOfPasswordPrompts -1", "EscapeChar abc", "AddKeysToAgent yes 5m", "HostKeyAlgorithms ssh-xyz",
+    "Host \"\"",
+];
+
 /// xorshift: the same seed gives the same configuration on every machine.
 struct Rng(u64);
 
@@ -254,161 +309,6 @@ impl Rng {
         line.to_owned()
     }
 
-    fn route_line(&mut self) -> &'static str {
-        self.pick(&[
-            "HostName=h1",
-            "HostName h2",
-            "HostName %h.example",
-            "hostname \"h3\"",
-            "HostName h4 # comment",
-            "HostName 10.0.0.5",
-            "HostName 2001:DB8::1",
-            "HostName H5",
-            "HostName %%x",
-            "User u1",
-            "\tUser  u2",
-            "User \"u1\"",
-            "User 'u2'",
-            "User u#3",
-            "port 22",
-            "Port 2222",
-            "Port  2022 ",
-            "Port \"2200\"",
-            "Port ssh",
-            "ProxyJump = j1",
-            "ProxyJump j2:2200",
-            "ProxyJump u@j3,j4",
-            "ProxyJump none",
-            "ProxyJump j5 # comment",
-            "ProxyJump 10.0.0.1",
-            "ProxyCommand nc %h %p",
-            "ProxyCommand none",
-            "ProxyCommand=a \"b c\" # d",
-            "BindAddress 10.0.0.9",
-            "AddressFamily inet",
-            "HostKeyAlias KA",
-            "ProxyJump ssh://u@j6:22",
-            "HostName 10.1",
-            "HostName h6.",
-        ])
-    }
-
-    fn other_line(&mut self) -> &'static str {
-        self.pick(&[
-            "IdentityFile ~/.ssh/k1",
-            "IdentityFile \"~/my keys/k 2\"",
-            "IdentityFile %d/k3",
-            "IdentityFile none",
-            "IdentityFile2 k4",
-            "CertificateFile ~/c1",
-            "CertificateFile c2",
-            "IdentitiesOnly yes",
-            "IdentitiesOnly FALSE",
-            "IdentityAgent none",
-            "IdentityAgent SSH_AUTH_SOCK",
-            "IdentityAgent $ORACLE",
-            "IdentityAgent ~/%r.sock",
-            "IdentityAgent ${ORACLE}/x",
-            "UserKnownHostsFile ~/kh1 /dev/null",
-            "UserKnownHostsFile none",
-            "UserKnownHostsFile %d/%n \"k h\"",
-            "GlobalKnownHostsFile /etc/k1",
-            "GlobalKnownHostsFile none",
-            "StrictHostKeyChecking yes",
-            "StrictHostKeyChecking accept-new",
-            "StrictHostKeyChecking off",
-            "StrictHostKeyChecking ASK",
-            "ConnectTimeout 10",
-            "ConnectTimeout 1m30s",
-            "ConnectTimeout none",
-            "ServerAliveInterval 2m",
-            "ServerAliveInterval 0",
-            "ServerAliveCountMax 5",
-            "ServerAliveInterval 1h30",
-            "TCPKeepAlive no",
-            "KeepAlive yes",
-            "BatchMode yes",
-            "Compression yes",
-            "PasswordAuthentication no",
-            "ChallengeResponseAuthentication no",
-            "PubkeyAuthentication unbound",
-            "DSAAuthentication no",
-            "NumberOfPasswordPrompts 1",
-            "PreferredAuthentications publickey,password",
-            "HashKnownHosts yes",
-            "SendEnv LANG LC_*",
-            "SendEnv -LC_* FOO",
-            "SetEnv A=1 B=\"two words\" A=2",
-            "SetEnv C=3",
-            "RemoteCommand tmux new \"main 1\"",
-            "RemoteCommand none",
-            "RequestTTY force",
-            "ControlPath ~/.ssh/cm-%r@%h:%p",
-            "ControlPath none",
-            "ControlPersist 10m",
-            "ControlPersist yes",
-            "AddKeysToAgent confirm 30m",
-            "AddKeysToAgent 1h",
-            "AddKeysToAgent ask",
-            "ForwardAgent yes",
-            "LocalForward 8080 localhost:80",
-            "LocalForward [::1]:81 h:82",
-            "RemoteForward 9000 [::1]:90",
-            "DynamicForward 1080",
-            "RemoteForward 1081",
-            "RekeyLimit 1G 1h",
-            "RekeyLimit 512M",
-            "RekeyLimit default none",
-            "EscapeChar none",
-            "EscapeChar ^A",
-            "LogLevel verbose",
-            "VerifyHostKeyDNS ask",
-            "UpdateHostKeys no",
-            "ConnectionAttempts 3",
-            "Protocol 2",
-            "Cipher blowfish",
-            "UseRoaming no",
-            "RSAAuthentication yes",
-            "IgnoreUnknown Foo*,bar",
-            "Tunnel ethernet",
-            "IPQoS af21 cs1",
-            "PermitLocalCommand yes",
-        ])
-    }
-
-    /// Lines that OpenSSH refuses, wherever they stand.
-    fn bad_line(&mut self) -> &'static str {
-        self.pick(&[
-            "Port 0",
-            "Port 65536",
-            "Port 22 23",
-            "Compression maybe",
-            "FooBar x",
-            "User",
-            "User \"\"",
-            "User 'u",
-            "Match",
-            "Match host",
-            "Match colour red",
-            "Match all all",
-            "ConnectTimeout soon",
-            "ProxyJump u@",
-            "ProxyJump j:0",
-            "IdentityFile a b",
-            "SetEnv A",
-            "Ciphers rot13",
-            "StrictHostKeyChecking perhaps",
-            "UserKnownHostsFile a none",
-            "LocalForward 80",
-            "IdentityAgent ${UNSET_HERE}",
-            "NumberOfPasswordPrompts -1",
-            "EscapeChar abc",
-            "AddKeysToAgent yes 5m",
-            "HostKeyAlgorithms ssh-xyz",
-            "Host \"\"",
-        ])
-    }
-
     fn config(&mut self, includes: &[String]) -> String {
         let mut text = String::new();
         for _ in 0..self.below(14) + 1 {
@@ -424,12 +324,12 @@ impl Rng {
                         format!("{word} {path}")
                     }
                 }
-                16..=25 => self.route_line().to_owned(),
+                16..=25 => self.pick(ROUTE_LINES).to_owned(),
                 26..=27 => self
                     .pick(&["", "# comment", "   ", "\t# x", "# FooBaz", "", "BAR z"])
                     .to_owned(),
-                28 if self.below(6) == 0 => self.bad_line().to_owned(),
-                _ => self.other_line().to_owned(),
+                28 if self.below(6) == 0 => self.pick(BAD_LINES).to_owned(),
+                _ => self.pick(OTHER_LINES).to_owned(),
             };
             // Not in every file: `FooBaz` is refused unless it is ignored.
             text.push_str(self.pick(&["", "", "  ", "\t"]));
