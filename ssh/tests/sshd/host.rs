@@ -55,32 +55,26 @@ impl Sshd {
         keygen(&dir.path().join("host"), "ed25519", "");
         keygen(&dir.path().join("user"), "ed25519", "");
         fs::copy(dir.path().join("user.pub"), dir.path().join("authorized")).unwrap();
-        // Another process may take the port in between: then this one fails to start.
+        // Another process may take the port in between; sshd then ends at once.
         for _ in 0..5 {
             let port = free_port();
             let config = write_config(dir.path(), port, more);
-            let child = Command::new(SSHD)
+            let log = dir.path().join("log");
+            fs::write(&log, "").unwrap();
+            let mut child = Command::new(SSHD)
                 .args(["-D", "-f"])
                 .arg(&config)
                 .arg("-E")
-                .arg(dir.path().join("log"))
+                .arg(&log)
                 .stdin(Stdio::null())
                 .spawn()
                 .unwrap();
-            let mut sshd = Sshd { dir, port, child };
-            let start = Instant::now();
-            while start.elapsed() < PATIENCE {
-                if sshd.log().contains("Server listening on 127.0.0.1") {
-                    return sshd;
-                }
-                if sshd.child.try_wait().unwrap().is_some() {
-                    break;
-                }
-                sleep(Duration::from_millis(5));
+            if listens(&mut child, &log) {
+                return Sshd { dir, port, child };
             }
-            panic!("sshd did not start: {}", sshd.log());
         }
-        unreachable!()
+        let log = fs::read_to_string(dir.path().join("log"));
+        panic!("sshd did not start: {}", log.unwrap_or_default());
     }
 
     pub(crate) fn log(&self) -> String {
@@ -122,6 +116,24 @@ impl Sshd {
         );
         log.contains("userauth-request")
     }
+}
+
+/// Waits until it listens, or has ended.
+fn listens(child: &mut Child, log: &Path) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        if text.contains("Server listening on 127.0.0.1") {
+            return true;
+        }
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    // It is up to its owner no more.
+    let _ = child.kill();
+    false
 }
 
 pub(crate) fn write_config(dir: &Path, port: u16, more: &str) -> PathBuf {
@@ -241,7 +253,7 @@ pub(crate) async fn connect_with(
     let both = async { tokio::join!(connector.connect(&route, sender), listen) };
     tokio::time::timeout(PATIENCE, both)
         .await
-        .expect("the connection is made or not within 20 s")
+        .unwrap_or_else(|_| panic!("the connection is neither made nor refused within 20 s"))
 }
 
 /// Connects where there is nothing to ask.

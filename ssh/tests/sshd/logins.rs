@@ -111,7 +111,8 @@ async fn two_hosts_that_need_the_same_key_ask_once() {
         connect_with(&connector, vec![first], |_| secret("open sesame")),
         connect_with(&connector, vec![second], |_| secret("open sesame")),
     );
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
     assert_eq!(heard_a.questions.len() + heard_b.questions.len(), 1);
 }
 
