@@ -102,6 +102,7 @@ fn joiners_stay_where_they_join_and_nowhere_else() {
     check("نمی\u{200c}خواهم", "نمی\u{200c}خواهم");
     check("ad\u{200d}min", "admin");
     check("\u{200d}x👩\u{200d}", "x👩");
+    check("世\u{200d}x 世\u{200c} ", "世x 世 ");
 }
 
 #[test]
