@@ -28,7 +28,7 @@ pub struct Tmux {
 }
 
 impl Tmux {
-    /// Starts a program with its arguments in a terminal of this size. Its environment is `environment`, with
+    /// Starts a program with its arguments in a terminal of this size; a single word is run by the shell. Its environment is `environment`, with
     /// tmux's own `TERM` and `TMUX`.
     pub fn start(
         command: &[impl AsRef<OsStr>],

@@ -1,0 +1,94 @@
+//! `codex hosts`, and the command line itself.
+
+use codex_testkit::Client;
+use serde_json::Value;
+
+use crate::setting::codex;
+
+fn configured() -> Client {
+    let client = Client::new();
+    client.append_config(
+        "Host devbox\n  HostName 10.0.0.4\n  User dev\n  Port 2222\n  ProxyJump me@bastion:2200\n\
+         Host gpu? !gpu9\n  User gpu\nHost gpu1 *.lab\n  HostName %h.example\n",
+    );
+    client
+}
+
+#[test]
+fn aliases_are_listed_with_what_they_mean_and_where_they_are_defined() {
+    let client = configured();
+    let outcome = codex(&client, &["hosts", "--json"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let hosts: Vec<Value> = outcome.stdout.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert_eq!(hosts.len(), 2, "{hosts:?}");
+    let defined = |line: u32| Value::from(format!("{}:{line}", client.config().display()));
+    assert_eq!(
+        (&hosts[0]["alias"], &hosts[0]["hostName"], &hosts[0]["port"], &hosts[0]["user"], &hosts[0]["jump"]),
+        (&"devbox".into(), &"10.0.0.4".into(), &2222.into(), &"dev".into(), &"me@bastion:2200".into())
+    );
+    assert_eq!(hosts[0]["defined"], defined(1));
+    assert_eq!(
+        (&hosts[1]["alias"], &hosts[1]["hostName"], &hosts[1]["user"], &hosts[1]["jump"]),
+        (&"gpu1".into(), &"gpu1.example".into(), &"gpu".into(), &Value::Null)
+    );
+    assert_eq!(hosts[1]["defined"], defined(8));
+}
+
+#[test]
+fn the_table_is_for_people() {
+    let outcome = codex(&configured(), &["hosts"]);
+    let first: Vec<&str> = outcome.stdout.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(first, ["ALIAS", "USER", "HOST", "NAME", "PORT", "JUMP", "DEFINED"]);
+    let row: Vec<&str> = outcome.stdout.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..5], ["devbox", "dev", "10.0.0.4", "2222", "me@bastion:2200"]);
+}
+
+#[test]
+fn listing_runs_no_program_of_the_configuration() {
+    let client = Client::new();
+    let witness = client.home().join("was-run");
+    client.append_config(&format!(
+        "Match exec \"touch {}\"\n  User evil\nHost devbox\n  HostName h\n",
+        witness.display()
+    ));
+    assert_eq!(codex(&client, &["hosts"]).code, Some(0));
+    assert!(!witness.exists());
+}
+
+#[test]
+fn what_is_not_understood_is_a_warning_with_file_and_line() {
+    let client = Client::new();
+    client.append_config("Host devbox\n  HostNmae h\n");
+    let outcome = codex(&client, &["hosts"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let place = format!("{}:2", client.config().display());
+    assert!(outcome.stderr.contains(&place) && outcome.stderr.contains("HostNmae"), "{outcome:?}");
+    assert!(outcome.stdout.contains("devbox"));
+}
+
+#[test]
+fn another_configuration_file_is_read_instead() {
+    let client = configured();
+    let other = client.home().join("other");
+    std::fs::write(&other, "Host elsewhere\n  HostName e\n").unwrap();
+    let outcome = codex(&client, &["hosts", "-F", other.to_str().unwrap()]);
+    assert!(outcome.stdout.contains("elsewhere") && !outcome.stdout.contains("devbox"), "{outcome:?}");
+    let missing = codex(&client, &["hosts", "-F", "/no/such/file"]);
+    assert_eq!(missing.code, Some(2));
+    assert!(missing.stderr.contains("/no/such/file"), "{missing:?}");
+}
+
+#[test]
+fn usage_errors_have_code_2_and_help_has_0() {
+    let client = Client::new();
+    for args in [&["nosuch"][..], &["exec", "no host"], &["connect", "a:0"], &["connect", "a", "a"], &[]] {
+        let outcome = codex(&client, args);
+        assert_eq!(outcome.code, Some(2), "{args:?}: {outcome:?}");
+        assert_eq!(outcome.stdout, "", "{args:?}");
+    }
+    for args in [&["--help"][..], &["connect", "--help"], &["--version"]] {
+        let outcome = codex(&client, args);
+        assert_eq!(outcome.code, Some(0), "{args:?}");
+        assert_eq!(outcome.stderr, "", "{args:?}");
+    }
+}

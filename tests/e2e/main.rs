@@ -1,0 +1,10 @@
+//! The binary against real hosts: sshd, the official codex, and a scripted model.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod bad_input;
+mod exec;
+mod faults;
+mod hosts;
+mod launch;
+mod logins;
+mod setting;
