@@ -26,6 +26,9 @@ pub enum Effect {
     Copy(String),
     /// Rings the bell: somebody needs the user while the terminal has no focus.
     Bell,
+    /// Gives the terminal back and stops the process, until it is continued.
     Suspend,
+    /// Writes the whole screen again.
+    Redraw,
     Quit,
 }

@@ -3,8 +3,19 @@
 //! It cannot open a connection: it knows neither SSH nor the network, only the vocabulary of
 //! `codex-protocol` and `codex-hosts`.
 
+pub mod app;
+pub mod cells;
+mod editor;
 pub mod effect;
 pub mod event;
-pub mod cells;
+pub mod input;
+pub mod keymap;
+pub mod run;
+mod signals;
+mod terminal;
 pub mod text;
 pub mod theme;
+pub mod view;
+
+pub use app::{App, Start};
+pub use run::{Outside, RunError, run};

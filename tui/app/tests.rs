@@ -1,0 +1,1 @@
+//! The model, by scripts of events.

@@ -1,0 +1,219 @@
+//! Settings → Connections.
+
+use std::time::Instant;
+
+use codex_hosts::{Failure, Host, Origin, Status};
+use ratatui::{
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
+
+use super::{
+    sidebar::{status_look, status_text},
+    write::{Pen, row_of, seconds},
+};
+use crate::{
+    app::{App, picker::Typing},
+    text::{
+        sanitize::sanitize,
+        wrap::{Wrap, text_width},
+    },
+};
+
+/// Lines of a remote's stderr that are shown: its end says most.
+const STDERR_LINES_MAX: usize = 12;
+
+pub(super) fn draw(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
+    let theme = pen.theme;
+    let title = pen.pair(
+        "Settings → Connections",
+        theme.heading,
+        &counts(app),
+        theme.dim,
+        area.width,
+    );
+    pen.line(row_of(area, 0), &title);
+    draw_input(app, pen, row_of(area, 1));
+    let detail = detail(app, now, pen, area.width);
+    let detail_height = u16::try_from(detail.len())
+        .unwrap_or(u16::MAX)
+        .min(area.height / 2);
+    let top = 2.min(area.height);
+    let list = Rect {
+        y: area.y + top,
+        height: (area.height - top).saturating_sub(detail_height),
+        ..area
+    };
+    draw_list(app, now, pen, list);
+    let below = Rect {
+        y: list.bottom(),
+        height: detail_height,
+        ..area
+    };
+    pen.lines(below, &detail);
+}
+
+fn counts(app: &App) -> String {
+    let ready = app.hosts.values().filter(|it| it.is_ready()).count();
+    let marked = app.picker.marked.len();
+    let hosts = app.picker.hosts.len();
+    match marked {
+        0 => format!("{hosts} hosts, {ready} ready"),
+        n => format!("{hosts} hosts, {ready} ready, {n} marked"),
+    }
+}
+
+fn draw_input(app: &App, pen: &mut Pen<'_, '_>, area: Rect) {
+    let theme = pen.theme;
+    let picker = &app.picker;
+    let (label, field) = match &picker.typing {
+        Typing::Address(field) => ("add user@host:port: ", Some(field)),
+        Typing::Filter => ("/", Some(&picker.filter)),
+        Typing::Nothing if !picker.filter.is_empty() => ("/", Some(&picker.filter)),
+        Typing::Nothing => ("", None),
+    };
+    if let Some(field) = field {
+        let problem = picker
+            .problem
+            .as_ref()
+            .map(|it| format!("   {it}"))
+            .unwrap_or_default();
+        let line = Line::from(vec![
+            Span::styled(label, theme.accent),
+            Span::raw(pen.fit(field.text(), area.width)),
+            Span::styled(problem, theme.error),
+        ]);
+        pen.line(area, &line);
+        if picker.typing != Typing::Nothing && app.open_ask().is_none() {
+            let column = text_width(label) + text_width(&field.text()[..field.cursor()]);
+            let column = u16::try_from(column)
+                .unwrap_or(u16::MAX)
+                .min(area.width.saturating_sub(1));
+            pen.cursor(area.x + column, area.y);
+        }
+    } else if picker.hosts.is_empty() {
+        pen.text(area, "the configuration names no host: `a` adds one", theme.dim);
+    }
+}
+
+fn draw_list(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
+    let hosts = app.picker.visible();
+    let selected = app.picker.selected.min(hosts.len().saturating_sub(1));
+    let height = usize::from(area.height);
+    let first = (selected + 1).saturating_sub(height);
+    let name_width = hosts.iter().map(|it| text_width(&it.id.0)).max().unwrap_or(0);
+    let name_width = name_width.clamp(8, usize::from(area.width / 3).max(8));
+    for (index, host) in hosts.iter().enumerate().skip(first).take(height) {
+        let at = row_of(area, u16::try_from(index - first).unwrap_or(u16::MAX));
+        let line = host_line(app, host, now, pen, name_width, area.width);
+        pen.line(at, &line);
+        if index == selected {
+            pen.style(at, pen.theme.selection);
+        }
+    }
+}
+
+fn host_line(
+    app: &App,
+    host: &Host,
+    now: Instant,
+    pen: &Pen<'_, '_>,
+    name_width: usize,
+    width: u16,
+) -> Line<'static> {
+    let theme = pen.theme;
+    let offline = Status::Offline;
+    let status = app.hosts.get(&host.id).map_or(&offline, |it| &it.status);
+    let (glyph, style) = status_look(status, theme);
+    let mark = if app.picker.marked.contains(&host.id) {
+        "[x]"
+    } else {
+        "[ ]"
+    };
+    let name = pen.fit(&host.id.0, u16::try_from(name_width).unwrap_or(width));
+    let pad = " ".repeat(name_width.saturating_sub(text_width(&name)));
+    let word = match status {
+        Status::Ready { took, .. } => format!("ready in {:.1} s", took.as_secs_f64()),
+        Status::Offline => String::new(),
+        status => status_text(status, now),
+    };
+    let origin = match &host.origin {
+        Origin::Config { file, line } => format!("{}:{line}", file.display()),
+        Origin::Typed => "typed".to_owned(),
+    };
+    let address = host.address.clone().unwrap_or_default();
+    let left = format!("{mark} {glyph} {name}{pad}  ");
+    let room = usize::from(width).saturating_sub(text_width(&left));
+    let status_width = (room / 3).clamp(8, 34).min(room);
+    let word = pen.fit(&word, u16::try_from(status_width).unwrap_or(width));
+    let word_pad = " ".repeat(status_width.saturating_sub(text_width(&word)) + 1);
+    let rest = u16::try_from(room.saturating_sub(status_width + 1)).unwrap_or(0);
+    let mut spans = vec![Span::raw(left), Span::styled(word, style), Span::raw(word_pad)];
+    spans.extend(pen.pair(&address, Style::new(), &origin, theme.dim, rest).spans);
+    Line::from(spans)
+}
+
+/// What is known about the host under the cursor when it is not ready.
+fn detail(app: &App, now: Instant, pen: &Pen<'_, '_>, width: u16) -> Vec<Line<'static>> {
+    let Some(host) = app.picker.current().and_then(|it| app.hosts.get(&it.id)) else {
+        return Vec::new();
+    };
+    let theme = pen.theme;
+    let mut lines = vec![Line::from(Span::styled(
+        theme.glyphs.rule.repeat(usize::from(width)),
+        theme.dim,
+    ))];
+    let mut say = |text: &str, style| {
+        for line in sanitize(text).lines() {
+            Wrap::words(width).push(&[Span::styled(line.to_owned(), style)], &mut lines);
+        }
+    };
+    match &host.status {
+        Status::Offline => return Vec::new(),
+        Status::Ready { since, took } => {
+            let up = seconds(now.saturating_duration_since(*since));
+            let server = host
+                .server
+                .as_ref()
+                .map(|it| it.user_agent.as_str())
+                .unwrap_or_default();
+            say(
+                &format!("ready for {up}, took {:.1} s; {server}", took.as_secs_f64()),
+                theme.dim,
+            );
+        }
+        Status::Working { .. } => say(&status_text(&host.status, now), theme.working),
+        Status::Waiting { failure, .. } | Status::Failed(failure) => {
+            say(&failure_text(failure), theme.error);
+            if let Some(hint) = &failure.hint {
+                say(hint, Style::new());
+            }
+            say_stderr(failure, app.picker.shows_detail, &mut say, theme.dim);
+        }
+    }
+    if let Some(notice) = host.notices.back() {
+        say(notice, theme.dim);
+    }
+    lines
+}
+
+fn failure_text(failure: &Failure) -> String {
+    match failure.phase {
+        Some(phase) => format!("{}: {}", phase.label(), failure.message),
+        None => format!("connection lost: {}", failure.message),
+    }
+}
+
+fn say_stderr(failure: &Failure, shows: bool, say: &mut impl FnMut(&str, Style), style: Style) {
+    let Some(stderr) = failure.stderr.as_deref().filter(|it| !it.trim().is_empty()) else {
+        return;
+    };
+    if !shows {
+        say("`e` shows what the remote wrote to stderr", style);
+        return;
+    }
+    let lines: Vec<&str> = stderr.lines().collect();
+    let end = &lines[lines.len().saturating_sub(STDERR_LINES_MAX)..];
+    say(&end.join("\n"), style);
+}
