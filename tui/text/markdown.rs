@@ -36,13 +36,9 @@ pub fn render(text: &str, options: Options<'_>) -> Vec<Line<'static>> {
 
 /// Renders Markdown that is sanitized.
 fn render_clean(text: &str, options: Options<'_>) -> Vec<Line<'static>> {
-    let text = if options.live {
-        settled(text.trim_end())
-    } else {
-        text.trim_end()
-    };
+    let text = if options.live { settled(text) } else { text };
     let mut renderer = Renderer::new(options);
-    for event in Parser::new_ext(text, syntax()) {
+    for event in Parser::new_ext(text.trim_end(), syntax()) {
         renderer.event(event);
     }
     renderer.end_text();
@@ -54,12 +50,13 @@ fn syntax() -> Syntax {
     Syntax::ENABLE_TABLES | Syntax::ENABLE_STRIKETHROUGH | Syntax::ENABLE_TASKLISTS
 }
 
-/// The text without a last line of punctuation only. Such a line may turn into anything with the next
-/// character, and until then it turns the paragraph above into a heading or shows half a fence.
+/// The text without a last line that has no end yet and is punctuation only. Such a line may turn into
+/// anything with the next character, and until then it turns the paragraph above into a heading or shows
+/// half a fence.
 fn settled(text: &str) -> &str {
     let start = text.rfind('\n').map_or(0, |at| at + 1);
     let undecided = text[start..].chars().all(|c| "-=*#`~+|:_> ".contains(c));
-    if undecided { text[..start].trim_end() } else { text }
+    if undecided { &text[..start] } else { text }
 }
 
 /// What a block stands in.

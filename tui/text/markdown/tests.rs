@@ -212,6 +212,12 @@ fn a_stream_shows_at_every_step_what_the_whole_text_shows() {
     }
 }
 
+#[test]
+fn a_complete_line_of_punctuation_counts() {
+    assert_eq!(live("Title\n---\n"), "Title\n");
+    assert_eq!(live("0\n|`\n-|\n"), "0\n\n`\n─\n");
+}
+
 proptest! {
     #[test]
     fn a_stream_of_any_syntax_agrees_with_the_whole(
