@@ -13,7 +13,7 @@ use codex_ssh::{
 use russh::{
     MethodKind, MethodSet,
     keys::{Algorithm, PrivateKey, key::safe_rng},
-    server::{Auth, Config, Handler, Response, run_stream},
+    server::{Auth, Config, Handle, Handler, Response, Session as ServerSession, run_stream},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -39,6 +39,8 @@ struct Server {
     passed: bool,
     /// The methods that were tried.
     seen: Arc<Mutex<Vec<&'static str>>>,
+    /// Set by a login.
+    handle: Arc<Mutex<Option<Handle>>>,
 }
 
 fn set(methods: &[MethodKind]) -> MethodSet {
@@ -91,6 +93,11 @@ impl Handler for Server {
         Ok(self.reject())
     }
 
+    async fn auth_succeeded(&mut self, session: &mut ServerSession) -> Result<(), russh::Error> {
+        *self.handle.lock().unwrap() = Some(session.handle());
+        Ok(())
+    }
+
     async fn auth_password(&mut self, _: &str, password: &str) -> Result<Auth, russh::Error> {
         self.seen.lock().unwrap().push("password");
         Ok(if password == "right" {
@@ -136,6 +143,7 @@ impl Handler for Server {
 
 struct Running {
     settings: HostSettings,
+    handle: Arc<Mutex<Option<Handle>>>,
     seen: Arc<Mutex<Vec<&'static str>>>,
     _tasks: JoinSet<()>,
 }
@@ -150,12 +158,13 @@ async fn start(demand: Demand) -> Running {
         auth_rejection_time_initial: Some(Duration::ZERO),
         ..Config::default()
     });
-    let seen = Arc::default();
+    let (seen, handle) = (Arc::default(), Arc::default());
     let server = Server {
         demand,
         round: 0,
         passed: false,
         seen: Arc::clone(&seen),
+        handle: Arc::clone(&handle),
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -167,6 +176,7 @@ async fn start(demand: Demand) -> Running {
     });
     Running {
         settings,
+        handle,
         seen,
         _tasks: tasks,
     }
@@ -362,5 +372,41 @@ async fn a_server_that_goes_while_the_user_types_is_reported() {
     assert!(
         error.to_string().contains("the server closed the connection"),
         "{error}"
+    );
+}
+
+#[tokio::test]
+async fn channels_that_the_server_opens_are_refused() {
+    let demand = Demand {
+        methods: vec![MethodKind::Password],
+        then: Vec::new(),
+        rounds: Vec::new(),
+    };
+    let running = start(demand).await;
+    let (session, _) = connect(&running, |_| secrets(&["right"])).await;
+    let session = session.unwrap();
+    let handle = running.handle.lock().unwrap().take().unwrap();
+    let opened = [
+        handle.channel_open_agent().await.is_ok(),
+        handle.channel_open_session().await.is_ok(),
+        handle
+            .channel_open_direct_tcpip("127.0.0.1", 22, "127.0.0.1", 1)
+            .await
+            .is_ok(),
+        handle.channel_open_direct_streamlocal("/run/agent").await.is_ok(),
+        handle
+            .channel_open_forwarded_tcpip("127.0.0.1", 22, "127.0.0.1", 1)
+            .await
+            .is_ok(),
+        handle
+            .channel_open_forwarded_streamlocal("/run/agent")
+            .await
+            .is_ok(),
+        handle.channel_open_x11("127.0.0.1", 6000).await.is_ok(),
+    ];
+    assert_eq!(opened, [false; 7]);
+    assert!(
+        session.ping(Duration::from_secs(20)).await.is_ok(),
+        "the session goes on"
     );
 }

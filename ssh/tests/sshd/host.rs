@@ -140,7 +140,7 @@ pub(crate) fn write_config(dir: &Path, port: u16, more: &str) -> PathBuf {
     let dir_text = dir.display();
     let config = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {dir_text}/host\nPidFile none\nUsePAM no\nStrictModes no\n\
-         LogLevel DEBUG2\nPermitRootLogin yes\nAuthorizedKeysFile {dir_text}/authorized\n\
+         LogLevel DEBUG3\nPermitRootLogin yes\nAuthorizedKeysFile {dir_text}/authorized\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\n{more}\n"
     );
     let path = dir.join("config");

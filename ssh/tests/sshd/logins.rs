@@ -71,6 +71,13 @@ async fn key_files_of_every_type_log_in() {
         );
         session.disconnect().await;
     }
+    // CVE-2023-48795: both sides must name it, and a list of algorithms must not lose it.
+    let mut settings = sshd.settings();
+    settings.kex_algorithms = Some("curve25519-sha256".to_owned());
+    let logins = sshd.log().matches("strict KEX").count();
+    assert!(logins > 0, "{}", sshd.log());
+    assert_eq!(connect(settings).await.unwrap().peer().kex, "curve25519-sha256");
+    assert!(sshd.log().matches("strict KEX").count() > logins);
 }
 
 #[tokio::test]
