@@ -26,14 +26,25 @@ pub enum Class {
 }
 
 /// A connection that was not made: which hop, what was tried, why it failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{kind}")]
+#[derive(Debug)]
 pub struct ConnectError {
     /// Counts from the first hop of the route, which is 0.
     pub index: usize,
     pub hop: Hop,
-    #[source]
     kind: Box<Failure>,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(out)
+    }
+}
+
+impl std::error::Error for ConnectError {
+    // The text is the failure's, so the chain goes on behind it.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.kind.source()
+    }
 }
 
 impl ConnectError {
