@@ -1,6 +1,6 @@
 //! ssh-agent: draft-ietf-sshm-ssh-agent, as far as a login needs it.
 
-use std::path::Path;
+use std::{path::Path, sync::Mutex};
 
 use russh::keys::{
     Certificate, PublicKey,
@@ -26,7 +26,8 @@ type Stream = Box<dyn AgentStream + Send + Unpin>;
 
 /// An agent with its keys.
 pub(crate) struct Agent {
-    pub(crate) client: AgentClient<Stream>,
+    /// Never locked: the mutex only makes an agent shareable between threads, which its stream is not.
+    pub(crate) client: Mutex<AgentClient<Stream>>,
     pub(crate) keys: Vec<AgentKey>,
     /// Keys of types that we do not know.
     pub(crate) unknown: usize,
@@ -72,7 +73,7 @@ impl Agent {
         let (keys, unknown) =
             identities(&answer).ok_or_else(|| std::io::Error::other("it does not answer as an agent"))?;
         Ok(Agent {
-            client: AgentClient::connect(stream),
+            client: Mutex::new(AgentClient::connect(stream)),
             keys,
             unknown,
         })

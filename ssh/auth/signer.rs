@@ -3,6 +3,8 @@
 //! russh asks for the signature when the server has accepted the key, so a passphrase is asked for
 //! only then, as OpenSSH does.
 
+use std::sync::PoisonError;
+
 use russh::{
     SendError, Signer,
     keys::{
@@ -135,9 +137,10 @@ impl KeySigner<'_> {
             .any(|it| it.certificate.is_some() && it.public == plain);
         let plain = AgentIdentity::from(plain);
         let key = if own { key } else { &plain };
+        let client = agent.client.get_mut().unwrap_or_else(PoisonError::into_inner);
         let gone = self.passphrases.conversation.gone.wait();
         tokio::select! {
-            signed = timeout(limits::AGENT_SIGN, agent.client.sign_request(key, hash, data)) => match signed {
+            signed = timeout(limits::AGENT_SIGN, client.sign_request(key, hash, data)) => match signed {
                 Ok(Ok(signed)) => Ok(signed),
                 Ok(Err(error)) => Err(SignError::Skipped(format!("the agent does not sign: {error}"))),
                 Err(_) => {

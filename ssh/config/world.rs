@@ -63,11 +63,21 @@ pub trait World {
 pub struct SystemWorld {
     /// Variables that hide those of the process.
     env: BTreeMap<String, Option<String>>,
+    is_listing: bool,
 }
 
 impl SystemWorld {
     pub fn new() -> SystemWorld {
         SystemWorld::default()
+    }
+
+    /// A world in which nothing is run and nobody is asked: for lists of hosts. `Match exec` does not
+    /// match there, and names are not looked up.
+    pub fn for_listing() -> SystemWorld {
+        SystemWorld {
+            is_listing: true,
+            ..SystemWorld::default()
+        }
     }
 
     /// Sets or hides one environment variable for this world only.
@@ -104,6 +114,9 @@ impl World for SystemWorld {
     }
 
     fn run(&mut self, command: &str) -> io::Result<bool> {
+        if self.is_listing {
+            return Ok(false);
+        }
         let shell = self
             .env("SHELL")
             .filter(|it| !it.is_empty())
@@ -112,7 +125,7 @@ impl World for SystemWorld {
     }
 
     fn resolves(&mut self, name: &str) -> bool {
-        (name, 0)
+        !self.is_listing && (name, 0)
             .to_socket_addrs()
             .is_ok_and(|mut it| it.next().is_some())
     }
