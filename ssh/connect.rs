@@ -197,3 +197,29 @@ async fn forwarded(settings: &HostSettings, via: Session) -> Result<Link, Failur
         Err(_) => Err(Failure::TimedOut { step: step(), limit }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Connector, Local, Route, Session};
+
+    fn assert_send<T: Send>(value: T) -> T {
+        value
+    }
+
+    /// Never called: it holds if it compiles.
+    fn _exec_can_be_spawned(session: &Session) {
+        drop(assert_send(session.exec("true")));
+        drop(assert_send(session.closed()));
+        drop(assert_send(session.ping(std::time::Duration::ZERO)));
+    }
+
+    #[tokio::test]
+    async fn connecting_can_be_spawned_and_needs_a_hop() {
+        let connector = Connector::new(Local::default());
+        let (events, _listener) = tokio::sync::mpsc::channel(1);
+        let route = Route { hops: Vec::new() };
+        let result = assert_send(connector.connect(&route, events)).await;
+        let error = result.map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "the route has no hop");
+    }
+}
