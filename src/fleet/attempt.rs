@@ -7,7 +7,8 @@ use codex_hosts::{Attempt, Failure, FailureKind, HostId, Phase, Question, Report
 use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, End, Limits};
 use codex_ssh::{
-    Class, ConnectError, Event as SshEvent, Exit, ExitWatch, Process, Route, Session, Stage, Stderr,
+    Class, ConnectError, Event as SshEvent, Exit, ExitWatch, Process, Route, RouteError, Session, Stage,
+    Stderr,
     config::{Problem, Query, Severity},
 };
 use tokio::{
@@ -135,7 +136,13 @@ async fn resolve(id: &HostId, config: &FleetConfig, reporter: &Reporter) -> Resu
     let resolved = spawn_blocking(move || resolver(&query)).await;
     let (route, problems) = resolved
         .map_err(|error| bad(format!("reading the configuration failed: {error}"), None))?
-        .map_err(|error| bad(error.to_string(), None))?;
+        .map_err(|error| {
+            let hint = match &error {
+                RouteError::Config { source, .. } => Some(source.hint()),
+                _ => None,
+            };
+            bad(error.to_string(), hint)
+        })?;
     let matters = |it: &&Problem| it.in_effect && it.severity != Severity::Note;
     for problem in problems.iter().filter(matters) {
         reporter.send(FromAttempt::Notice(problem.to_string())).await;

@@ -235,7 +235,8 @@ pub(crate) const KEYWORDS: &[Keyword] = &[
     word("forwardx11", Flag, Some("no"), Missing),
     word("forwardx11trusted", Flag, Some("no"), Idle),
     word("gatewayports", Flag, Some("no"), Idle),
-    word("gssapiauthentication", Flag, Some("no"), Missing),
+    // Debian's own file asks for it on every host: one method of several, so no reason to warn each time.
+    word("gssapiauthentication", Flag, Some("no"), Idle),
     word("gssapidelegatecredentials", Flag, Some("no"), Idle),
     word("hashknownhosts", Flag, Some("no"), Applied),
     word("hostbasedauthentication", Flag, Some("no"), Missing),

@@ -1,1 +1,157 @@
-//! bad_input
+//! What is wrong gets a clear error, or costs itself and nothing else.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use codex_testkit::{Alias, Client, Host, HostOptions, require};
+
+use crate::setting::{codex, scripted};
+
+const SAY: [&str; 4] = ["exec", "--host", "devbox", "say hello"];
+
+/// A server that answers the handshake, the thread and the turn, then prints what the test wants.
+fn fake_server(rest: &str) -> String {
+    format!(
+        "#!/bin/sh\n\
+         read -r l; echo '{{\"id\":0,\"result\":{{\"userAgent\":\"fake/9.9.9\"}}}}'; read -r l\n\
+         {rest}"
+    )
+}
+
+const THREAD: &str = "read -r l; echo '{\"id\":1,\"result\":{\"thread\":{\"id\":\"t\"},\
+    \"approvalPolicy\":\"never\",\"sandbox\":{\"type\":\"readOnly\"}}}'\n";
+const TURN: &str =
+    "read -r l; echo '{\"id\":2,\"result\":{\"turn\":{\"id\":\"u\",\"status\":\"inProgress\"}}}'\n";
+const END: &str = "echo '{\"method\":\"item/completed\",\"params\":{\"threadId\":\"t\",\"turnId\":\"u\",\
+    \"item\":{\"type\":\"agentMessage\",\"id\":\"m\",\"text\":\"survived\"}}}'\n\
+    echo '{\"method\":\"turn/completed\",\"params\":{\"threadId\":\"t\",\"turn\":{\"id\":\"u\",\
+    \"status\":\"completed\"}}}'\nread -r l\n";
+
+#[test]
+fn a_server_that_prints_garbage_is_told_from_one_that_is_gone() {
+    require!(Sshd);
+    let client = Client::new();
+    let script = "#!/bin/sh\necho usage: codex OPTIONS\necho nothing\nexec sleep 60\n";
+    let _host = scripted(&client, "devbox", script);
+    let outcome = codex(&client, &SAY);
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
+    for part in ["[incompatible]", "usage: codex OPTIONS"] {
+        assert!(outcome.stderr.contains(part), "{part}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_server_of_the_future_is_understood_as_far_as_it_goes() {
+    require!(Sshd);
+    let client = Client::new();
+    let odd = "printf 'not json\\n\\n[]\\n{\"id\":{}}\\n{\"method\":\"x\",\"params\":\"\\377\\376\"}\\n'\n\
+        echo '{\"method\":\"thread/teleported\",\"params\":{\"threadId\":\"t\",\"to\":[1,2]}}'\n\
+        echo '{\"method\":\"item/started\",\"params\":{\"threadId\":\"t\",\"turnId\":\"u\",\"item\":{\"type\":\"hologram\",\"id\":\"h\"}}}'\n\
+        echo '{\"method\":\"item/completed\",\"params\":{\"threadId\":\"t\",\"turnId\":\"u\",\"item\":{\"type\":\"hologram\"}}}'\n\
+        echo '{\"id\":7,\"method\":\"item/telepathy/request\",\"params\":{}}'\n\
+        echo '{\"id\":99,\"result\":{}}'\n";
+    let _host = scripted(
+        &client,
+        "devbox",
+        &fake_server(&format!("{THREAD}{TURN}{odd}{END}")),
+    );
+    let outcome = codex(&client, &SAY);
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(0), "survived\n"),
+        "{outcome:?}"
+    );
+    assert!(outcome.stderr.contains("not json"), "{outcome:?}");
+}
+
+#[test]
+fn a_line_of_100_mb_costs_itself_and_nothing_else() {
+    require!(Sshd);
+    let client = Client::new();
+    let long =
+        "printf '{\"method\":\"x\",\"params\":\"'; head -c 100000000 /dev/zero | tr '\\0' x; echo '\"}'\n";
+    let _host = scripted(
+        &client,
+        "devbox",
+        &fake_server(&format!("{THREAD}{TURN}{long}{END}")),
+    );
+    let outcome = codex(&client, &SAY);
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(0), "survived\n"),
+        "{outcome:?}"
+    );
+    assert!(outcome.stderr.contains("100000026 bytes"), "{outcome:?}");
+}
+
+#[test]
+fn an_answer_of_100_mb_is_a_clear_error() {
+    require!(Sshd);
+    let client = Client::new();
+    let long =
+        "read -r l; printf '{\"id\":1,\"result\":\"'; head -c 100000000 /dev/zero | tr '\\0' x; echo '\"}'\n";
+    let _host = scripted(&client, "devbox", &fake_server(&format!("{long}read -r l\n")));
+    let outcome = codex(&client, &SAY);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("the answer to thread/start has 1000000"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_connection_that_closes_inside_a_line_is_a_clear_error() {
+    require!(Sshd);
+    let client = Client::new();
+    let cut = "read -r l; printf '{\"id\":1,\"resu'; exit 0\n";
+    let _host = scripted(&client, "devbox", &fake_server(cut));
+    let outcome = codex(&client, &SAY);
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
+    assert!(outcome.stderr.contains("[server-exited]"), "{outcome:?}");
+}
+
+#[test]
+fn a_bad_configuration_names_file_and_line() {
+    require!(Sshd);
+    let client = Client::new();
+    let host = Host::start(HostOptions::new().authorize(client.key()));
+    client.add(&Alias::new("devbox", &host).line("Port 0"));
+    let outcome = codex(&client, &SAY);
+    assert!(
+        outcome
+            .stderr
+            .contains(&format!("{}:", client.config().display())),
+        "{outcome:?}"
+    );
+    assert!(outcome.stderr.contains("0"), "{outcome:?}");
+}
+
+#[test]
+fn a_configuration_that_others_can_write_is_refused() {
+    let client = Client::new();
+    client.append_config("Host devbox\n  HostName 127.0.0.1\n");
+    fs::set_permissions(client.config(), fs::Permissions::from_mode(0o666)).unwrap();
+    for args in [&SAY[..], &["hosts"]] {
+        let outcome = codex(&client, args);
+        assert_eq!(outcome.code, Some(2), "{args:?}: {outcome:?}");
+        assert!(
+            outcome.stderr.contains(&client.config().display().to_string()),
+            "{outcome:?}"
+        );
+        assert!(outcome.stderr.contains("chmod"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn an_unknown_alias_is_told_as_a_name_that_nobody_knows() {
+    let outcome = codex(&Client::new(), &["exec", "--host", "nosuch.invalid", "say hello"]);
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
+    assert!(outcome.stderr.contains("nosuch.invalid"), "{outcome:?}");
+}
+
+#[test]
+fn an_empty_prompt_is_a_usage_error() {
+    let outcome = codex(&Client::new(), &["exec", "--host", "devbox", "  "]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    let outcome = codex(&Client::new(), &["exec", "--host", "devbox", "-"]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+}

@@ -27,19 +27,37 @@ fn the_answer_is_there_before_it_is_complete() {
     let outcome = running.finish();
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let last: Value = serde_json::from_str(outcome.stdout.lines().last().unwrap()).unwrap();
-    assert_eq!((&last["event"], &last["params"]["exitCode"]), (&"done".into(), &0.into()));
+    assert_eq!(
+        (&last["event"], &last["params"]["exitCode"]),
+        (&"done".into(), &0.into())
+    );
 }
 
 #[test]
 fn two_hosts_answer_side_by_side_and_the_worst_decides_the_exit_code() {
     require!(Sshd, Official);
     let client = Client::new();
-    let models = [Model::start(), Model::with_script(|_| codex_testkit::Reply::Failure(400, "no".into()))];
-    let _hosts = [devbox(&client, "devbox", &models[0]), devbox(&client, "gpu1", &models[1])];
-    let outcome = codex(&client, &["exec", "--host", "devbox", "--host", "gpu1", "say from devbox"]);
+    let models = [
+        Model::start(),
+        Model::with_script(|_| codex_testkit::Reply::Status(400, "no".into())),
+    ];
+    let _hosts = [
+        devbox(&client, "devbox", &models[0]),
+        devbox(&client, "gpu1", &models[1]),
+    ];
+    let outcome = codex(
+        &client,
+        &["exec", "--host", "devbox", "--host", "gpu1", "say from devbox"],
+    );
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert!(outcome.stdout.contains("── devbox ──\nfrom devbox\n"), "{outcome:?}");
-    assert!(outcome.stderr.contains("gpu1: error: the turn is failed"), "{outcome:?}");
+    assert!(
+        outcome.stdout.contains("── devbox ──\nfrom devbox\n"),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome.stderr.contains("gpu1: error: the turn is failed"),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -50,10 +68,22 @@ fn commands_and_patches_are_done_in_the_directory_of_cd() {
     let prompt = "run pwd > where\npatch new.txt a line\nsay done";
     let outcome = codex(
         &client,
-        &["exec", "-H", "devbox", "--cd", "~/work", "--sandbox", "workspace-write", prompt],
+        &[
+            "exec",
+            "-H",
+            "devbox",
+            "--cd",
+            "~/work",
+            "--sandbox",
+            "workspace-write",
+            prompt,
+        ],
     );
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    assert_eq!(host.read("work/where"), Some(format!("{}\n", host.work().display())));
+    assert_eq!(
+        host.read("work/where"),
+        Some(format!("{}\n", host.work().display()))
+    );
     assert_eq!(host.read("work/new.txt").as_deref(), Some("a line\n"));
     assert!(outcome.stderr.contains("$ pwd > where"), "{outcome:?}");
     assert!(outcome.stderr.contains("new.txt: completed"), "{outcome:?}");
@@ -64,7 +94,10 @@ fn a_directory_that_is_not_on_the_host_is_a_usage_error() {
     require!(Sshd, Official);
     let (client, model) = (Client::new(), Model::start());
     let _host = devbox(&client, "devbox", &model);
-    let outcome = codex(&client, &["exec", "--host", "devbox", "--cd", "/no/such/place", "say hi"]);
+    let outcome = codex(
+        &client,
+        &["exec", "--host", "devbox", "--cd", "/no/such/place", "say hi"],
+    );
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
     assert!(outcome.stderr.contains("/no/such/place"), "{outcome:?}");
     assert!(model.requests().is_empty(), "the prompt was not sent");
@@ -99,7 +132,10 @@ fn a_turn_that_fails_says_why() {
     require!(Sshd, Official);
     let (client, model) = (Client::new(), Model::start());
     let _host = devbox(&client, "devbox", &model);
-    let outcome = codex(&client, &["exec", "--host", "devbox", "fail context_length_exceeded"]);
+    let outcome = codex(
+        &client,
+        &["exec", "--host", "devbox", "fail context_length_exceeded"],
+    );
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stderr.contains("ran out of room"), "{outcome:?}");
 }

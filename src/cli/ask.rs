@@ -1,0 +1,131 @@
+//! A login's questions on the user's terminal, for commands without a UI.
+
+use std::io::{BufRead, BufReader, Write};
+
+use codex_hosts::{Hop, Question, Reply, Secret};
+use codex_tui::text::sanitize::{sanitize, sanitize_line};
+use zeroize::Zeroizing;
+
+/// Whether there is somebody to ask: a terminal that is not the one our data goes through.
+pub(crate) fn can_ask() -> bool {
+    std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .is_ok()
+}
+
+/// Asks on the terminal and waits for the answer. Anything but a clear yes, and a closed terminal, is a
+/// refusal.
+pub(crate) fn ask(question: &Question) -> Reply {
+    match question {
+        Question::HostKey { hop, key } => {
+            let mut text = format!(
+                "The authenticity of {} can't be established.\n{} key fingerprint is {}\n",
+                describe(hop),
+                sanitize_line(&key.key_type),
+                sanitize_line(&key.fingerprint),
+            );
+            for line in &key.randomart {
+                text += &format!("{}\n", sanitize_line(line));
+            }
+            match read_line(&format!("{text}Is this the right host? Type yes to trust it: ")) {
+                Some(line) if line.trim() == "yes" => Reply::Accept,
+                Some(_) | None => Reply::Refuse,
+            }
+        }
+        Question::Passphrase { hop, key, attempt } => {
+            let text = format!(
+                "{}Passphrase of {} for {}: ",
+                again(*attempt),
+                key.display(),
+                describe(hop)
+            );
+            secrets(vec![read_secret(&text)])
+        }
+        Question::Password { hop, attempt } => secrets(vec![read_secret(&format!(
+            "{}Password for {}: ",
+            again(*attempt),
+            describe(hop)
+        ))]),
+        Question::KeyboardInteractive {
+            hop,
+            name,
+            instructions,
+            prompts,
+        } => {
+            let mut text = format!("{} asks:\n", describe(hop));
+            for part in [name, instructions]
+                .into_iter()
+                .filter(|it| !it.trim().is_empty())
+            {
+                text += &format!("{}\n", sanitize(part).trim());
+            }
+            let mut answers = Vec::new();
+            for prompt in prompts {
+                text += &format!("{} ", sanitize_line(&prompt.text).trim_end());
+                let answer = if prompt.echo {
+                    read_line(&text)
+                } else {
+                    read_secret(&text)
+                };
+                let is_answered = answer.is_some();
+                answers.push(answer);
+                if !is_answered {
+                    break;
+                }
+                text.clear();
+            }
+            secrets(answers)
+        }
+    }
+}
+
+/// What a question is about, in a few words.
+pub(crate) fn describe_question(question: &Question) -> String {
+    match question {
+        Question::HostKey { key, .. } => format!(
+            "whether its {} key {} is right",
+            sanitize_line(&key.key_type),
+            sanitize_line(&key.fingerprint)
+        ),
+        Question::Passphrase { key, .. } => format!("for the passphrase of {}", key.display()),
+        Question::Password { .. } => "for a password".to_owned(),
+        Question::KeyboardInteractive { .. } => "for a login dialogue".to_owned(),
+    }
+}
+
+pub(crate) fn describe(hop: &Hop) -> String {
+    let role = if hop.is_jump { " (jump host)" } else { "" };
+    format!(
+        "{} [{}@{}:{}]{role}",
+        hop.alias, hop.user, hop.host_name, hop.port
+    )
+}
+
+fn again(attempt: u32) -> &'static str {
+    if attempt > 1 { "That was not right. " } else { "" }
+}
+
+fn secrets(answers: Vec<Option<Zeroizing<String>>>) -> Reply {
+    let answers: Option<Vec<Secret>> = answers.into_iter().map(|it| it.map(Secret::new)).collect();
+    answers.map_or(Reply::Refuse, Reply::Secrets)
+}
+
+fn read_secret(prompt: &str) -> Option<Zeroizing<String>> {
+    rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
+}
+
+fn read_line(prompt: &str) -> Option<Zeroizing<String>> {
+    let mut terminal = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .ok()?;
+    terminal.write_all(prompt.as_bytes()).ok()?;
+    let mut line = Zeroizing::new(String::new());
+    match BufReader::new(terminal).read_line(&mut line) {
+        Ok(1..) => Some(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned())),
+        Ok(0) | Err(_) => None,
+    }
+}

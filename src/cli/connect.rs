@@ -1,0 +1,141 @@
+//! `codex connect`: the interface and the fleet, and the only file that knows both.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use codex_fleet as fleet;
+use codex_fleet::Fleet;
+use codex_hosts::HostId;
+use codex_tui::{
+    Outside, Start,
+    app::OnQuit,
+    effect::Effect,
+    event::Event,
+    theme::{Environment, Theme},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    ConnectArgs, Directories,
+    report::{Code, Problem},
+    ssh::{self, SshConfig},
+};
+
+/// Events and effects on their way between the two sides; the real buffers are theirs.
+const BRIDGE_MAX: usize = 256;
+
+pub(crate) fn run(args: ConnectArgs) -> Result<Code, Problem> {
+    ssh::check_destinations(&args.hosts)?;
+    let directories = Directories::parse(&args.cd, &args.hosts)?;
+    let config = SshConfig::new(&args.ssh);
+    let (hosts, problems) = config.hosts()?;
+    let cwd = |host: &String| Some((HostId(host.clone()), directories.of(host)?.to_owned()));
+    let start = Start {
+        open_picker: args.hosts.is_empty(),
+        connect: args.hosts.iter().cloned().map(HostId).collect(),
+        cwd: args.hosts.iter().filter_map(cwd).collect::<BTreeMap<_, _>>(),
+        problems: problems.iter().map(ToString::to_string).collect(),
+        hosts,
+        ..environment()
+    };
+    let failed = |error: String| Problem::new(Code::TurnFailed, error);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed(format!("starting the runtime: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let (fleet, fleet_events) =
+            Fleet::start(config.fleet("codex-connect")).map_err(|error| failed(error.to_string()))?;
+        let (events, tui_events) = mpsc::channel(BRIDGE_MAX);
+        let (effects, tui_effects) = mpsc::channel(BRIDGE_MAX);
+        let outcome = tokio::select! {
+            outcome = codex_tui::run(start, Outside { events: tui_events, effects }) => outcome,
+            // They end with the interface, or with a fleet that is gone.
+            () = carry_events(fleet_events, events) => return Err(failed("the connections ended".to_owned())),
+            () = carry_effects(tui_effects, &fleet) => unreachable_outcome().await,
+        };
+        fleet.shutdown().await;
+        outcome.map_err(|error| {
+            let cause = std::error::Error::source(&error)
+                .map(|it| format!(": {it}"))
+                .unwrap_or_default();
+            failed(format!("{error}{cause}")).hint("`codex connect` needs a terminal; see `codex exec`")
+        })
+    });
+    runtime.shutdown_timeout(Duration::ZERO);
+    outcome.map(|()| Code::Done)
+}
+
+/// What the interface has to know of the surroundings, read once.
+fn environment() -> Start {
+    let variable = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|it| variable(it))
+        .unwrap_or_default();
+    let locale = locale.to_ascii_lowercase();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Start {
+        hosts: Vec::new(),
+        connect: Vec::new(),
+        cwd: BTreeMap::new(),
+        open_picker: true,
+        problems: Vec::new(),
+        theme: Theme::from_environment(Environment {
+            no_color: variable("NO_COLOR").is_some(),
+            term: variable("TERM").as_deref(),
+            utf8: locale.contains("utf-8") || locale.contains("utf8"),
+        }),
+        client_version: env!("CARGO_PKG_VERSION").to_owned(),
+        run_id: format!("{:x}-{:x}", since.as_nanos(), std::process::id()),
+        editor: variable("VISUAL").or_else(|| variable("EDITOR")),
+        in_tmux: variable("TMUX").is_some(),
+        // The official server ends with its connection.
+        on_quit: OnQuit::TurnsStop,
+    }
+}
+
+/// The interface closes its effects when it returns, and its return is what counts.
+async fn unreachable_outcome() -> Result<(), codex_tui::RunError> {
+    std::future::pending().await
+}
+
+async fn carry_events(mut from: mpsc::Receiver<fleet::Event>, to: mpsc::Sender<Event>) {
+    while let Some(event) = from.recv().await {
+        let event = match event {
+            fleet::Event::Host(host, event) => Event::Host(host, event),
+            fleet::Event::Notice(host, text) => Event::Notice(host, text),
+            fleet::Event::Initialized(host, facts) => Event::Initialized(host, facts.initialize),
+            fleet::Event::Notification(host, it) => Event::Notification(host, it),
+            fleet::Event::Request(host, id, it) => Event::Request(host, id, it),
+            fleet::Event::Answered(host, ticket, answer) => Event::Answered(host, ticket, answer),
+            fleet::Event::Asked(host, id, question) => Event::Asked(host, id, question),
+            fleet::Event::Withdrawn(host, id) => Event::Withdrawn(host, id),
+        };
+        if to.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn carry_effects(mut from: mpsc::Receiver<Effect>, fleet: &Fleet) {
+    while let Some(effect) = from.recv().await {
+        let command = match effect {
+            Effect::Host(host, command) => fleet::Command::Host(host, command),
+            Effect::Call(host, ticket, request) => fleet::Command::Call(host, ticket, request),
+            Effect::Reply(host, id, answer) => fleet::Command::Reply(host, id, answer),
+            Effect::Refuse(host, id) => fleet::Command::Refuse(host, id),
+            Effect::Answer(host, id, reply) => fleet::Command::Answer(host, id, reply),
+            // These concern the terminal and never leave the interface.
+            Effect::Edit(_)
+            | Effect::Copy(_)
+            | Effect::Bell
+            | Effect::Redraw
+            | Effect::Suspend
+            | Effect::Quit => continue,
+        };
+        fleet.send(command).await;
+    }
+}

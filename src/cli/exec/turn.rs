@@ -1,0 +1,458 @@
+//! One host's turn, from the connection to the last word. Pure: orders and output are parameters.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use codex_hosts::{CallFailure, Failure, FailureKind, HostEvent, Question, Status, Ticket};
+use codex_protocol::{
+    ClientRequest, ClientResponse, Id, ItemId, ServerNotification, ServerRequest, ThreadId, TurnId, v2,
+};
+use serde_json::{Value, json};
+
+use super::output::Output;
+use crate::cli::{ask, report::Code};
+
+/// How long a lost connection may take to come back while a turn is under way.
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(300);
+
+/// What the command line says about every turn.
+pub(crate) struct TurnOptions {
+    pub(crate) prompt: String,
+    pub(crate) cwd: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) sandbox: Option<v2::SandboxMode>,
+    pub(crate) approval: Option<v2::AskForApproval>,
+}
+
+/// What a turn wants done.
+pub(crate) enum Order {
+    Call(Box<ClientRequest>),
+    Reply(Id, Value),
+    Refuse(Id),
+    Disconnect,
+}
+
+pub(crate) struct Turn {
+    host: String,
+    options: TurnOptions,
+    step: Step,
+    /// The call whose answer is waited for.
+    ticket: Option<Ticket>,
+    thread: Option<ThreadId>,
+    turn: Option<TurnId>,
+    /// `turn/started` has come: before it the official server refuses to interrupt.
+    is_running: bool,
+    wants_interrupt: bool,
+    /// An approval was asked for and there was nobody to give it.
+    needed_approval: bool,
+    /// Why a login's question could not be answered.
+    unanswered: Option<String>,
+    /// How much of each agent message has been printed, in bytes.
+    printed: BTreeMap<ItemId, usize>,
+    lost_since: Option<Instant>,
+    code: Option<Code>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Connecting,
+    CheckingDirectory,
+    StartingThread,
+    StartingTurn,
+    Running,
+    /// The connection is back: asking the server what became of the thread.
+    Resuming,
+    LookingBack,
+}
+
+impl Turn {
+    pub(crate) fn new(host: String, options: TurnOptions) -> Turn {
+        Turn {
+            host,
+            options,
+            step: Step::Connecting,
+            ticket: None,
+            thread: None,
+            turn: None,
+            is_running: false,
+            wants_interrupt: false,
+            needed_approval: false,
+            unanswered: None,
+            printed: BTreeMap::new(),
+            lost_since: None,
+            code: None,
+        }
+    }
+
+    /// How it ended; `None` while it goes on.
+    pub(crate) fn code(&self) -> Option<Code> {
+        self.code
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.lost_since
+            .filter(|_| self.code.is_none())
+            .map(|it| it + RECONNECT_PATIENCE)
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, orders: &mut Vec<Order>, output: &mut Output) {
+        if self.deadline().is_some_and(|it| it <= now) {
+            let text = format!("the connection did not come back within {RECONNECT_PATIENCE:?}");
+            self.fail(Code::Unreachable, &text, orders, output);
+        }
+    }
+
+    /// A call was sent for an order of ours.
+    pub(crate) fn called(&mut self, ticket: Ticket, request: &ClientRequest) {
+        // Nothing depends on the answer to an interrupt: the turn's end tells.
+        if !matches!(request, ClientRequest::TurnInterrupt(_)) {
+            self.ticket = Some(ticket);
+        }
+    }
+
+    pub(crate) fn asked(&mut self, question: &Question) {
+        self.unanswered = Some(format!(
+            "{} asks {} and got no answer",
+            ask::describe(question.hop()),
+            ask::describe_question(question)
+        ));
+    }
+
+    pub(crate) fn nobody_to_ask(&mut self, question: &Question, output: &mut Output) {
+        let text = format!(
+            "{} asks {}, and there is no terminal to ask on",
+            ask::describe(question.hop()),
+            ask::describe_question(question)
+        );
+        output.notice(&self.host, &text);
+        self.unanswered = Some(text);
+    }
+
+    pub(crate) fn handle_host(&mut self, event: HostEvent, orders: &mut Vec<Order>, output: &mut Output) {
+        let HostEvent::StatusChanged(status) = event;
+        output.status(&self.host, &status);
+        if self.code.is_some() {
+            return;
+        }
+        match status {
+            Status::Ready { .. } => {
+                self.unanswered = None;
+                self.lost_since = None;
+                match (&self.thread, self.step) {
+                    (Some(thread), _) => {
+                        let params = v2::ThreadResumeParams {
+                            thread_id: thread.clone(),
+                            exclude_turns: Some(true),
+                            cwd: None,
+                        };
+                        self.call(Step::Resuming, ClientRequest::ThreadResume(params), orders);
+                    }
+                    (None, _) => self.begin(orders),
+                }
+            }
+            Status::Failed(failure) => self.lose(&failure, orders, output),
+            // A script wants to know at once that a host cannot be reached; a turn that runs is worth
+            // waiting for.
+            Status::Waiting { failure, .. } => {
+                if self.thread.is_none() {
+                    self.lose(&failure, orders, output);
+                } else {
+                    self.lost_since.get_or_insert_with(Instant::now);
+                    self.is_running = false;
+                }
+            }
+            Status::Offline | Status::Working { .. } => (),
+        }
+    }
+
+    fn lose(&mut self, failure: &Failure, orders: &mut Vec<Order>, output: &mut Output) {
+        let mut failure = failure.clone();
+        if let (FailureKind::Cancelled | FailureKind::HostKeyUnknown, Some(why)) =
+            (failure.kind, self.unanswered.take())
+        {
+            failure.message = format!("{}: {why}", failure.message);
+        }
+        output.failure(&self.host, &failure);
+        self.end(failure.kind.into(), orders, output);
+    }
+
+    fn begin(&mut self, orders: &mut Vec<Order>) {
+        match &self.options.cwd {
+            // The official server starts threads in directories that do not exist.
+            Some(path) => {
+                let params = v2::FsGetMetadataParams { path: path.clone() };
+                self.call(
+                    Step::CheckingDirectory,
+                    ClientRequest::FsGetMetadata(params),
+                    orders,
+                );
+            }
+            None => self.start_thread(orders),
+        }
+    }
+
+    fn start_thread(&mut self, orders: &mut Vec<Order>) {
+        let params = v2::ThreadStartParams {
+            cwd: self.options.cwd.clone(),
+            model: self.options.model.clone(),
+            approval_policy: self.options.approval.clone(),
+            sandbox: self.options.sandbox.clone(),
+            ..v2::ThreadStartParams::default()
+        };
+        self.call(Step::StartingThread, ClientRequest::ThreadStart(params), orders);
+    }
+
+    fn call(&mut self, step: Step, request: ClientRequest, orders: &mut Vec<Order>) {
+        self.step = step;
+        orders.push(Order::Call(Box::new(request)));
+    }
+
+    pub(crate) fn handle_answer(
+        &mut self,
+        ticket: Ticket,
+        answer: Result<ClientResponse, CallFailure>,
+        orders: &mut Vec<Order>,
+        output: &mut Output,
+    ) {
+        if self.ticket != Some(ticket) || self.code.is_some() {
+            return;
+        }
+        self.ticket = None;
+        match (self.step, answer) {
+            // The connection went first; its end, or its return, decides what comes next.
+            (Step::StartingThread | Step::CheckingDirectory, Err(failure)) if failure.lost => (),
+            (Step::Resuming | Step::LookingBack, Err(failure)) if failure.lost => (),
+            (Step::StartingTurn, Err(failure)) if failure.lost => {
+                let text = "the connection was lost before the prompt was confirmed: it may be running";
+                self.fail(Code::Unreachable, text, orders, output);
+            }
+            (Step::CheckingDirectory, Ok(ClientResponse::FsGetMetadata(about))) if about.is_directory => {
+                self.start_thread(orders);
+            }
+            (Step::CheckingDirectory, Ok(_)) => {
+                let cwd = self.options.cwd.clone().unwrap_or_default();
+                self.fail(
+                    Code::Usage,
+                    &format!("`{cwd}` is not a directory on the host"),
+                    orders,
+                    output,
+                );
+            }
+            (Step::CheckingDirectory, Err(failure)) => {
+                let cwd = self.options.cwd.clone().unwrap_or_default();
+                let text = format!("the directory `{cwd}` cannot be used on the host: {failure}");
+                self.fail(Code::Usage, &text, orders, output);
+            }
+            (Step::StartingThread, Ok(ClientResponse::ThreadStart(opened))) => {
+                output.thread(&self.host, &opened);
+                self.thread = Some(opened.thread.id.clone());
+                let params = v2::TurnStartParams {
+                    thread_id: opened.thread.id,
+                    input: vec![v2::UserInput::text(self.options.prompt.clone())],
+                    client_user_message_id: None,
+                    cwd: None,
+                    approval_policy: None,
+                    sandbox_policy: None,
+                    model: None,
+                };
+                self.call(Step::StartingTurn, ClientRequest::TurnStart(params), orders);
+            }
+            (Step::StartingTurn, Ok(ClientResponse::TurnStart(started))) => {
+                self.turn.get_or_insert(started.turn.id);
+                self.step = Step::Running;
+            }
+            (Step::Resuming, Ok(ClientResponse::ThreadResume(opened))) => {
+                let params = v2::ThreadTurnsListParams {
+                    thread_id: opened.thread.id,
+                    limit: Some(1),
+                    cursor: None,
+                    sort_direction: None,
+                    items_view: Some(v2::TurnItemsView::Full),
+                };
+                self.call(Step::LookingBack, ClientRequest::ThreadTurnsList(params), orders);
+            }
+            (Step::LookingBack, Ok(ClientResponse::ThreadTurnsList(page))) => {
+                self.step = Step::Running;
+                match page.data.into_iter().next() {
+                    Some(turn) => self.look_back(turn, orders, output),
+                    None => self.fail(Code::TurnFailed, "the turn is not in the thread", orders, output),
+                }
+            }
+            (_, Err(failure)) => self.fail(Code::TurnFailed, &failure.message, orders, output),
+            (_, Ok(_)) => (),
+        }
+    }
+
+    /// Catches up with what happened to the turn while the connection was away.
+    fn look_back(&mut self, turn: v2::Turn, orders: &mut Vec<Order>, output: &mut Output) {
+        for item in &turn.items {
+            self.item_completed(item, output);
+        }
+        match turn.status {
+            v2::TurnStatus::InProgress => self.is_running = true,
+            v2::TurnStatus::Completed
+            | v2::TurnStatus::Interrupted
+            | v2::TurnStatus::Failed
+            | v2::TurnStatus::Other(_) => self.turn_completed(&turn, orders, output),
+        }
+    }
+
+    pub(crate) fn handle_notification(
+        &mut self,
+        notification: ServerNotification,
+        orders: &mut Vec<Order>,
+        output: &mut Output,
+    ) {
+        if self.code.is_some() || !self.concerns(&notification) {
+            return;
+        }
+        output.notification(&self.host, &notification);
+        match notification {
+            ServerNotification::TurnStarted(it) => {
+                self.turn = Some(it.turn.id);
+                self.is_running = true;
+                if self.wants_interrupt {
+                    self.interrupt(orders);
+                }
+            }
+            ServerNotification::AgentMessageDelta(it) => {
+                *self.printed.entry(it.item_id).or_default() += it.delta.len();
+                output.text(&self.host, &it.delta);
+            }
+            ServerNotification::ItemStarted(it) => output.item_started(&self.host, &it.item),
+            ServerNotification::ItemCompleted(it) => self.item_completed(&it.item, output),
+            ServerNotification::Error(it) => output.turn_error(&self.host, &it.error, it.will_retry),
+            ServerNotification::TurnCompleted(it) => self.turn_completed(&it.turn, orders, output),
+            _ => (),
+        }
+    }
+
+    /// Whether it is about our thread, or about none. Sub-agents' threads are not ours.
+    fn concerns(&self, notification: &ServerNotification) -> bool {
+        let params = notification.params().unwrap_or_default();
+        match (params.get("threadId").and_then(Value::as_str), &self.thread) {
+            (Some(theirs), Some(ours)) => theirs == ours.0,
+            (Some(_), None) => false,
+            (None, _) => true,
+        }
+    }
+
+    fn item_completed(&mut self, item: &v2::ThreadItem, output: &mut Output) {
+        if let v2::ThreadItem::AgentMessage(message) = item {
+            let printed = self
+                .printed
+                .insert(message.id.clone(), message.text.len())
+                .unwrap_or(0);
+            // What was streamed is a prefix of the whole; after a gap the whole is said again.
+            match message.text.get(printed..) {
+                Some(rest) => output.text(&self.host, rest),
+                None => output.text(&self.host, &format!("\n{}", message.text)),
+            }
+            output.end_of_message(&self.host);
+        } else {
+            output.item_completed(&self.host, item);
+        }
+    }
+
+    fn turn_completed(&mut self, turn: &v2::Turn, orders: &mut Vec<Order>, output: &mut Output) {
+        let code = match turn.status {
+            _ if self.needed_approval => Code::ApprovalNeeded,
+            v2::TurnStatus::Completed => Code::Done,
+            v2::TurnStatus::Interrupted
+            | v2::TurnStatus::Failed
+            | v2::TurnStatus::InProgress
+            | v2::TurnStatus::Other(_) => Code::TurnFailed,
+        };
+        if code == Code::TurnFailed {
+            let why = turn
+                .error
+                .as_ref()
+                .map(|it| format!(": {}", it.message))
+                .unwrap_or_default();
+            output.error(&self.host, &format!("the turn is {}{why}", turn.status.as_str()));
+        }
+        self.end(code, orders, output);
+    }
+
+    /// There is nobody to decide: the command is not run, the turn ends.
+    pub(crate) fn handle_request(
+        &mut self,
+        id: Id,
+        request: ServerRequest,
+        orders: &mut Vec<Order>,
+        output: &mut Output,
+    ) {
+        let cancel = json!(v2::ApprovalResponse {
+            decision: v2::ApprovalDecision::Cancel
+        });
+        let (what, answer) = match &request {
+            ServerRequest::CommandApproval(it) => {
+                let command = it.command.clone().unwrap_or_else(|| "a command".to_owned());
+                let reason = it
+                    .reason
+                    .as_ref()
+                    .map(|it| format!(" ({it})"))
+                    .unwrap_or_default();
+                (format!("to run `{command}`{reason}"), cancel)
+            }
+            ServerRequest::FileChangeApproval(_) => ("to change files".to_owned(), cancel),
+            ServerRequest::PermissionsApproval(_) => (
+                "for more rights".to_owned(),
+                json!({ "permissions": {}, "scope": "turn" }),
+            ),
+            ServerRequest::Elicitation(it) => (
+                format!("through `{}`: {}", it.server_name, it.message),
+                json!({ "action": "cancel" }),
+            ),
+            ServerRequest::UserInput(_) => (
+                "a question to you".to_owned(),
+                json!(v2::UserInputResponse::default()),
+            ),
+            ServerRequest::Unknown { .. } => {
+                orders.push(Order::Refuse(id));
+                return;
+            }
+        };
+        self.needed_approval = true;
+        output.error(
+            &self.host,
+            &format!("approval is needed {what}, and there is nobody to ask"),
+        );
+        output.hint("use `codex connect` to decide, or `--approval never` to have it refused at once");
+        orders.push(Order::Reply(id, answer));
+        self.interrupt(orders);
+    }
+
+    /// Ends the turn as soon as the server lets it end.
+    pub(crate) fn interrupt(&mut self, orders: &mut Vec<Order>) {
+        self.wants_interrupt = true;
+        match (&self.thread, &self.turn) {
+            (Some(thread), Some(turn)) if self.is_running => {
+                let params = v2::TurnInterruptParams {
+                    thread_id: thread.clone(),
+                    turn_id: turn.clone(),
+                };
+                orders.push(Order::Call(Box::new(ClientRequest::TurnInterrupt(params))));
+            }
+            // Nothing runs yet: closing the connection ends it.
+            (None, _) => {
+                self.code.get_or_insert(Code::Interrupted);
+                orders.push(Order::Disconnect);
+            }
+            (Some(_), _) => (),
+        }
+    }
+
+    fn fail(&mut self, code: Code, text: &str, orders: &mut Vec<Order>, output: &mut Output) {
+        output.error(&self.host, text);
+        self.end(code, orders, output);
+    }
+
+    fn end(&mut self, code: Code, orders: &mut Vec<Order>, output: &mut Output) {
+        self.code = Some(code);
+        output.done(&self.host, code);
+        orders.push(Order::Disconnect);
+    }
+}

@@ -1,0 +1,245 @@
+//! The command line: what can be asked for, and who does it.
+
+mod ask;
+mod connect;
+mod exec;
+mod hosts;
+mod report;
+mod ssh;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use codex_protocol::v2;
+
+use report::{Code, Problem};
+
+/// Drive Codex app-servers on many SSH hosts from one terminal.
+#[derive(Parser)]
+#[command(
+    name = "codex",
+    version,
+    about,
+    arg_required_else_help = true,
+    propagate_version = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Connect(ConnectArgs),
+    Hosts(HostsArgs),
+    Exec(ExecArgs),
+}
+
+/// Open hosts in one terminal UI
+///
+/// Each HOST is an alias of your SSH configuration or `user@host:port`. Without a HOST the picker opens
+/// (Settings → Connections). `codex app-server` must be installed on the hosts; nothing else is needed
+/// there but sshd.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  codex connect devbox gpu1
+  codex connect me@10.0.0.4:2222 --cd /srv/app
+  codex connect devbox gpu1 --cd devbox=~/src/app --cd gpu1=/data")]
+struct ConnectArgs {
+    /// Hosts to connect to at once
+    #[arg(value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Working directory of new threads on the hosts; HOST=DIR for one host only
+    #[arg(long = "cd", short = 'C', value_name = "[HOST=]DIR")]
+    cd: Vec<String>,
+    #[command(flatten)]
+    ssh: SshArgs,
+}
+
+/// List the hosts of your SSH configuration
+///
+/// Prints each concrete alias with what it resolves to and the file and line that define it. Patterns are
+/// left out. Nothing is connected to and no program of the configuration is run.
+#[derive(Args)]
+struct HostsArgs {
+    /// Print one JSON object per host
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ssh: SshArgs,
+}
+
+/// Run one turn on hosts, without a UI
+///
+/// The answer goes to stdout, everything else to stderr. With several hosts the turns run side by side and
+/// each answer is printed when it is complete.
+#[derive(Args)]
+#[command(after_help = "Exit codes (the highest of all hosts):
+  0  done                          3  could not connect
+  1  the turn failed               4  authentication (of the host or of you)
+  2  usage, configuration          5  an approval was needed and nobody there to ask
+  130  interrupted
+
+Examples:
+  codex exec --host devbox \"fix the failing test\"
+  git diff | codex exec --host devbox --host gpu1 --json -")]
+struct ExecArgs {
+    /// A host to run on; may be given several times
+    #[arg(long = "host", short = 'H', value_name = "HOST", required = true)]
+    hosts: Vec<String>,
+    /// Working directory on the hosts; HOST=DIR for one host only
+    #[arg(long = "cd", short = 'C', value_name = "[HOST=]DIR")]
+    cd: Vec<String>,
+    /// Print one JSON object per event and line
+    #[arg(long)]
+    json: bool,
+    /// Model to use instead of the host's default
+    #[arg(long, short = 'm', value_name = "MODEL")]
+    model: Option<String>,
+    /// Sandbox of the commands, instead of the host's default
+    #[arg(long, short = 's', value_name = "MODE")]
+    sandbox: Option<Sandbox>,
+    /// When approval is asked for, instead of the host's default
+    #[arg(long, short = 'a', value_name = "POLICY")]
+    approval: Option<Approval>,
+    #[command(flatten)]
+    ssh: SshArgs,
+    /// What to do; `-` reads it from stdin
+    prompt: String,
+}
+
+#[derive(Args)]
+struct SshArgs {
+    /// SSH configuration to read instead of ~/.ssh/config and the system's
+    #[arg(short = 'F', long = "ssh-config", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Sandbox {
+    ReadOnly,
+    WorkspaceWrite,
+    DangerFullAccess,
+}
+
+impl From<Sandbox> for v2::SandboxMode {
+    fn from(it: Sandbox) -> Self {
+        match it {
+            Sandbox::ReadOnly => v2::SandboxMode::ReadOnly,
+            Sandbox::WorkspaceWrite => v2::SandboxMode::WorkspaceWrite,
+            Sandbox::DangerFullAccess => v2::SandboxMode::DangerFullAccess,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Approval {
+    Untrusted,
+    OnRequest,
+    Never,
+}
+
+impl From<Approval> for v2::AskForApproval {
+    fn from(it: Approval) -> Self {
+        match it {
+            Approval::Untrusted => v2::AskForApproval::untrusted(),
+            Approval::OnRequest => v2::AskForApproval::on_request(),
+            Approval::Never => v2::AskForApproval::never(),
+        }
+    }
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are answers, not errors: clap knows which stream and code each needs.
+        Err(error) => {
+            // A closed stdout leaves nobody to tell.
+            _ = error.print();
+            return if error.use_stderr() {
+                Code::Usage.into()
+            } else {
+                Code::Done.into()
+            };
+        }
+    };
+    let outcome = match cli.command {
+        Command::Connect(args) => connect::run(args),
+        Command::Hosts(args) => hosts::run(&args),
+        Command::Exec(args) => exec::run(args),
+    };
+    match outcome {
+        Ok(code) => code.into(),
+        Err(problem) => {
+            report::print(&problem);
+            problem.code.into()
+        }
+    }
+}
+
+/// What `--cd` says: a directory per host, and one for all others.
+struct Directories {
+    by_host: Vec<(String, String)>,
+    default: Option<String>,
+}
+
+impl Directories {
+    /// `HOST=DIR` counts as such only for a HOST in `hosts`: a directory may have an `=` in its name.
+    fn parse(args: &[String], hosts: &[String]) -> Result<Directories, Problem> {
+        let mut directories = Directories {
+            by_host: Vec::new(),
+            default: None,
+        };
+        for arg in args {
+            let (host, directory) = match arg.split_once('=') {
+                Some((host, directory)) if hosts.iter().any(|it| it == host) => (Some(host), directory),
+                _ => (None, arg.as_str()),
+            };
+            if directory.is_empty() {
+                return Err(Problem::usage(format!("`--cd {arg}` names no directory")));
+            }
+            match host {
+                Some(host) => directories.by_host.push((host.to_owned(), directory.to_owned())),
+                None if directories.default.is_some() => {
+                    let hint = "write HOST=DIR to give each host its own";
+                    return Err(Problem::usage("`--cd` is given twice").hint(hint));
+                }
+                None => directories.default = Some(directory.to_owned()),
+            }
+        }
+        Ok(directories)
+    }
+
+    fn of(&self, host: &str) -> Option<&str> {
+        let named = self.by_host.iter().rev().find(|(name, _)| name == host);
+        named
+            .map(|(_, directory)| directory.as_str())
+            .or(self.default.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn directories_are_per_host_or_for_all() {
+        let hosts = ["devbox".to_owned(), "gpu1".to_owned()];
+        let args = ["devbox=~/src".to_owned(), "/a=b".to_owned()];
+        let Ok(directories) = Directories::parse(&args, &hosts) else {
+            panic!("refused")
+        };
+        assert_eq!(directories.of("devbox"), Some("~/src"));
+        assert_eq!(directories.of("gpu1"), Some("/a=b"));
+        assert!(Directories::parse(&["a".to_owned(), "b".to_owned()], &hosts).is_err());
+        assert!(Directories::parse(&["devbox=".to_owned()], &hosts).is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! Exit codes, and errors as people read them.
+
+use std::{io::Write, process::ExitCode};
+
+use codex_hosts::{Failure, FailureKind};
+use codex_tui::text::sanitize::{sanitize, sanitize_line};
+
+/// How the program ends. The README lists them; of several hosts the highest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Code {
+    Done = 0,
+    TurnFailed = 1,
+    Usage = 2,
+    Unreachable = 3,
+    Authentication = 4,
+    ApprovalNeeded = 5,
+    /// 128 + SIGINT, as shells say it.
+    Interrupted = 130,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> ExitCode {
+        ExitCode::from(code as u8)
+    }
+}
+
+impl From<FailureKind> for Code {
+    fn from(kind: FailureKind) -> Code {
+        match kind {
+            FailureKind::BadConfig => Code::Usage,
+            FailureKind::Unreachable
+            | FailureKind::TimedOut
+            | FailureKind::Protocol
+            | FailureKind::Forbidden
+            | FailureKind::NotInstalled
+            | FailureKind::LaunchFailed
+            | FailureKind::ServerExited
+            | FailureKind::Incompatible => Code::Unreachable,
+            FailureKind::HostKeyUnknown
+            | FailureKind::HostKeyChanged
+            | FailureKind::HostKeyRevoked
+            | FailureKind::Unauthorized
+            | FailureKind::Cancelled => Code::Authentication,
+        }
+    }
+}
+
+/// Why the program cannot do what it was asked for.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Problem {
+        Problem {
+            code,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Problem {
+        Problem::new(Code::Usage, message)
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Problem {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Prints a problem to stderr: what went wrong, and apart from it what can be done.
+pub(crate) fn print(problem: &Problem) {
+    let mut text = format!("error: {}\n", sanitize(&problem.message));
+    if let Some(hint) = &problem.hint {
+        text += &format!("hint: {}\n", sanitize(hint));
+    }
+    note(text.trim_end());
+}
+
+/// One host's failure, with all that helps: where, why, what to do, what the remote said.
+pub(crate) fn failure_text(host: &str, failure: &Failure) -> String {
+    let phase = failure
+        .phase
+        .map(|it| format!(" while {}", it.label()))
+        .unwrap_or_default();
+    let mut text = format!(
+        "error: {host}: {} [{}]{phase}",
+        sanitize(&failure.message),
+        failure.kind.code()
+    );
+    if let Some(hint) = &failure.hint {
+        text += &format!("\nhint: {}", sanitize(hint));
+    }
+    if let Some(stderr) = &failure.stderr {
+        text += "\nthe host said:";
+        for line in sanitize(stderr).lines() {
+            text += &format!("\n  {}", sanitize_line(line));
+        }
+    }
+    text
+}
+
+/// Says something on stderr.
+pub(crate) fn note(text: &str) {
+    // When stderr is gone there is nobody left to tell.
+    _ = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,157 @@
+//! What `~/.ssh/config` says, as the commands need it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use codex_fleet::{FleetConfig, Resolver};
+use codex_hosts::{Host, HostId, Origin};
+use codex_protocol::v2::ClientInfo;
+use codex_ssh::{
+    Connector, Local,
+    config::{
+        Alias, ConfigError, Problem as ConfigProblem, Query, Severity, Sources, SystemWorld, World, aliases,
+        resolve,
+        settings::{HostSettings, Via},
+    },
+    route,
+};
+
+use super::{SshArgs, report::Problem};
+
+/// More aliases than this are shown in the picker without their addresses: it opens at once.
+const PICKER_RESOLVED_MAX: usize = 300;
+
+/// An alias of the configuration.
+pub(crate) struct Listed {
+    pub(crate) alias: Alias,
+    /// `None`: there are too many aliases to resolve them all.
+    pub(crate) settings: Option<Result<HostSettings, ConfigError>>,
+}
+
+fn same(one: &ConfigProblem, other: &ConfigProblem) -> bool {
+    (&one.file, one.line, &one.message) == (&other.file, other.line, &other.message)
+}
+
+/// The configuration that the command line chose.
+pub(crate) struct SshConfig {
+    sources: Sources,
+}
+
+impl SshConfig {
+    pub(crate) fn new(args: &SshArgs) -> SshConfig {
+        let sources = match &args.file {
+            Some(file) => Sources::file(file),
+            None => Sources::default_for(&SystemWorld::new()),
+        };
+        SshConfig { sources }
+    }
+
+    /// The concrete aliases with what each resolves to, and what is wrong with the files. Nothing is
+    /// connected to and no program of the configuration is run. Beyond `resolved_max` aliases nothing is
+    /// resolved: each is an interpretation of all files.
+    pub(crate) fn list(&self, resolved_max: usize) -> Result<(Vec<Listed>, Vec<ConfigProblem>), Problem> {
+        let mut world = SystemWorld::for_listing();
+        let (aliases, mut problems) = aliases(&self.sources, &mut world).map_err(|it| problem(&it))?;
+        let resolves = aliases.len() <= resolved_max;
+        let mut listed = Vec::with_capacity(aliases.len());
+        for alias in aliases {
+            let settings = resolves.then(|| {
+                let resolved = resolve(&Query::host(&alias.name), &self.sources, &mut world)?;
+                // Most are found again with each alias.
+                let is_new = |it: &ConfigProblem| it.in_effect && !problems.iter().any(|old| same(old, it));
+                let new: Vec<ConfigProblem> = resolved.problems.into_iter().filter(is_new).collect();
+                problems.extend(new);
+                Ok(resolved.settings)
+            });
+            listed.push(Listed { alias, settings });
+        }
+        problems.retain(|it| it.severity != Severity::Note);
+        Ok((listed, problems))
+    }
+
+    /// The aliases as the picker shows them.
+    pub(crate) fn hosts(&self) -> Result<(Vec<Host>, Vec<ConfigProblem>), Problem> {
+        let (listed, problems) = self.list(PICKER_RESOLVED_MAX)?;
+        let host = |it: Listed| Host {
+            address: it.settings.and_then(Result::ok).map(|it| address(&it)),
+            origin: Origin::Config {
+                file: it.alias.file,
+                line: it.alias.line,
+            },
+            id: HostId(it.alias.name),
+        };
+        Ok((listed.into_iter().map(host).collect(), problems))
+    }
+
+    /// What a fleet needs to find its hosts and to introduce itself.
+    pub(crate) fn fleet(self, client_name: &str) -> FleetConfig {
+        let sources = self.sources;
+        let resolver: Resolver = Arc::new(move |query| {
+            let mut world = SystemWorld::new();
+            route(query, &mut |it| resolve(it, &sources, &mut world))
+        });
+        let shell = SystemWorld::new().env("SHELL").filter(|it| it.starts_with('/'));
+        let shell = PathBuf::from(shell.unwrap_or_else(|| "/bin/sh".to_owned()));
+        FleetConfig {
+            resolver,
+            connector: Connector::new(Local { shell }),
+            client_info: ClientInfo {
+                name: client_name.to_owned(),
+                title: Some("codex connect".to_owned()),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+        }
+    }
+}
+
+/// Refuses what cannot be a destination before anything is opened.
+pub(crate) fn check_destinations(hosts: &[String]) -> Result<(), Problem> {
+    for (index, host) in hosts.iter().enumerate() {
+        Query::parse(host).map_err(|error| {
+            Problem::usage(format!("`{host}` is not a host: {error}"))
+                .hint("write an alias of your SSH configuration or user@host:port")
+        })?;
+        if hosts[..index].contains(host) {
+            return Err(Problem::usage(format!("`{host}` is given twice")));
+        }
+    }
+    Ok(())
+}
+
+/// `user@name:port`, for people.
+pub(crate) fn address(settings: &HostSettings) -> String {
+    let HostSettings {
+        user,
+        host_name,
+        port,
+        ..
+    } = settings;
+    let name = if host_name.contains(':') {
+        format!("[{host_name}]")
+    } else {
+        host_name.clone()
+    };
+    match port {
+        22 => format!("{user}@{name}"),
+        port => format!("{user}@{name}:{port}"),
+    }
+}
+
+/// The hops on the way, as a `ProxyJump` would say them.
+pub(crate) fn jump(settings: &HostSettings) -> Option<String> {
+    match &settings.route {
+        Via::Direct => None,
+        Via::Command(_) => Some("ProxyCommand".to_owned()),
+        Via::Jump(hops) => {
+            let hop = |it: &codex_ssh::config::settings::JumpHost| {
+                let user = it.user.as_ref().map(|it| format!("{it}@")).unwrap_or_default();
+                let port = it.port.map(|it| format!(":{it}")).unwrap_or_default();
+                format!("{user}{}{port}", it.host)
+            };
+            Some(hops.iter().map(hop).collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
+fn problem(error: &ConfigError) -> Problem {
+    Problem::usage(error.to_string()).hint(error.hint())
+}
