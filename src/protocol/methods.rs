@@ -45,6 +45,15 @@ macro_rules! methods {
                 match self { $(ClientRequest::$variant(_) => $name,)+ }
             }
 
+            /// Reads a call; `None` when the method is not in the table.
+            pub fn parse(method: &str, params: Option<&Params>) -> Option<serde_json::Result<ClientRequest>> {
+                let params = params.map_or("{}", |it| it.get());
+                match method {
+                    $($name => Some(serde_json::from_str(params).map(ClientRequest::$variant)),)+
+                    _ => None,
+                }
+            }
+
             /// The parameters as they are sent.
             pub fn params(&self) -> serde_json::Result<Params> {
                 match self { $(ClientRequest::$variant(params) => serde_json::value::to_raw_value(params),)+ }

@@ -8,3 +8,4 @@ mod hosts;
 mod launch;
 mod logins;
 mod setting;
+mod wire;
