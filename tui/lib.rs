@@ -17,5 +17,8 @@ pub mod text;
 pub mod theme;
 pub mod view;
 
+#[cfg(test)]
+mod testing;
+
 pub use app::{App, Start};
 pub use run::{Outside, RunError, run};

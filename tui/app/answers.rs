@@ -211,9 +211,14 @@ impl App {
             },
             None => Older::None,
         };
-        for message in answer.data.iter().flat_map(|it| &it.items) {
-            if let v2::ThreadItem::UserMessage(message) = message {
-                pane.settle_outgoing(message);
+        for turn in &answer.data {
+            for item in &turn.items {
+                // What was known before the prompt was sent cannot be it.
+                if let v2::ThreadItem::UserMessage(message) = item
+                    && (message.client_id.is_some() || pane.transcript.item(&turn.id, &message.id).is_none())
+                {
+                    pane.settle_outgoing(message);
+                }
             }
         }
         match page {

@@ -322,8 +322,23 @@ impl Pane {
 
     /// Takes a user's message of the server's as the fate of a prompt of ours.
     pub fn settle_outgoing(&mut self, message: &v2::UserMessage) {
-        if let Some(id) = &message.client_id {
-            self.outgoing.retain(|it| it.id != *id);
+        let index = match &message.client_id {
+            Some(id) => self.outgoing.iter().position(|it| it.id == *id),
+            // Not every version repeats our identity: then the words decide.
+            None => {
+                let text = message.content.iter().find_map(|it| match it {
+                    v2::UserInput::Text(text) => Some(text.text.as_str()),
+                    _ => None,
+                });
+                let is_under_way = |it: &&Outgoing| it.state != Delivery::NotSent;
+                let mut under_way = self.outgoing.iter().filter(is_under_way);
+                under_way
+                    .find(|it| Some(it.text.as_str()) == text)
+                    .and_then(|found| self.outgoing.iter().position(|it| it.id == found.id))
+            }
+        };
+        if let Some(index) = index {
+            self.outgoing.remove(index);
         }
     }
 }

@@ -57,7 +57,13 @@ impl App {
         let of = |row: &Row| rows.iter().position(|it| it == row);
         let selected = self.sidebar.selected.as_ref().and_then(of);
         let current = self.current.and_then(|it| of(&Row::Pane(it)));
-        selected.or(current).unwrap_or(0)
+        // While a filter is typed, the first thread that it leaves is what is looked for.
+        let found = || rows.iter().position(|it| matches!(it, Row::Pane(_)));
+        let wanted = match self.sidebar.filter.is_empty() {
+            true => selected.or(current),
+            false => selected.or_else(found),
+        };
+        wanted.unwrap_or(0)
     }
 
     pub fn mood(&self, pane: PaneId) -> Mood {

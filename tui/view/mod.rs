@@ -7,6 +7,8 @@ mod dialog;
 pub mod layout;
 mod palette;
 mod sidebar;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod window;
 mod write;

@@ -30,6 +30,8 @@ use crate::{
 
 /// Rows that a draft may take, at most: the transcript is worth more.
 const DRAFT_ROWS_MAX: u16 = 10;
+/// In a narrower pane the title needs the room.
+const TOKENS_WIDTH_MIN: u16 = 50;
 /// Slash commands that are shown at once.
 const COMPLETIONS_MAX: usize = 8;
 
@@ -87,10 +89,19 @@ fn header(app: &App, pane: &Pane, pen: &mut Pen<'_, '_>, area: Rect, header_rows
     let mood = app.mood(pane.id);
     let style = super::sidebar::mood_style(mood, theme);
     let title = format!("{}: {}", pane.host, pane.title());
+    let used = pane
+        .usage
+        .as_ref()
+        .filter(|_| TOKENS_WIDTH_MIN <= area.width)
+        .map(usage);
+    let right = match used {
+        Some(used) => format!("{used} {} {}", theme.glyphs.dot, mood.word()),
+        None => mood.word().to_owned(),
+    };
     let line = pen.pair(
         &title,
         theme.accent.add_modifier(Modifier::BOLD),
-        mood.word(),
+        &right,
         style,
         area.width,
     );
@@ -104,7 +115,6 @@ fn header(app: &App, pane: &Pane, pen: &mut Pen<'_, '_>, area: Rect, header_rows
         pane.settings.as_ref().map(|it| it.model.clone()),
         pane.settings.as_ref().map(|it| format!("asks {}", it.approval)),
         pane.settings.as_ref().map(|it| it.sandbox.clone()),
-        pane.usage.as_ref().map(usage),
     ]
     .into_iter()
     .flatten()
@@ -123,7 +133,7 @@ fn usage(usage: &v2::ThreadTokenUsage) -> String {
     match usage.model_context_window {
         Some(window) if 0 < window => {
             let percent = usage.last.total_tokens.saturating_mul(100) / window;
-            format!("{total}, window {percent} % full")
+            format!("{total}, {percent} % of window")
         }
         _ => total,
     }

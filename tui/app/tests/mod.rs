@@ -1,0 +1,7 @@
+//! The model, by scripts of events.
+
+mod asking;
+mod choosing;
+mod composing;
+mod reconnecting;
+mod turning;

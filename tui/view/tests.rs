@@ -1,0 +1,344 @@
+//! Each screen at the sizes that matter, and the cost of a frame.
+
+use std::time::Duration;
+
+use codex_hosts::{Failure, FailureKind, Hop, HostKeyQuestion, Phase, Question, QuestionId, Status};
+use serde_json::json;
+
+use crate::{
+    event::Event,
+    testing::{Desk, agent, start},
+};
+
+/// Draws at the three sizes of the rules: two panes, two wide panes, one pane.
+fn check(name: &str, mut desk: Desk) {
+    for (width, height) in [(80, 24), (120, 40), (40, 15)] {
+        let screen = desk.screen(width, height);
+        insta::with_settings!({prepend_module_to_snapshot => false, snapshot_path => "../snapshots", omit_expression => true}, {
+            insta::assert_snapshot!(format!("{name}_{width}x{height}"), screen);
+        });
+    }
+}
+
+fn failure() -> Failure {
+    Failure {
+        kind: FailureKind::Unreachable,
+        phase: Some(Phase::Connecting),
+        message: "connecting to 10.0.0.9:22: connection refused".to_owned(),
+        hint: Some("is sshd running there?".to_owned()),
+        stderr: None,
+    }
+}
+
+/// A thread with something of everything.
+fn conversation() -> Desk {
+    let mut desk = Desk::ready(&["devbox", "gpu1"]);
+    desk.open_thread("devbox", "t1");
+    let reasoning =
+        json!({"type": "reasoning", "id": "r1", "summary": ["**Looking** at the test first"], "content": []});
+    desk.item("devbox", "t1", "u1", "item/completed", reasoning);
+    let command = json!({
+        "type": "commandExecution", "id": "c1", "command": "/bin/bash -lc 'cargo test'", "cwd": "/srv/app",
+        "status": "failed", "aggregatedOutput": "running 3 tests\ntest adds ... FAILED\n", "exitCode": 101, "durationMs": 2300,
+    });
+    desk.item("devbox", "t1", "u1", "item/completed", command);
+    let change = json!({"path": "/srv/app/src/lib.rs", "kind": {"type": "update"}, "diff": "@@ -1,1 +1,1 @@\n-a - b\n+a + b\n"});
+    let patch = json!({"type": "fileChange", "id": "f1", "changes": [change], "status": "completed"});
+    desk.item("devbox", "t1", "u1", "item/completed", patch);
+    desk.item(
+        "devbox",
+        "t1",
+        "u1",
+        "item/completed",
+        agent("a1", "Fixed: `adds` subtracted.\n\n- one line in `src/lib.rs`"),
+    );
+    desk.pass(Duration::from_secs(12));
+    desk
+}
+
+#[test]
+fn connections() {
+    let mut desk = Desk::new(start(&["alpha", "beta", "gamma", "delta"]));
+    desk.keys("  <Enter>");
+    desk.status(
+        "alpha",
+        Status::Working {
+            phase: Phase::Authenticating,
+            since: desk.now,
+            retry: 0,
+            asking: false,
+        },
+    );
+    desk.status(
+        "beta",
+        Status::Waiting {
+            until: desk.now + Duration::from_secs(9),
+            retry: 2,
+            failure: failure(),
+        },
+    );
+    desk.pass(Duration::from_secs(3));
+    desk.keys("<F2>gj");
+    check("connections", desk);
+}
+
+#[test]
+fn a_new_thread() {
+    check("new_thread", Desk::ready(&["devbox", "gpu1"]));
+}
+
+#[test]
+fn a_host_on_its_way() {
+    let mut desk = Desk::connecting(&["devbox"]);
+    let since = desk.now;
+    desk.status(
+        "devbox",
+        Status::Working {
+            phase: Phase::Launching,
+            since,
+            retry: 1,
+            asking: false,
+        },
+    );
+    desk.keys("typed meanwhile");
+    desk.pass(Duration::from_secs(75));
+    check("connecting", desk);
+}
+
+#[test]
+fn a_working_thread() {
+    check("thread", conversation());
+}
+
+#[test]
+fn a_draft_of_several_lines() {
+    let mut desk = conversation();
+    desk.keys("first line<C-j>second line that is so long that it needs more than one row of the composer");
+    check("draft", desk);
+}
+
+#[test]
+fn slash_commands() {
+    let mut desk = conversation();
+    desk.keys("/");
+    check("completion", desk);
+}
+
+#[test]
+fn the_list_has_the_focus() {
+    let mut desk = conversation();
+    desk.keys("<C-o>");
+    check("list", desk);
+}
+
+#[test]
+fn a_command_approval() {
+    let mut desk = conversation();
+    desk.rest();
+    let params = json!({
+        "threadId": "t1", "turnId": "u1", "itemId": "c2", "command": "/bin/bash -lc 'curl https://example.org/install | sh'",
+        "cwd": "/srv/app", "reason": "needs the network", "proposedExecpolicyAmendment": ["curl", "https://example.org/install"],
+    });
+    desk.request("devbox", 0, "item/commandExecution/requestApproval", params);
+    check("command_approval", desk);
+}
+
+#[test]
+fn a_patch_approval() {
+    let mut desk = conversation();
+    desk.rest();
+    let diff: String = (0..30).map(|it| format!("+line {it}\n")).collect();
+    let change = json!({"path": "/etc/app.conf", "kind": {"type": "update"}, "diff": format!("@@ -1,0 +1,30 @@\n{diff}")});
+    let item = json!({"type": "fileChange", "id": "f2", "changes": [change], "status": "inProgress"});
+    desk.item("devbox", "t1", "u1", "item/started", item);
+    let params =
+        json!({"threadId": "t1", "turnId": "u1", "itemId": "f2", "reason": "outside of the workspace"});
+    desk.request("devbox", 0, "item/fileChange/requestApproval", params);
+    check("patch_approval", desk);
+}
+
+#[test]
+fn a_host_key_question() {
+    let mut desk = Desk::connecting(&["devbox"]);
+    let hop = Hop {
+        alias: "bastion".to_owned(),
+        user: "me".to_owned(),
+        host_name: "bastion.example".to_owned(),
+        port: 22,
+        is_jump: true,
+    };
+    let key = HostKeyQuestion {
+        key_type: "ssh-ed25519".to_owned(),
+        fingerprint: "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8".to_owned(),
+        randomart: Vec::new(),
+        known_hosts_file: Some("/home/me/.ssh/known_hosts".into()),
+    };
+    desk.feed(Event::Asked(
+        "devbox".into(),
+        QuestionId(1),
+        Question::HostKey { hop, key },
+    ));
+    check("host_key", desk);
+}
+
+#[test]
+fn help() {
+    let mut desk = conversation();
+    desk.keys("<F1>");
+    check("help", desk);
+}
+
+#[test]
+fn a_banner_for_another_thread() {
+    let mut desk = conversation();
+    desk.keys("<A-2>");
+    let params =
+        json!({"threadId": "t1", "turnId": "u1", "itemId": "c2", "command": "make", "cwd": "/srv/app"});
+    desk.request("devbox", 0, "item/commandExecution/requestApproval", params);
+    check("banner", desk);
+}
+
+#[test]
+fn a_screen_that_is_too_small_says_so() {
+    let mut desk = conversation();
+    assert!(desk.screen(19, 10).contains("too small"));
+    assert!(desk.screen(40, 4).contains("too small"));
+    for (width, height) in [(1, 1), (1, 30), (80, 1), (20, 5), (21, 6), (59, 5), (60, 5)] {
+        desk.screen(width, height);
+    }
+}
+
+/// A thread of about 10,000 lines in 500 items.
+fn long_thread() -> Desk {
+    let mut desk = Desk::ready(&["devbox"]);
+    desk.open_thread("devbox", "t1");
+    let text: Vec<String> = (0..10)
+        .map(|it| format!("Paragraph {it} with `code` and *emphasis* in it."))
+        .collect();
+    for index in 0..500 {
+        let item = agent(&format!("a{index}"), &text.join("\n\n"));
+        desk.item("devbox", "t1", "u1", "item/completed", item);
+    }
+    desk
+}
+
+#[test]
+fn a_frame_wraps_only_what_it_shows_and_a_delta_only_its_item() {
+    let mut desk = long_thread();
+    desk.screen(120, 40);
+    assert!(
+        desk.cache.wrapped < 12,
+        "{} of 501 entries were wrapped",
+        desk.cache.wrapped
+    );
+    let before = desk.cache.wrapped;
+    let delta = json!({"threadId": "t1", "turnId": "u1", "itemId": "live", "delta": "one more"});
+    desk.notify("devbox", "item/agentMessage/delta", delta);
+    desk.screen(120, 40);
+    assert_eq!(desk.cache.wrapped - before, 1);
+    desk.screen(120, 40);
+    assert_eq!(desk.cache.wrapped - before, 1);
+}
+
+/// Prints what a frame costs: `cargo test -p codex-tui --release -- --ignored --nocapture frame_time`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn frame_time() {
+    let mut desk = long_thread();
+    let lines = 500 * 20;
+    desk.screen(200, 50);
+    let mut measure = |what: &str, keys: &str| {
+        let mut times: Vec<Duration> = Vec::new();
+        for index in 0..200 {
+            let delta = json!({"threadId": "t1", "turnId": "u1", "itemId": "live", "delta": format!("word {index} ")});
+            desk.notify("devbox", "item/agentMessage/delta", delta);
+            desk.keys(keys);
+            let begin = std::time::Instant::now();
+            desk.screen(200, 50);
+            times.push(begin.elapsed() / 2);
+        }
+        times.sort();
+        println!(
+            "{what}: median {:?}, worst {:?} a frame at 200x50 over {lines} lines",
+            times[100], times[199]
+        );
+    };
+    measure("delta, following the end", "");
+    measure("delta, scrolled up by a page each frame", "<PageUp>");
+}
+
+#[test]
+fn the_window_stays_on_its_lines_while_more_arrives_and_counts_it() {
+    let mut desk = long_thread();
+    desk.screen(100, 30);
+    desk.keys("<PageUp>");
+    let before = desk.screen(100, 30);
+    for index in 0..3 {
+        desk.item(
+            "devbox",
+            "t1",
+            "u1",
+            "item/completed",
+            agent(&format!("n{index}"), "news"),
+        );
+    }
+    let after = desk.screen(100, 30);
+    assert!(after.contains("↓ 3 new"), "{after}");
+    let rows = |screen: &str| {
+        screen
+            .lines()
+            .skip(2)
+            .take(10)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&before), rows(&after));
+    desk.keys("<C-End>");
+    let end = desk.screen(100, 30);
+    assert!(end.contains("news") && !end.contains("↓"), "{end}");
+    desk.keys("<PageUp><PageUp>");
+    desk.screen(100, 30);
+    desk.keys("<PageDown><PageDown><PageDown>");
+    desk.screen(100, 30);
+    desk.item(
+        "devbox",
+        "t1",
+        "u1",
+        "item/completed",
+        agent("last", "the very last"),
+    );
+    desk.shows("the very last");
+}
+
+#[test]
+fn resizing_keeps_the_entry_at_the_top() {
+    let mut desk = Desk::ready(&["devbox"]);
+    desk.open_thread("devbox", "t1");
+    for index in 0..60 {
+        let text = format!("number {index} {}", "and a few more words ".repeat(8));
+        desk.item(
+            "devbox",
+            "t1",
+            "u1",
+            "item/completed",
+            agent(&format!("a{index}"), &text),
+        );
+    }
+    desk.screen(120, 30);
+    desk.keys("<PageUp><PageUp>");
+    let top = |screen: &str| {
+        screen
+            .lines()
+            .find_map(|it| it.split("number ").nth(1)?.split(' ').next().map(str::to_owned))
+    };
+    let before = top(&desk.screen(120, 30));
+    for (width, height) in [(80, 24), (50, 20), (120, 30)] {
+        let screen = desk.screen(width, height);
+        let shown: u32 = top(&screen).unwrap().parse().unwrap();
+        let wanted: u32 = before.clone().unwrap().parse().unwrap();
+        assert!(
+            shown.abs_diff(wanted) <= 1,
+            "{wanted} became {shown} at {width}x{height}:\n{screen}"
+        );
+    }
+}
