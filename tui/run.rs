@@ -1,8 +1,14 @@
 //! The one loop: take all that is ready, update, perform, draw at most once a frame.
 
-use std::{collections::VecDeque, io, io::Write, time::Duration, time::Instant};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io::{self, Write},
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
-use futures_util::FutureExt;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -39,6 +45,19 @@ pub enum RunError {
     Input(#[source] io::Error),
     #[error("signal handlers could not be installed")]
     Signals(#[source] io::Error),
+}
+
+/// What a future gives without waiting.
+///
+/// It is polled with the task's own waker: crossterm's stream keeps the waker of its first poll until
+/// something comes, so a poll with any other one would lose the next key.
+async fn ready_now<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(it) => Poll::Ready(Some(it)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Runs the interface on the process's terminal until the user quits, a signal ends it, or the outside
@@ -115,7 +134,7 @@ impl<W: Write, K: EventSource> Runner<W, K> {
             self.draw_if_due()?;
             let arrival = self.wait(&mut signals, &mut outside).await;
             self.take(arrival)?;
-            self.drain(&mut outside)?;
+            self.drain(&mut outside).await?;
         }
         self.flush(&outside);
         Ok(())
@@ -164,12 +183,12 @@ impl<W: Write, K: EventSource> Runner<W, K> {
         }
     }
 
-    fn drain(&mut self, outside: &mut Outside) -> Result<(), RunError> {
+    async fn drain(&mut self, outside: &mut Outside) -> Result<(), RunError> {
         for _ in 0..DRAIN_MAX {
             if self.ended || EFFECTS_MAX <= self.waiting.len() {
                 break;
             }
-            if let Some(key) = self.keys.next().now_or_never() {
+            if let Some(key) = ready_now(self.keys.next()).await {
                 self.take(Arrival::Key(key))?;
             } else if let Ok(event) = outside.events.try_recv() {
                 self.feed(event)?;
