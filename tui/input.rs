@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 /// A source of terminal events.
 pub trait EventSource {
     /// The next event; `None` when there will be no more. Dropping the future loses no event.
-    fn next(&mut self) -> impl Future<Output = Option<io::Result<Event>>>;
+    fn next(&mut self) -> impl Future<Output = Option<io::Result<Event>>> + Send;
 
     /// Stops reading, so that another program can have the terminal's input.
     fn pause(&mut self);

@@ -195,6 +195,12 @@ impl App {
         // The announcement came first and made a pane of its own: the draft is the one that is looked at.
         if let Some(announced) = announced {
             self.panes.remove(&announced);
+            for ask in self.asks.iter_mut().filter(|it| it.pane == Some(announced)) {
+                ask.pane = Some(id);
+            }
+            if self.current == Some(announced) {
+                self.current = Some(id);
+            }
         }
         self.send_waiting(id, effects);
     }

@@ -202,7 +202,7 @@ impl Form {
     pub fn insert(&mut self, text: &str) {
         self.problem = None;
         match self.current().map(|it| &mut it.input) {
-            Some(Input::Text(field)) => field.insert(&text.replace(['\n', '\r'], " ")),
+            Some(Input::Text(field)) => field.insert(&text.replace(char::is_control, " ")),
             // What a terminal pastes often ends with a line break that is no part of the secret.
             Some(Input::Secret(field)) => field.insert(text.trim_end_matches(['\n', '\r'])),
             Some(Input::Options {
@@ -211,7 +211,7 @@ impl Form {
                 other: Some(other),
             }) => {
                 *selected = options.len();
-                other.insert(&text.replace(['\n', '\r'], " "));
+                other.insert(&text.replace(char::is_control, " "));
             }
             Some(Input::Options { other: None, .. }) | None => (),
         }
@@ -355,7 +355,7 @@ fn schema_input(property: &Value) -> Input {
             .get("default")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        return Input::Text(TextField::new(default));
+        return Input::Text(TextField::new(default.replace(char::is_control, " ")));
     }
     let default = property.get("default");
     let selected = options

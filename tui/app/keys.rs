@@ -31,6 +31,7 @@ impl App {
             self.edit_text(context, command);
         } else if let KeyCode::Char(it) = key.code
             && context.takes_text()
+            && !it.is_control()
             && !key
                 .modifiers
                 .intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
@@ -51,7 +52,9 @@ impl App {
                     pane.composer.paste(text);
                 }
             }
-            Context::Input | Context::Palette => self.type_text(context, &text.replace(['\n', '\r'], " ")),
+            Context::Input | Context::Palette => {
+                self.type_text(context, &text.replace(char::is_control, " "))
+            }
             Context::Form => self.type_text(context, text),
             Context::Global
             | Context::Transcript

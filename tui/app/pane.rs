@@ -238,7 +238,7 @@ impl Pane {
         self.is_sub_agent |= thread.parent_thread_id.is_some();
         self.recency = self.recency.max(thread.recency_at.unwrap_or(thread.updated_at));
         self.status = thread.status;
-        self.thread = Some(thread.id);
+        self.thread.get_or_insert(thread.id);
     }
 
     pub fn apply_settings(&mut self, opened: v2::ThreadOpened) {

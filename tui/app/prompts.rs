@@ -311,7 +311,7 @@ impl App {
             Slash::New => self.new_thread(Some(argument).filter(|it| !it.is_empty()), effects),
             Slash::Resume => {
                 self.focus = Focus::Threads;
-                self.sidebar.filter = TextField::new(argument);
+                self.sidebar.filter = TextField::new(argument.replace(char::is_control, " "));
                 self.sidebar.is_filtering = true;
                 self.sidebar.selected = None;
             }

@@ -71,7 +71,7 @@ pub const COMMANDS: &[SlashCommand] = &[
     ),
     command(Slash::Connections, "connections", None, "settings → connections"),
     command(Slash::Help, "help", None, "keys of what is focused"),
-    command(Slash::Quit, "quit", None, "quit; remote turns go on"),
+    command(Slash::Quit, "quit", None, "quit"),
 ];
 
 /// Reads a draft as a slash command and its argument. `None` when the name is none: then it is a prompt, as

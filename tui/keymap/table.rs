@@ -206,12 +206,7 @@ const CONVERSATION: &[Binding] = &[
         C::QuestionMark,
         "these keys, while the draft is empty",
     ),
-    bind(
-        Composer,
-        ctrl('d'),
-        C::EndOfFile,
-        "quit, when the draft is empty; remote turns go on",
-    ),
+    bind(Composer, ctrl('d'), C::EndOfFile, "quit, when the draft is empty"),
     bind(
         Composer,
         key(KeyCode::Up),

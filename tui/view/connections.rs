@@ -16,7 +16,7 @@ use super::{
 use crate::{
     app::{App, picker::Typing},
     text::{
-        sanitize::sanitize,
+        sanitize::{sanitize, sanitize_line},
         wrap::{Wrap, text_width},
     },
 };
@@ -102,7 +102,11 @@ fn draw_list(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
     let selected = app.picker.selected.min(hosts.len().saturating_sub(1));
     let height = usize::from(area.height);
     let first = (selected + 1).saturating_sub(height);
-    let name_width = hosts.iter().map(|it| text_width(&it.id.0)).max().unwrap_or(0);
+    let name_width = hosts
+        .iter()
+        .map(|it| text_width(&sanitize_line(&it.id.0)))
+        .max()
+        .unwrap_or(0);
     let name_width = name_width.clamp(8, usize::from(area.width / 3).max(8));
     for (index, host) in hosts.iter().enumerate().skip(first).take(height) {
         let at = row_of(area, u16::try_from(index - first).unwrap_or(u16::MAX));
@@ -142,15 +146,27 @@ fn host_line(
         Origin::Config { file, line } => format!("{}:{line}", file.display()),
         Origin::Typed => "typed".to_owned(),
     };
-    let address = host.address.clone().unwrap_or_default();
+    let address = sanitize_line(host.address.as_deref().unwrap_or_default()).into_owned();
+    let short_origin = match &host.origin {
+        Origin::Config { file, line } => {
+            let name = file
+                .file_name()
+                .map(|it| it.to_string_lossy())
+                .unwrap_or_default();
+            format!("{name}:{line}")
+        }
+        Origin::Typed => origin.clone(),
+    };
     let left = format!("{mark} {glyph} {name}{pad}  ");
     let room = usize::from(width).saturating_sub(text_width(&left));
-    let status_width = (room / 3).clamp(8, 34).min(room);
+    let status_width = (room * 2 / 5).clamp(8, 36).min(room);
     let word = pen.fit(&word, u16::try_from(status_width).unwrap_or(width));
     let word_pad = " ".repeat(status_width.saturating_sub(text_width(&word)) + 1);
     let rest = u16::try_from(room.saturating_sub(status_width + 1)).unwrap_or(0);
     let mut spans = vec![Span::raw(left), Span::styled(word, style), Span::raw(word_pad)];
-    spans.extend(pen.pair(&address, Style::new(), &origin, theme.dim, rest).spans);
+    let fits = text_width(&address) + 1 + text_width(&sanitize_line(&origin)) <= usize::from(rest);
+    let origin = if fits { &origin } else { &short_origin };
+    spans.extend(pen.pair(&address, Style::new(), origin, theme.dim, rest).spans);
     Line::from(spans)
 }
 

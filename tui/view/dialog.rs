@@ -22,7 +22,7 @@ use crate::{
     cells, keymap,
     text::{
         sanitize::{sanitize, sanitize_line},
-        wrap::{Wrap, text_width},
+        wrap::{Wrap, spans_width, text_width},
     },
     theme::Theme,
 };
@@ -41,7 +41,11 @@ pub(super) fn draw(app: &App, pen: &mut Pen<'_, '_>, area: Rect) {
     let inner_width = width.saturating_sub(2).max(1);
     let mut body = Body::new(inner_width, pen.theme);
     let title = fill(app, ask, &mut body);
-    let answers = answers(ask, inner_width, pen.theme);
+    let mut answers = answers(ask, inner_width, pen.theme);
+    let is_tight = usize::from(area.height) < body.lines.len() + answers.lines.len() + 3;
+    if is_tight && !ask.choices.is_empty() {
+        answers = compact_answers(ask, inner_width, pen.theme);
+    }
     let wanted = body.lines.len() + answers.lines.len() + 3;
     let outer = centered(area, width, u16::try_from(wanted).unwrap_or(u16::MAX));
     let waiting = app.asks.len();
@@ -151,10 +155,13 @@ fn fill(app: &App, ask: &Ask, body: &mut Body<'_>) -> String {
                 true => ask.host.0.clone(),
                 false => format!("{} ({address})", ask.host),
             };
-            body.fact("host", &host_text);
-            if let Some(pane) = ask.pane.and_then(|it| app.panes.get(&it)) {
-                body.fact("thread", &pane.title());
+            let thread = ask.pane.and_then(|it| app.panes.get(&it)).map(|it| it.title());
+            // What is decided on comes first: on a small screen the rest has to be scrolled to.
+            if let ServerRequest::CommandApproval(params) = request {
+                say_command(params, body);
             }
+            body.fact("host", &host_text);
+            body.fact("thread", &thread.unwrap_or_default());
             fill_request(app, ask, request, body)
         }
     }
@@ -195,14 +202,8 @@ fn fill_request(app: &App, ask: &Ask, request: &ServerRequest, body: &mut Body<'
 }
 
 fn fill_command(params: &v2::CommandApprovalParams, body: &mut Body<'_>) {
-    let command = params.command.as_deref().unwrap_or_default();
     body.fact("directory", params.cwd.as_deref().unwrap_or_default());
     body.fact("why", params.reason.as_deref().unwrap_or_default());
-    body.gap();
-    match command.is_empty() {
-        true => body.say("the host did not say which command", body.theme.warning),
-        false => body.styled_fact("command", &cells::exact_command(command), body.theme.command),
-    }
     if let Some(network) = &params.network_approval_context {
         body.json("network", network);
     }
@@ -224,6 +225,13 @@ fn fill_command(params: &v2::CommandApprovalParams, body: &mut Body<'_>) {
             prefix.join(" ")
         );
         body.say(&text, body.theme.dim);
+    }
+}
+
+fn say_command(params: &v2::CommandApprovalParams, body: &mut Body<'_>) {
+    match params.command.as_deref().filter(|it| !it.is_empty()) {
+        Some(command) => body.styled_fact("command", &cells::exact_command(command), body.theme.command),
+        None => body.say("the host did not say which command", body.theme.warning),
     }
 }
 
@@ -352,6 +360,33 @@ fn answers(ask: &Ask, width: u16, theme: &Theme) -> Answers {
         _ => "Enter does what is selected; ← → select; Esc: decide later",
     };
     lines.push(Line::from(Span::styled(note, theme.dim)));
+    Answers { lines, cursor: None }
+}
+
+/// The choices side by side: the room is needed for what is decided on.
+fn compact_answers(ask: &Ask, width: u16, theme: &Theme) -> Answers {
+    let context = ask.context();
+    let mut lines = Vec::new();
+    let mut spans = Vec::new();
+    for (index, choice) in ask.choices.iter().enumerate() {
+        let key = keymap::label(context, choice.key());
+        let key = if key.is_empty() { key } else { format!("{key} ") };
+        let style = if index == ask.selected {
+            theme.selection
+        } else {
+            Style::new()
+        };
+        let next = [
+            Span::styled(key, theme.accent),
+            Span::styled(choice.label(), style),
+            Span::raw("  "),
+        ];
+        if !spans.is_empty() && usize::from(width) + 2 < spans_width(&spans) + spans_width(&next) {
+            lines.push(Line::from(std::mem::take(&mut spans)));
+        }
+        spans.extend(next);
+    }
+    lines.push(Line::from(spans));
     Answers { lines, cursor: None }
 }
 

@@ -308,7 +308,9 @@ fn draw_draft(app: &App, pane: &Pane, pen: &mut Pen<'_, '_>, area: Rect) {
     };
     for (row, range) in rows.iter().enumerate().skip(first).take(height) {
         let at = row_of(text_area, u16::try_from(row - first).unwrap_or(u16::MAX));
-        pen.text(at, &field.text()[range.clone()], ratatui::style::Style::new());
+        // Like the rows' widths: one column for a tab, whose stops mean nothing here.
+        let shown = field.text()[range.clone()].replace(char::is_control, " ");
+        pen.text(at, &shown, ratatui::style::Style::new());
     }
     if field.is_empty() {
         let hint = match pane.turn {

@@ -1,5 +1,6 @@
 //! The model, by scripts of events.
 
+mod anything;
 mod asking;
 mod choosing;
 mod composing;

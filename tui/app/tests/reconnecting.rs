@@ -215,7 +215,6 @@ fn a_thread_that_never_ran_is_a_draft_again() {
     desk.fail("thread/resume", refused("no rollout found for thread id t1"));
     desk.keys("<C-r>");
     desk.answer("fs/getMetadata", json!({"isDirectory": true, "isFile": false}));
-    desk.answer("fs/getMetadata", json!({"isDirectory": true, "isFile": false}));
     desk.answer("thread/start", opened("t2"));
     let params = desk.take_call("turn/start").3;
     assert_eq!(
