@@ -1,14 +1,14 @@
 //! Drives a [`Peer`] over a [`Transport`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     convert::Infallible,
     future::{pending, poll_fn},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use codex_protocol::{ErrorObject, Id, Message, Params};
+use codex_protocol::{ErrorObject, Id, Message, Notification, Params, Request};
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    peer::{CallError, CallId, Event, Limits, Outcome, Peer},
+    peer::{self, CallError, CallId, Limits, Outcome, Peer},
     transport::{Transport, TransportError},
 };
 
@@ -39,7 +39,7 @@ enum Command {
         method: &'static str,
         params: Option<Params>,
         patience: Option<Duration>,
-        answer: oneshot::Sender<Outcome>,
+        answer: Answer,
     },
     Notify {
         method: &'static str,
@@ -49,6 +49,26 @@ enum Command {
         id: Id,
         outcome: Result<Params, ErrorObject>,
     },
+}
+
+/// Where the outcome of a call goes.
+enum Answer {
+    Caller(oneshot::Sender<Outcome>),
+    /// To the events, under this tag.
+    InOrder(u64),
+}
+
+/// What the consumer of a conversation is told, in the order in which it arrived.
+#[derive(Debug)]
+pub enum Event {
+    /// The outcome of [`Client::ask`] with this tag.
+    Answered(u64, Outcome),
+    Request(Request),
+    Notification(Notification),
+    /// Something that is no message; why, and how it begins.
+    Malformed(String),
+    /// An answer to nothing we asked: late, duplicate or invented.
+    Stray(Id),
 }
 
 /// How a conversation ended.
@@ -81,11 +101,32 @@ impl Client {
                 method,
                 params,
                 patience,
-                answer,
+                answer: Answer::Caller(answer),
             })
             .await
             .map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
+    }
+
+    /// Asks; the outcome comes as [`Event::Answered`] with `tag`, in its place among what the peer says
+    /// by itself. A connection that ends answers nothing more: the end of the events is the end of every
+    /// call without an answer.
+    pub async fn ask(
+        &self,
+        tag: u64,
+        method: &'static str,
+        params: Option<Params>,
+        patience: Option<Duration>,
+    ) {
+        let answer = Answer::InOrder(tag);
+        let command = Command::Call {
+            method,
+            params,
+            patience,
+            answer,
+        };
+        // What cannot be sent is told by the end of the events.
+        _ = self.commands.send(command).await;
     }
 
     /// Tells. Lost without a word when the connection has ended: the end is reported elsewhere.
@@ -123,7 +164,7 @@ async fn drive(
 ) -> End {
     let (mut sink, mut stream) = transport.split();
     let mut peer = Peer::new(limits);
-    let mut answers = BTreeMap::new();
+    let mut answers = Answers::default();
     // Room for one event is taken before a message is read, so a slow consumer stops the reading
     // and nothing else: commands, deadlines, writes and cancellation go on.
     let mut room: Option<mpsc::Permit<'_, Event>> = None;
@@ -133,7 +174,7 @@ async fn drive(
             () = cancel.cancelled() => break End::Cancelled,
             Err(error) = poll_fn(|cx| poll_write(&mut sink, &mut peer, cx)) => break End::Broken(error),
             () = at(deadline) => peer.handle_timeout(Instant::now().into_std()),
-            command = commands.recv(), if peer.backlog() < BACKLOG_MAX => match command {
+            command = commands.recv(), if peer.backlog() < BACKLOG_MAX && answers.late.len() < BACKLOG_MAX => match command {
                 Some(command) => obey(command, &mut peer, &mut answers),
                 None => break End::HandlesGone,
             },
@@ -147,10 +188,10 @@ async fn drive(
                 None => break End::PeerClosed { unsent: peer.backlog() },
             },
         }
-        deliver(&mut peer, &mut answers, &mut room);
+        answers.deliver(&mut peer, &mut room);
     };
     peer.handle_close();
-    deliver(&mut peer, &mut answers, &mut room);
+    answers.deliver(&mut peer, &mut room);
     end
 }
 
@@ -180,7 +221,7 @@ async fn at(deadline: Option<std::time::Instant>) {
     }
 }
 
-fn obey(command: Command, peer: &mut Peer, answers: &mut BTreeMap<CallId, oneshot::Sender<Outcome>>) {
+fn obey(command: Command, peer: &mut Peer, answers: &mut Answers) {
     match command {
         Command::Call {
             method,
@@ -188,29 +229,53 @@ fn obey(command: Command, peer: &mut Peer, answers: &mut BTreeMap<CallId, onesho
             patience,
             answer,
         } => match peer.call(Instant::now().into_std(), method, params, patience) {
-            Ok(id) => _ = answers.insert(id, answer),
-            Err(busy) => _ = answer.send(Err(CallError::Busy(busy))),
+            Ok(id) => _ = answers.expected.insert(id, answer),
+            Err(busy) => answers.give(answer, Err(CallError::Busy(busy))),
         },
         Command::Notify { method, params } => peer.notify(method, params),
         Command::Reply { id, outcome } => peer.reply(id, outcome),
     }
 }
 
-fn deliver(
-    peer: &mut Peer,
-    answers: &mut BTreeMap<CallId, oneshot::Sender<Outcome>>,
-    room: &mut Option<mpsc::Permit<'_, Event>>,
-) {
-    while let Some(event) = peer.poll_event() {
-        match event {
+/// Who waits for which answer.
+#[derive(Default)]
+struct Answers {
+    expected: BTreeMap<CallId, Answer>,
+    /// Events without room: calls that ended by time or by their number, not by a message. At most as
+    /// many as calls may be outstanding, and [`BACKLOG_MAX`] more.
+    late: VecDeque<Event>,
+}
+
+impl Answers {
+    fn give(&mut self, answer: Answer, outcome: Outcome) {
+        match answer {
             // A caller that went away does not want the answer.
-            Event::Answered(id, outcome) => _ = answers.remove(&id).map(|it| it.send(outcome)),
-            event @ (Event::Request(_) | Event::Notification(_) | Event::Malformed(_) | Event::Stray(_)) => {
-                // One message is read at a time, with room for it: there is always a permit here.
-                if let Some(permit) = room.take() {
-                    permit.send(event);
+            Answer::Caller(caller) => _ = caller.send(outcome),
+            Answer::InOrder(tag) => self.late.push_back(Event::Answered(tag, outcome)),
+        }
+    }
+
+    /// Tells all that the peer has to tell. One message is read at a time and with room for it, so that
+    /// only what is no message can be left over.
+    fn deliver(&mut self, peer: &mut Peer, room: &mut Option<mpsc::Permit<'_, Event>>) {
+        while let Some(event) = peer.poll_event() {
+            match event {
+                peer::Event::Answered(id, outcome) => {
+                    if let Some(answer) = self.expected.remove(&id) {
+                        self.give(answer, outcome);
+                    }
                 }
+                peer::Event::Request(it) => self.late.push_back(Event::Request(it)),
+                peer::Event::Notification(it) => self.late.push_back(Event::Notification(it)),
+                peer::Event::Malformed(why) => self.late.push_back(Event::Malformed(why)),
+                peer::Event::Stray(id) => self.late.push_back(Event::Stray(id)),
             }
+        }
+        if !self.late.is_empty()
+            && let Some(permit) = room.take()
+            && let Some(event) = self.late.pop_front()
+        {
+            permit.send(event);
         }
     }
 }
@@ -300,6 +365,61 @@ mod tests {
         assert_eq!(events.len(), EVENTS_MAX);
         cancel.cancel();
         assert!(matches!(task.await.unwrap(), End::Cancelled));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_keeps_its_place_among_the_notifications() {
+        let (ours, mut theirs) = duplex(1 << 12);
+        let (client, mut events, task) = client(jsonl(ours, 1 << 16), LIMITS, CancellationToken::new());
+        let task = tokio::spawn(task);
+        client.ask(7, "a", None, None).await;
+        client.ask(8, "late", None, Some(Duration::from_secs(5))).await;
+        let lines = b"{\"method\":\"before\"}\n{\"id\":0,\"result\":1}\n{\"method\":\"after\"}\n";
+        theirs.write_all(lines).await.unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < 4 {
+            seen.push(match events.recv().await.unwrap() {
+                Event::Answered(tag, outcome) => format!("{tag} {}", outcome.is_ok()),
+                Event::Notification(it) => it.method,
+                other => format!("{other:?}"),
+            });
+        }
+        assert_eq!(seen, ["before", "7 true", "after", "8 false"]);
+        drop((client, theirs));
+        task.await.unwrap();
+        assert!(events.recv().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_time_out_without_room_are_told_when_there_is_room() {
+        let (ours, mut theirs) = duplex(1 << 20);
+        let (client, mut events, task) = client(jsonl(ours, 1 << 16), LIMITS, CancellationToken::new());
+        let task = tokio::spawn(task);
+        for _ in 0..EVENTS_MAX {
+            theirs.write_all(b"{\"method\":\"n\"}\n").await.unwrap();
+        }
+        while events.len() < EVENTS_MAX {
+            tokio::task::yield_now().await;
+        }
+        for tag in 0..6 {
+            client.ask(tag, "m", None, Some(Duration::from_secs(5))).await;
+        }
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let mut told = Vec::new();
+        while told.len() < 6 {
+            if let Event::Answered(tag, outcome) = events.recv().await.unwrap() {
+                assert!(outcome.is_err());
+                told.push(tag);
+            }
+        }
+        told.sort_unstable();
+        assert_eq!(
+            told,
+            [0, 1, 2, 3, 4, 5],
+            "four time out, two find too many before them"
+        );
+        drop(client);
+        task.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,6 @@ pub mod jsonl;
 pub mod peer;
 pub mod transport;
 
-pub use client::{Client, End, client};
-pub use peer::{Busy, CallError, Event, Limits, Outcome};
+pub use client::{Client, End, Event, client};
+pub use peer::{Busy, CallError, Limits, Outcome};
 pub use transport::{Incoming, Transport, TransportError, jsonl, jsonl_after};
