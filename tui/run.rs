@@ -90,6 +90,10 @@ pub(crate) async fn run_on<W: Write>(
     };
     let ended = runner.run(signals, outside).await;
     let left = runner.terminal.leave().map_err(RunError::Terminal);
+    if let Some(text) = runner.app.farewell() {
+        // The terminal may be gone: that is no reason to fail at the end.
+        let _ = runner.terminal.say(&text);
+    }
     ended.and(left)
 }
 

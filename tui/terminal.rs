@@ -177,6 +177,11 @@ impl<W: Write> Terminal<W> {
         }
     }
 
+    /// A last line, for a terminal that was given back. It is our own text.
+    pub(crate) fn say(&mut self, text: &str) -> io::Result<()> {
+        self.print(&format!("{text}\r\n"))
+    }
+
     fn print(&mut self, text: &str) -> io::Result<()> {
         queue!(self.screen.backend_mut(), Print(text))?;
         Write::flush(self.screen.backend_mut())

@@ -249,11 +249,9 @@ impl App {
         let working = self.working_threads();
         match (working, self.on_quit) {
             (0, _) => None,
-            (n, OnQuit::TurnsGoOn) => Some(format!(
-                "{n} working on the hosts; turns go on without this program"
-            )),
+            (n, OnQuit::TurnsGoOn) => Some(format!("threads that go on working on their hosts: {n}")),
             (n, OnQuit::TurnsStop) => Some(format!(
-                "{n} working on the hosts when this program ended; they stop"
+                "threads that were working and stop with their servers: {n}"
             )),
         }
     }

@@ -296,6 +296,29 @@ async fn a_burst_of_events_is_few_frames() {
     assert!(frames() - before <= 4, "{} frames", frames() - before);
 }
 
+/// For a person, or for tmux: `cargo test -p codex-tui -- --ignored --nocapture on_this_terminal`.
+#[tokio::test]
+#[ignore = "needs a terminal"]
+async fn on_this_terminal() {
+    let (_events, from_world) = mpsc::channel(64);
+    let (to_world, _effects) = mpsc::channel(64);
+    let connect = vec![HostId::from("devbox")];
+    let outside = Outside {
+        events: from_world,
+        effects: to_world,
+    };
+    run(
+        Start {
+            theme: Theme::ansi(),
+            connect,
+            ..start(&["devbox"])
+        },
+        outside,
+    )
+    .await
+    .unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn effects_leave_in_order_and_the_end_of_the_outside_is_the_end() {
     let mut desk = Desk::new(Theme::ansi());

@@ -371,6 +371,12 @@ fn compact_answers(ask: &Ask, width: u16, theme: &Theme) -> Answers {
     for (index, choice) in ask.choices.iter().enumerate() {
         let key = keymap::label(context, choice.key());
         let key = if key.is_empty() { key } else { format!("{key} ") };
+        let mark = if index == ask.selected {
+            theme.glyphs.prompt
+        } else {
+            ""
+        };
+        let key = format!("{mark}{key}");
         let style = if index == ask.selected {
             theme.selection
         } else {

@@ -302,7 +302,7 @@ fn check(desk: &Desk) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn no_order_of_events_is_too_much(steps in proptest::collection::vec(step(), 1..120)) {
         let mut desk = Desk::connecting(&["devbox", "gpu1"]);
