@@ -95,6 +95,8 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     Entered(Phase),
+    /// The configuration lets one step take this long: no phase of this attempt is cut off earlier.
+    Allowed(Duration),
     /// A question was put to the user: the phase's limit stops.
     Asking,
     /// All questions are answered: the phase's limit starts again.
@@ -131,7 +133,8 @@ pub struct Policy {
     pub probe_patience: Duration,
     /// How often [`Recovery::Limited`] failures are retried in a row.
     pub limited_retries_max: u32,
-    /// A connection that held this long ends the row.
+    /// A connection that held this long ends the row of failures; one that breaks again and again right
+    /// after it was made is retried ever more slowly.
     pub stable_after: Duration,
 }
 
@@ -151,6 +154,7 @@ enum State {
     Working {
         phase: Phase,
         since: Instant,
+        patience: Duration,
         deadline: Option<Instant>,
     },
     Ready {
@@ -221,10 +225,17 @@ impl HostConnection {
         if attempt != self.attempt {
             return;
         }
-        let patience = self.policy.phase_patience;
         match (report, &mut self.state) {
-            (Report::Entered(next), State::Working { phase, deadline, .. }) => {
-                let was_asking = deadline.replace(now + patience).is_none();
+            (
+                Report::Entered(next),
+                State::Working {
+                    phase,
+                    patience,
+                    deadline,
+                    ..
+                },
+            ) => {
+                let was_asking = deadline.replace(now + *patience).is_none();
                 if std::mem::replace(phase, next) != next || was_asking {
                     self.announce();
                 }
@@ -233,13 +244,26 @@ impl HostConnection {
                 *deadline = None;
                 self.announce();
             }
-            (Report::Answered, State::Working { deadline, .. }) => {
-                *deadline = Some(now + patience);
+            (
+                Report::Allowed(longest),
+                State::Working {
+                    patience, deadline, ..
+                },
+            ) => {
+                *patience = longest.max(*patience);
+                *deadline = deadline.map(|_| now + *patience);
+            }
+            (
+                Report::Answered,
+                State::Working {
+                    patience, deadline, ..
+                },
+            ) => {
+                *deadline = Some(now + *patience);
                 self.announce();
             }
             (Report::Ready, State::Working { since, .. }) => {
                 let took = now - *since;
-                self.retry = 0;
                 self.enter(State::Ready {
                     since: now,
                     took,
@@ -252,6 +276,7 @@ impl HostConnection {
             }
             (
                 Report::Entered(_)
+                | Report::Allowed(_)
                 | Report::Asking
                 | Report::Answered
                 | Report::Ready
@@ -270,14 +295,11 @@ impl HostConnection {
         match &self.state {
             State::Working {
                 phase,
+                patience,
                 deadline: Some(deadline),
                 ..
             } if *deadline <= now => {
-                let message = format!(
-                    "{} took longer than {:?}",
-                    phase.label(),
-                    self.policy.phase_patience
-                );
+                let message = format!("{} took longer than {patience:?}", phase.label());
                 self.lose(now, timed_out(Some(*phase), message), jitter);
             }
             State::Ready {
@@ -334,6 +356,7 @@ impl HostConnection {
                 phase,
                 since,
                 deadline,
+                ..
             } => Status::Working {
                 phase: *phase,
                 since: *since,
@@ -356,11 +379,12 @@ impl HostConnection {
     fn begin(&mut self, now: Instant) {
         self.attempt = Attempt(self.attempt.0 + 1);
         self.actions.push_back(Action::Begin(self.attempt));
-        let deadline = Some(now + self.policy.phase_patience);
+        let patience = self.policy.phase_patience;
         self.enter(State::Working {
             phase: Phase::Resolving,
             since: now,
-            deadline,
+            patience,
+            deadline: Some(now + patience),
         });
     }
 
@@ -369,9 +393,9 @@ impl HostConnection {
         if let State::Ready { since, .. } = &self.state
             && self.policy.stable_after <= now - *since
         {
-            self.limited_retry = 0;
+            (self.retry, self.limited_retry) = (0, 0);
         }
-        let retries_on = match failure.kind.recovery() {
+        let retries_on = match failure.recovery() {
             Recovery::Always => true,
             Recovery::Limited => {
                 self.limited_retry += 1;

@@ -81,7 +81,7 @@ impl FailureKind {
 
     /// Whether trying again can help without the user. A refused login is never repeated: servers lock
     /// out addresses that keep failing (OpenSSH's `PerSourcePenalties`).
-    pub fn recovery(self) -> Recovery {
+    fn recovery(self) -> Recovery {
         match self {
             FailureKind::Unreachable | FailureKind::TimedOut => Recovery::Always,
             FailureKind::ServerExited => Recovery::Limited,
@@ -96,6 +96,17 @@ impl FailureKind {
             | FailureKind::NotInstalled
             | FailureKind::LaunchFailed
             | FailureKind::Incompatible => Recovery::Never,
+        }
+    }
+}
+
+impl Failure {
+    /// Whether trying again can help without the user. A login that nobody finished in time is asked for
+    /// only a few times: each try may pop up an agent's window, or count as a failed login.
+    pub fn recovery(&self) -> Recovery {
+        match (self.kind, self.phase) {
+            (FailureKind::TimedOut, Some(Phase::Authenticating)) => Recovery::Limited,
+            (kind, _) => kind.recovery(),
         }
     }
 }

@@ -43,6 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let report = prop_oneof![
         4 => prop::sample::select(Phase::ALL.to_vec()).prop_map(Report::Entered),
+        1 => (0u64..30_000).prop_map(|ms| Report::Allowed(Duration::from_millis(ms))),
         1 => Just(Report::Asking),
         1 => Just(Report::Answered),
         2 => Just(Report::Ready),
@@ -198,4 +199,102 @@ fn waking_up_probes_what_is_ready_and_dials_what_waits() {
     drain(&mut host);
     host.handle_command(now, Command::Wake);
     assert_eq!(drain(&mut host), [Action::Begin(Attempt(3))]);
+}
+
+#[test]
+fn a_limit_of_the_configuration_wins_over_a_shorter_one_of_ours() {
+    let now = Instant::now();
+    let mut host = HostConnection::new(POLICY);
+    host.handle_command(now, Command::Connect);
+    let longest = 12 * POLICY.phase_patience;
+    host.handle_report(now, Attempt(1), Report::Allowed(longest), 0.0);
+    host.handle_report(now, Attempt(1), Report::Entered(Phase::Connecting), 0.0);
+    assert_eq!(host.poll_timeout(), Some(now + longest));
+    host.handle_report(now, Attempt(1), Report::Allowed(Duration::ZERO), 0.0);
+    assert_eq!(host.poll_timeout(), Some(now + longest), "it never shortens");
+    host.handle_timeout(now + longest, 0.0);
+    let Status::Waiting { failure, .. } = host.status() else {
+        panic!("{:?}", host.status())
+    };
+    assert_eq!(failure.message, "connecting took longer than 120s");
+    host.handle_command(now, Command::Connect);
+    assert_eq!(
+        host.poll_timeout(),
+        Some(now + POLICY.phase_patience),
+        "the next attempt begins anew"
+    );
+}
+
+#[test]
+fn a_connection_that_breaks_right_after_it_was_made_is_retried_ever_more_slowly() {
+    let (mut now, mut host) = (Instant::now(), ready(Instant::now()));
+    let mut delays = Vec::new();
+    for attempt in 1..=6 {
+        let lost = Report::Lost(failure(FailureKind::Unreachable));
+        host.handle_report(now, Attempt(attempt), lost, 0.0);
+        let until = host.poll_timeout().unwrap();
+        delays.push((until - now).as_millis());
+        now = until;
+        host.handle_timeout(now, 0.0);
+        host.handle_report(now, Attempt(attempt + 1), Report::Ready, 0.0);
+    }
+    assert_eq!(delays, [100, 200, 400, 800, 1600, 3200]);
+    now += POLICY.stable_after;
+    let lost = Report::Lost(failure(FailureKind::Unreachable));
+    host.handle_report(now, Attempt(7), lost, 0.0);
+    assert_eq!(
+        host.poll_timeout(),
+        Some(now + POLICY.backoff.first),
+        "one that held begins anew"
+    );
+}
+
+#[test]
+fn a_login_that_nobody_finishes_is_not_asked_for_for_ever() {
+    let mut now = Instant::now();
+    let mut host = HostConnection::new(POLICY);
+    host.handle_command(now, Command::Connect);
+    let late = Failure {
+        phase: Some(Phase::Authenticating),
+        ..failure(FailureKind::TimedOut)
+    };
+    for attempt in 1..=4 {
+        host.handle_report(now, Attempt(attempt), Report::Lost(late.clone()), 0.0);
+        now += Duration::from_secs(5);
+        host.handle_timeout(now, 0.0);
+    }
+    assert_eq!(host.status(), Status::Failed(late));
+}
+
+#[test]
+fn what_the_user_disconnected_stays_disconnected() {
+    let mut now = Instant::now();
+    for until in 0..3 {
+        let mut host = ready(now);
+        if until > 0 {
+            host.handle_report(
+                now,
+                Attempt(1),
+                Report::Lost(failure(FailureKind::Unreachable)),
+                0.0,
+            );
+        }
+        if until > 1 {
+            now += Duration::from_secs(5);
+            host.handle_timeout(now, 0.0);
+        }
+        host.handle_command(now, Command::Disconnect);
+        drain(&mut host);
+        host.handle_command(now, Command::Wake);
+        host.handle_report(now, host.attempt(), Report::Ready, 0.0);
+        host.handle_report(
+            now,
+            host.attempt(),
+            Report::Lost(failure(FailureKind::Unreachable)),
+            0.0,
+        );
+        now += Duration::from_secs(3600);
+        host.handle_timeout(now, 0.0);
+        assert_eq!((host.status(), drain(&mut host)), (Status::Offline, Vec::new()));
+    }
 }
