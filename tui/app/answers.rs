@@ -122,17 +122,14 @@ impl App {
     fn handle_failure(&mut self, host: &HostId, call: Call, failure: CallFailure, effects: &mut Vec<Effect>) {
         let text = failure.message.clone();
         match call {
+            // A lost one is asked again by the next connection, which may have begun already.
+            Call::List if failure.lost => (),
             Call::List => {
                 if let Some(entry) = self.hosts.get_mut(host) {
                     entry.list = ListState::Unknown;
                 }
-                if !failure.lost {
-                    self.remark_on_host(
-                        host,
-                        Level::Error,
-                        &format!("{host}: the threads could not be listed: {text}"),
-                    );
-                }
+                let text = format!("{host}: the threads could not be listed: {text}");
+                self.remark_on_host(host, Level::Error, &text);
             }
             // Servers that do not know the method need no login that we could tell of.
             Call::Account => (),

@@ -235,7 +235,7 @@ impl Pane {
         if !thread.cwd.is_empty() {
             self.cwd = Some(thread.cwd);
         }
-        self.is_sub_agent |= thread.parent_thread_id.is_some();
+        self.is_sub_agent = thread.parent_thread_id.is_some();
         self.recency = self.recency.max(thread.recency_at.unwrap_or(thread.updated_at));
         self.status = thread.status;
         self.thread.get_or_insert(thread.id);
