@@ -111,16 +111,48 @@ async fn life(
         codex: path.clone(),
     };
     let link = Link {
-        client,
+        client: client.clone(),
         events,
-        session: Arc::clone(&session),
+        session: Arc::downgrade(&session),
         home,
     };
     reporter
         .send(FromAttempt::Up(Box::new(link), Box::new(facts)))
         .await;
     reporter.report(Report::Ready).await;
-    Err(ended(driver.await, &exit, &stderr, None, &path).await)
+    let mut login = std::pin::pin!(check_login(id, client, reporter));
+    let mut is_checked = false;
+    let end = loop {
+        tokio::select! {
+            end = &mut driver => break end,
+            () = &mut login, if !is_checked => is_checked = true,
+        }
+    };
+    Err(ended(end, &exit, &stderr, None, &path).await)
+}
+
+/// Tells the user when the server cannot ask its model because nobody is logged in there: the first turn
+/// would fail, with less to say about why.
+async fn check_login(id: &HostId, client: rpc::Client, reporter: &Reporter) {
+    type Call = method::AccountRead;
+    let Ok(params) = serde_json::value::to_raw_value(&v2::AccountReadParams {}) else {
+        return;
+    };
+    let answer = client
+        .call(Call::NAME, Some(params), Some(limits::CALL_PATIENCE))
+        .await;
+    drop(client);
+    // A server that does not know the method, or answers in another shape, says nothing about a login.
+    let Some(read) = answer
+        .ok()
+        .and_then(|it| serde_json::from_str::<<Call as Method>::Answer>(it.get()).ok())
+    else {
+        return;
+    };
+    if read.requires_openai_auth && read.account.is_none() {
+        let text = format!("nobody is logged in to Codex on {id}: run `codex login` there");
+        reporter.send(FromAttempt::Notice(text)).await;
+    }
 }
 
 async fn resolve(id: &HostId, config: &FleetConfig, reporter: &Reporter) -> Result<Route, Failure> {
@@ -147,9 +179,9 @@ async fn resolve(id: &HostId, config: &FleetConfig, reporter: &Reporter) -> Resu
     for problem in problems.iter().filter(matters) {
         reporter.send(FromAttempt::Notice(problem.to_string())).await;
     }
-    for command in route.hops.iter().filter_map(|it| it.remote_command.as_ref()) {
-        let text = format!("RemoteCommand `{command}` is not run: the command is `codex app-server`");
-        reporter.send(FromAttempt::Notice(text)).await;
+    if let Some(longest) = route.hops.iter().filter_map(|it| it.connect_timeout).max() {
+        let longest = longest.saturating_add(limits::PHASE_MARGIN);
+        reporter.report(Report::Allowed(longest)).await;
     }
     Ok(route)
 }

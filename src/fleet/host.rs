@@ -1,10 +1,11 @@
 //! One host: a [`HostConnection`] and the task that performs its actions.
 //!
 //! The task never waits for the consumer of its events: they queue up here, and while any of them waits
-//! the link is not read. Commands, questions, limits and the connection's own reports always go on.
+//! the link is not read. Commands, questions, limits and the connection's own reports go on, the latter two
+//! until [`limits::OUTBOX_MAX`] events wait.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::pending,
     sync::{
         Arc,
@@ -14,23 +15,24 @@ use std::{
 };
 
 use codex_hosts::{
-    Action, Attempt, CallFailure, HostConnection, HostEvent, HostId, QuestionId, Reply, Report, Ticket,
+    Action, Attempt, CallFailure, Failure, FailureKind, HostConnection, HostEvent, HostId, QuestionId, Reply,
+    Report, Ticket,
 };
 use codex_protocol::{
-    CODE_METHOD_NOT_FOUND, ClientRequest, ClientResponse, ErrorObject, Id, ServerNotification, ServerRequest,
+    CODE_METHOD_NOT_FOUND, ClientRequest, ErrorObject, Id, ServerNotification, ServerRequest,
 };
 use codex_rpc as rpc;
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::sleep_until,
+    time::{sleep, sleep_until},
 };
 
 use crate::{
     attempt::{self, FromAttempt},
     limits,
-    link::Link,
+    link::{self, Link, Pending},
     question,
     run::{self, Event, FleetConfig},
 };
@@ -56,23 +58,24 @@ impl Command {
     }
 }
 
-/// What a task of a live connection comes back with.
-enum Finished {
-    Call(Ticket, Result<ClientResponse, CallFailure>),
-    Replied,
-}
-
 struct Host {
     id: HostId,
     config: Arc<FleetConfig>,
     connection: HostConnection,
-    /// The task of the attempt, if one is alive. Aborting it ends the connection.
-    attempt: JoinSet<()>,
+    /// The attempt that is alive; what others report comes too late.
+    alive: Option<Attempt>,
+    /// The task of that attempt, its probes, and others that are ending. Aborting it ends the connection.
+    attempts: JoinSet<()>,
     reports: mpsc::Sender<(Attempt, FromAttempt)>,
     link: Option<Link>,
     malformed: u32,
+    notices: BTreeSet<String>,
     questions: BTreeMap<QuestionId, oneshot::Sender<codex_ssh::Answer>>,
-    calls: JoinSet<Finished>,
+    /// Calls of the link by their tags, none of which is ever used twice.
+    pending: BTreeMap<u64, Pending>,
+    next_tag: u64,
+    /// What is being handed to the link, in order. Comes back with the tag of a call to be repeated.
+    sending: JoinSet<Option<u64>>,
     outbox: VecDeque<Event>,
 }
 
@@ -80,30 +83,28 @@ struct Host {
 pub(crate) async fn run(
     id: HostId,
     config: Arc<FleetConfig>,
-    mut commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
 ) {
-    let (reports, mut reported) = mpsc::channel(limits::REPORTS_MAX);
-    let mut host = Host {
-        id,
-        config,
-        connection: HostConnection::new(limits::POLICY),
-        attempt: JoinSet::new(),
-        reports,
-        link: None,
-        malformed: 0,
-        questions: BTreeMap::new(),
-        calls: JoinSet::new(),
-        outbox: VecDeque::new(),
-    };
+    let (host, reported) = Host::new(id, config);
+    drive(host, commands, reported, events).await;
+}
+
+async fn drive(
+    mut host: Host,
+    mut commands: mpsc::Receiver<Command>,
+    mut reported: mpsc::Receiver<(Attempt, FromAttempt)>,
+    events: mpsc::Sender<Event>,
+) {
     loop {
+        let has_room = host.outbox.len() < limits::OUTBOX_MAX;
         tokio::select! {
             command = commands.recv() => match command {
                 Some(command) => host.obey(command),
                 None => return,
             },
-            Some((attempt, report)) = reported.recv() => host.hear(attempt, report),
-            () = at(host.connection.poll_timeout()) => {
+            Some((attempt, report)) = reported.recv(), if has_room => host.hear(attempt, report),
+            () = at(host.connection.poll_timeout()), if has_room => {
                 host.connection.handle_timeout(Instant::now(), fastrand::f64());
             }
             permit = events.reserve(), if !host.outbox.is_empty() => match permit {
@@ -111,13 +112,23 @@ pub(crate) async fn run(
                 Err(_) => return,
             },
             Some(event) = said(&mut host.link), if host.outbox.is_empty() => host.receive(event),
-            Some(finished) = host.calls.join_next() => {
-                if let Ok(Finished::Call(ticket, answer)) = finished {
-                    host.tell(|id| Event::Answered(id, ticket, answer));
-                }
-            }
+            Some(sent) = host.sending.join_next() => host.sent(sent.ok().flatten()),
+            Some(ended) = host.attempts.join_next() => if ended.is_err_and(|it| it.is_panic()) {
+                host.report(Report::Lost(broken()));
+            },
         }
         host.perform();
+    }
+}
+
+/// A defect of ours must not leave a host that looks alive for ever.
+fn broken() -> Failure {
+    Failure {
+        kind: FailureKind::Protocol,
+        phase: None,
+        message: "an internal error ended the connection".to_owned(),
+        hint: Some("connect again; what was printed about it helps to mend it".to_owned()),
+        stderr: None,
     }
 }
 
@@ -137,6 +148,27 @@ async fn said(link: &mut Option<Link>) -> Option<rpc::Event> {
 }
 
 impl Host {
+    fn new(id: HostId, config: Arc<FleetConfig>) -> (Host, mpsc::Receiver<(Attempt, FromAttempt)>) {
+        let (reports, reported) = mpsc::channel(limits::REPORTS_MAX);
+        let host = Host {
+            id,
+            config,
+            connection: HostConnection::new(limits::POLICY),
+            alive: None,
+            attempts: JoinSet::new(),
+            reports,
+            link: None,
+            malformed: 0,
+            notices: BTreeSet::new(),
+            questions: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            next_tag: 0,
+            sending: JoinSet::new(),
+            outbox: VecDeque::new(),
+        };
+        (host, reported)
+    }
+
     fn tell(&mut self, event: impl FnOnce(HostId) -> Event) {
         self.outbox.push_back(event(self.id.clone()));
     }
@@ -181,55 +213,99 @@ impl Host {
     }
 
     fn call(&mut self, ticket: Ticket, request: ClientRequest) {
-        let refuse = |message: String| {
-            Err(CallFailure {
-                code: None,
-                message,
-                lost: false,
-            })
-        };
         let refused = match &self.link {
-            None => refuse(format!("{} is not connected", self.id)),
-            Some(_) if limits::CALLS_MAX <= self.calls.len() => refuse(format!(
-                "{} calls to {} are waiting already",
-                limits::CALLS_MAX,
-                self.id
-            )),
+            None => format!("{} is not connected", self.id),
+            Some(_) if limits::CALLS_MAX <= self.pending.len() => {
+                format!("{} calls to {} are waiting already", limits::CALLS_MAX, self.id)
+            }
             Some(link) => {
-                let call = link.call(request);
-                self.calls
-                    .spawn(async move { Finished::Call(ticket, call.await) });
-                return;
+                let request = link::absolute(request, &link.home);
+                return self.send(Pending::new(ticket, request));
             }
         };
-        self.tell(|id| Event::Answered(id, ticket, refused));
+        self.tell(|id| Event::Answered(id, ticket, Err(link::refused(refused))));
+    }
+
+    fn send(&mut self, call: Pending) {
+        let Some(link) = &self.link else { return };
+        let params = match call.request.params() {
+            Ok(params) => Some(params),
+            Err(error) => {
+                let failure = link::refused(format!("{} was not sent: {error}", call.request.method()));
+                return self.tell(|id| Event::Answered(id, call.ticket, Err(failure)));
+            }
+        };
+        let (client, method, tag) = (link.client.clone(), call.request.method(), self.next_tag);
+        self.next_tag += 1;
+        self.pending.insert(tag, call);
+        self.sending.spawn(async move {
+            client.ask(tag, method, params, Some(limits::CALL_PATIENCE)).await;
+            None
+        });
+    }
+
+    /// Something was handed to the link, or the time has come to make a call again.
+    fn sent(&mut self, again: Option<u64>) {
+        if let Some(mut call) = again.and_then(|tag| self.pending.remove(&tag)) {
+            call.tries += 1;
+            self.send(call);
+        }
+    }
+
+    fn answered(&mut self, tag: u64, outcome: rpc::Outcome) {
+        let Some(call) = self.pending.remove(&tag) else {
+            return;
+        };
+        let answer = match outcome {
+            Ok(answer) => call.request.decode(&answer).map_err(|error| {
+                let method = call.request.method();
+                link::refused(format!("the answer to {method} cannot be read: {error}"))
+            }),
+            Err(error) if call.may_be_repeated(&error) => {
+                let pause = limits::OVERLOADED_BACKOFF.delay(call.tries, fastrand::f64());
+                self.pending.insert(tag, call);
+                self.sending.spawn(async move {
+                    sleep(pause).await;
+                    Some(tag)
+                });
+                return;
+            }
+            Err(error) => Err(link::failure(error)),
+        };
+        self.tell(|id| Event::Answered(id, call.ticket, answer));
     }
 
     fn reply(&mut self, id: Id, outcome: Result<codex_protocol::Params, ErrorObject>) {
         // Without a link the request is void: the server asks again when its thread is resumed.
         if let Some(link) = &self.link {
             let client = link.client.clone();
-            self.calls.spawn(async move {
+            self.sending.spawn(async move {
                 client.reply(id, outcome).await;
-                Finished::Replied
+                None
             });
         }
     }
 
     fn hear(&mut self, attempt: Attempt, report: FromAttempt) {
-        if attempt != self.connection.attempt() {
+        // An attempt that was given up may have something under way to us, even a whole connection.
+        if Some(attempt) != self.alive {
             return;
         }
         match report {
             FromAttempt::Report(report) => {
+                if matches!(report, Report::Lost(_)) {
+                    self.read_the_rest();
+                }
                 self.connection
                     .handle_report(Instant::now(), attempt, report, fastrand::f64());
             }
-            FromAttempt::Notice(text) => self.tell(|id| Event::Notice(id, text)),
+            FromAttempt::Notice(text) => self.notice(text),
             FromAttempt::Up(link, facts) => {
                 self.link = Some(*link);
                 self.malformed = 0;
+                let text = facts.to_string();
                 self.tell(|id| Event::Initialized(id, facts));
+                self.notice(text);
             }
             FromAttempt::Question(question, answer) => {
                 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -238,6 +314,24 @@ impl Host {
                 self.report(Report::Asking);
                 self.tell(|id| Event::Asked(id, number, question));
             }
+        }
+    }
+
+    /// A warning or a banner comes with each connection, and is news only once.
+    fn notice(&mut self, text: String) {
+        if limits::NOTICES_TOLD_MAX <= self.notices.len() {
+            self.notices.clear();
+        }
+        if self.notices.insert(text.clone()) {
+            self.tell(|id| Event::Notice(id, text));
+        }
+    }
+
+    /// What the server said before it ended counts, however far behind the consumer is. It is not more than
+    /// the link's own queue holds.
+    fn read_the_rest(&mut self) {
+        while let Some(event) = self.link.as_mut().and_then(|it| it.events.try_recv().ok()) {
+            self.receive(event);
         }
     }
 
@@ -260,38 +354,58 @@ impl Host {
                 };
                 self.tell(|id| Event::Notice(id, text));
             }
+            rpc::Event::Answered(tag, outcome) => self.answered(tag, outcome),
             // An answer after its call was given up: whoever asked has been told already.
-            rpc::Event::Stray(_) | rpc::Event::Answered(..) => (),
+            rpc::Event::Stray(_) => (),
         }
     }
 
-    /// Does what the connection wants, and tells what it tells.
+    /// Does what the connection wants, and tells what it tells: first how it stands, then what that ended.
     fn perform(&mut self) {
+        let mut void = Vec::new();
         while let Some(action) = self.connection.poll_action() {
             match action {
                 Action::Begin(attempt) => {
+                    self.alive = Some(attempt);
                     let (reports, config) = (self.reports.clone(), Arc::clone(&self.config));
-                    self.attempt
+                    self.attempts
                         .spawn(attempt::run(self.id.clone(), config, attempt, reports));
                 }
                 Action::Probe(attempt) => {
-                    if let Some(link) = &self.link {
-                        let (probe, reports) = (Arc::clone(&link.session), self.reports.clone());
-                        self.attempt.spawn(attempt::probe(probe, attempt, reports));
+                    if let Some(session) = self.link.as_ref().and_then(|it| it.session.upgrade()) {
+                        let reports = self.reports.clone();
+                        self.attempts.spawn(attempt::probe(session, attempt, reports));
                     }
                 }
-                Action::Abandon(_) => {
-                    self.attempt.abort_all();
-                    self.link = None;
-                    for (question, _) in std::mem::take(&mut self.questions) {
-                        self.tell(|id| Event::Withdrawn(id, question));
-                    }
-                }
+                Action::Abandon(_) => self.abandon(&mut void),
             }
         }
-        while self.attempt.try_join_next().is_some() {}
         while let Some(HostEvent::StatusChanged(status)) = self.connection.poll_event() {
             self.tell(|id| Event::Host(id, HostEvent::StatusChanged(status)));
         }
+        self.outbox.extend(void);
+    }
+
+    /// Ends the attempt and all that depends on it; `void` gets what its consumers must be told.
+    fn abandon(&mut self, void: &mut Vec<Event>) {
+        self.alive = None;
+        self.attempts.abort_all();
+        self.sending.abort_all();
+        self.link = None;
+        for question in std::mem::take(&mut self.questions).into_keys() {
+            void.push(Event::Withdrawn(self.id.clone(), question));
+        }
+        for call in std::mem::take(&mut self.pending).into_values() {
+            let method = call.request.method();
+            let failure = CallFailure {
+                code: None,
+                message: format!("the connection closed before {method} was answered"),
+                lost: true,
+            };
+            void.push(Event::Answered(self.id.clone(), call.ticket, Err(failure)));
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

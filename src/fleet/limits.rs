@@ -12,6 +12,13 @@ pub const EVENTS_MAX: usize = 1024;
 pub(crate) const COMMANDS_MAX: usize = 64;
 /// Reports of an attempt that wait for its host.
 pub(crate) const REPORTS_MAX: usize = 32;
+/// Events of one host that wait for the consumer beside [`EVENTS_MAX`]. Full: the host's attempt waits too,
+/// and so do its limits; commands never do.
+pub(crate) const OUTBOX_MAX: usize = 256;
+/// Notices of one host that are remembered, so that each is told once and not with every connection.
+pub(crate) const NOTICES_TOLD_MAX: usize = 256;
+/// What a phase may take beyond the longest `ConnectTimeout`: the key exchange follows in the same phase.
+pub(crate) const PHASE_MARGIN: Duration = Duration::from_secs(30);
 /// Calls of one host under way. The official server refuses requests beyond about 140.
 pub(crate) const CALLS_MAX: usize = 100;
 /// A line of the server: it sends whole histories in one (42 MB were seen).
@@ -46,7 +53,8 @@ pub(crate) const POLICY: Policy = Policy {
         first: Duration::from_millis(500),
         max: Duration::from_secs(30),
     },
-    phase_patience: Duration::from_secs(60),
+    // An agent may take 60 s to sign: it asks its user.
+    phase_patience: Duration::from_secs(90),
     probe_patience: Duration::from_millis(1500),
     limited_retries_max: 3,
     stable_after: Duration::from_secs(60),

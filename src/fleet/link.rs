@@ -1,58 +1,44 @@
 //! A connection that is up: the conversation with its server.
 
-use std::sync::Arc;
+use std::sync::Weak;
 
-use codex_hosts::CallFailure;
-use codex_protocol::{CODE_OVERLOADED, ClientRequest, ClientResponse};
+use codex_hosts::{CallFailure, Ticket};
+use codex_protocol::{CODE_OVERLOADED, ClientRequest};
 use codex_rpc::{CallError, Client, Event};
 use codex_ssh::Session;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::sync::mpsc;
 
 use crate::limits;
 
 pub(crate) struct Link {
     pub(crate) client: Client,
     pub(crate) events: mpsc::Receiver<Event>,
-    pub(crate) session: Arc<Session>,
+    /// The attempt owns the connection: what is left of a link must not keep it open.
+    pub(crate) session: Weak<Session>,
     /// The user's home directory on the host.
     pub(crate) home: String,
 }
 
-impl Link {
-    /// Asks the server. A refusal because of overload is repeated: nothing was done.
-    pub(crate) fn call(
-        &self,
-        request: ClientRequest,
-    ) -> impl Future<Output = Result<ClientResponse, CallFailure>> + Send + use<> {
-        let client = self.client.clone();
-        let request = absolute(request, &self.home);
-        async move {
-            let refused = |message: String| CallFailure {
-                code: None,
-                message,
-                lost: false,
-            };
-            let mut tries = 0;
-            loop {
-                let params = request.params().map_err(|it| refused(it.to_string()))?;
-                let patience = Some(limits::CALL_PATIENCE);
-                let outcome = client.call(request.method(), Some(params), patience).await;
-                match outcome {
-                    Ok(answer) => {
-                        let unreadable =
-                            |it| format!("the answer to {} cannot be read: {it}", request.method());
-                        return request.decode(&answer).map_err(|it| refused(unreadable(it)));
-                    }
-                    Err(CallError::Refused(error))
-                        if error.code == CODE_OVERLOADED && tries < limits::OVERLOADED_TRIES_MAX =>
-                    {
-                        sleep(limits::OVERLOADED_BACKOFF.delay(tries, fastrand::f64())).await;
-                        tries += 1;
-                    }
-                    Err(error) => return Err(failure(error)),
-                }
-            }
+/// A call whose answer is waited for.
+pub(crate) struct Pending {
+    pub(crate) ticket: Ticket,
+    pub(crate) request: ClientRequest,
+    pub(crate) tries: u32,
+}
+
+impl Pending {
+    pub(crate) fn new(ticket: Ticket, request: ClientRequest) -> Pending {
+        Pending {
+            ticket,
+            request,
+            tries: 0,
         }
+    }
+
+    /// Whether the server was too busy to do anything, so that the same call may be made again.
+    pub(crate) fn may_be_repeated(&self, error: &CallError) -> bool {
+        matches!(error, CallError::Refused(it) if it.code == CODE_OVERLOADED)
+            && self.tries < limits::OVERLOADED_TRIES_MAX
     }
 }
 
@@ -69,8 +55,17 @@ pub(crate) fn failure(error: CallError) -> CallFailure {
     }
 }
 
+/// A call that found no connection, or did not go out.
+pub(crate) fn refused(message: String) -> CallFailure {
+    CallFailure {
+        code: None,
+        message,
+        lost: false,
+    }
+}
+
 /// Makes the paths of a request absolute: users write `~/src`, the server takes only `/home/dev/src`.
-fn absolute(mut request: ClientRequest, home: &str) -> ClientRequest {
+pub(crate) fn absolute(mut request: ClientRequest, home: &str) -> ClientRequest {
     let path = match &mut request {
         ClientRequest::ThreadStart(it) => it.cwd.as_mut(),
         ClientRequest::ThreadResume(it) => it.cwd.as_mut(),

@@ -51,12 +51,15 @@ pub enum Command {
 #[derive(Clone, Debug)]
 pub enum Event {
     Host(HostId, HostEvent),
-    /// Something for the user to see: a banner, a configuration warning. Not sanitized.
+    /// Something for the user to see: a banner, a configuration warning, what was found on the host. The
+    /// same text is told once per host. Not sanitized.
     Notice(HostId, String),
     /// The handshake's answer; comes before the host is ready, with each connection.
     Initialized(HostId, Box<HostFacts>),
     Notification(HostId, ServerNotification),
     Request(HostId, Id, ServerRequest),
+    /// Comes in its place among the notifications; a call that the end of its connection cut off is
+    /// answered after the change of status.
     Answered(HostId, Ticket, Result<ClientResponse, CallFailure>),
     /// A login asks the user.
     Asked(HostId, QuestionId, codex_hosts::Question),
@@ -73,6 +76,21 @@ pub struct HostFacts {
     pub home: String,
     /// The server that runs.
     pub codex: String,
+}
+
+/// For people: `codex 0.169.0 at /usr/bin/codex, Linux x86_64`. Not sanitized.
+impl fmt::Display for HostFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("codex ")?;
+        if let Some(version) = self.initialize.server_version() {
+            write!(f, "{version} ")?;
+        }
+        write!(f, "at {}", self.codex)?;
+        if !self.system.is_empty() {
+            write!(f, ", {}", self.system)?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
