@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::item::ThreadItem;
 use super::turn::{AskForApproval, SandboxMode, SandboxPolicy, Turn};
 use crate::{
     ids::{ThreadId, TurnId},
@@ -85,6 +86,29 @@ pub struct Thread {
     pub parent_thread_id: Option<ThreadId>,
     #[serde(default)]
     pub turns: Vec<Turn>,
+}
+
+impl Thread {
+    /// A thread of which only the id is known; every other field is as if it were missing on the wire.
+    pub fn new(id: ThreadId) -> Self {
+        Thread {
+            id,
+            preview: String::new(),
+            name: None,
+            cwd: String::new(),
+            status: ThreadStatus::default(),
+            ephemeral: false,
+            model: None,
+            model_provider: String::new(),
+            created_at: 0,
+            updated_at: 0,
+            recency_at: None,
+            cli_version: String::new(),
+            git_info: None,
+            parent_thread_id: None,
+            turns: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -225,6 +249,18 @@ pub struct ThreadTurnsListResponse {
     pub data: Vec<Turn>,
     #[serde(default)]
     pub next_cursor: Option<String>,
+}
+
+/// An item with its turn and its times, as `thread/items/list` gives it. Times are Unix milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadItemEntry {
+    pub turn_id: TurnId,
+    pub item: ThreadItem,
+    #[serde(default)]
+    pub started_at_ms: Option<i64>,
+    #[serde(default)]
+    pub completed_at_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

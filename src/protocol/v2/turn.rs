@@ -163,6 +163,22 @@ pub struct Turn {
     pub duration_ms: Option<i64>,
 }
 
+impl Turn {
+    /// A turn without items and times.
+    pub fn new(id: TurnId, status: TurnStatus) -> Self {
+        Turn {
+            id,
+            items: Vec::new(),
+            items_view: None,
+            status,
+            error: None,
+            started_at: None,
+            completed_at: None,
+            duration_ms: None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TurnStartParams {

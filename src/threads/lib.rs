@@ -1,0 +1,1 @@
+//! Threads on disk: one append-only log each, and an index for lists.
