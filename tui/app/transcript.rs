@@ -458,6 +458,8 @@ fn empty_item(id: &ItemId, stream: Stream) -> ThreadItem {
             id,
             command: String::new(),
             cwd: String::new(),
+            process_id: None,
+            command_actions: Vec::new(),
             source: None,
             status: v2::CommandExecutionStatus::InProgress,
             aggregated_output: None,

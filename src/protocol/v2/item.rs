@@ -63,6 +63,13 @@ pub struct CommandExecution {
     pub command: String,
     #[serde(default)]
     pub cwd: String,
+    /// The process on the host, as soon as it runs.
+    #[serde(default)]
+    pub process_id: Option<String>,
+    /// What the command does, one entry for each of its parts: objects tagged `read`, `listFiles`, `search`
+    /// or `unknown`.
+    #[serde(default)]
+    pub command_actions: Vec<Value>,
     /// `agent`, `userShell`, …
     #[serde(default)]
     pub source: Option<String>,
