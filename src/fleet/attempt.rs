@@ -335,9 +335,15 @@ async fn launch(id: &HostId, session: &Session) -> Result<(Process, Found, Strin
             let path = path.clone();
             Ok((process, found, path, printed))
         }
-        Outcome::Missing { searched } => {
+        Outcome::Missing { searched, asked } => {
+            let silent = if *asked {
+                String::new()
+            } else {
+                let seconds = launch::SHELL_PATIENCE_S;
+                format!("; the login shell did not tell its own PATH within {seconds} s")
+            };
             let message = format!(
-                "there is no codex on {id}: looked in the login shell's PATH ({searched}) and in the usual folders"
+                "there is no codex on {id}: looked in the login shell's PATH ({searched}) and in the usual folders{silent}"
             );
             let hint =
                 "install it there, e.g. with `npm install -g @openai/codex@0.169.0`, and connect again";

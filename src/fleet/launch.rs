@@ -15,7 +15,7 @@ use bytes::BytesMut;
 /// Noise before the mark that is kept; a host that prints more than this is not starting a server.
 pub(crate) const NOISE_BYTES_MAX: usize = 64 * 1024;
 /// Seconds that the user's shell may take to tell its environment.
-const SHELL_PATIENCE_S: u32 = 8;
+pub(crate) const SHELL_PATIENCE_S: u32 = 8;
 
 /// Folders where installers put `codex` although no start-up file says so.
 const FOLDERS: &[&str] = &[
@@ -48,25 +48,31 @@ pub(crate) struct Found {
 pub(crate) enum Outcome {
     /// The server that is starting.
     Codex { path: String },
-    /// The search path in which there is no `codex`.
-    Missing { searched: String },
+    /// The search path in which there is no `codex`. `asked`: the login shell told it; otherwise it is only
+    /// the one that sshd sets.
+    Missing { searched: String, asked: bool },
 }
 
 /// The line for sshd. `nonce` must be alphanumeric and new for each launch.
 pub(crate) fn command_line(nonce: &str) -> String {
     let folders: Vec<String> = FOLDERS.iter().map(|it| format!("\"{it}\"")).collect();
     let script = [
-        format!("n={nonce}; s=${{SHELL:-/bin/sh}}; t=; command -v timeout >/dev/null 2>&1 && t=\"timeout {SHELL_PATIENCE_S}\";"),
-        // Takes over the environment of the login shell, started with the flags in $1.
-        "ask() { e=$($t \"$s\" \"$1\" \"echo; echo codex-$n; exec sh -c \\\"export -p\\\"\" </dev/null 2>/dev/null | sed \"1,/^codex-$n/d\");".to_owned(),
-        "if [ -n \"$e\" ] && (eval \"$e\") >/dev/null 2>&1; then eval \"$e\"; fi; };".to_owned(),
-        "find() { c=$(command -v codex 2>/dev/null); [ -x \"$c\" ]; };".to_owned(),
+        format!("n={nonce}; s=${{SHELL:-/bin/sh}}; a=n;"),
+        // SIGKILL: interactive shells ignore SIGTERM. macOS has no `timeout`, but it has perl.
+        format!("lim() {{ if command -v timeout >/dev/null 2>&1; then timeout -s KILL {SHELL_PATIENCE_S} \"$@\";"),
+        format!("elif command -v perl >/dev/null 2>&1; then perl -e \"alarm shift; exec @ARGV\" {SHELL_PATIENCE_S} \"$@\"; else \"$@\"; fi; }};"),
+        // Takes over the environment of the login shell, started with the flags in $1. It is read up to a
+        // mark: a daemon that a start-up file left behind keeps the pipe open.
+        "ask() { e=$(lim \"$s\" \"$1\" \"echo; echo codex-$n; exec sh -c \\\"export -p; echo; echo end-$n\\\"\" </dev/null 2>/dev/null | sed -n \"1,/^codex-$n/d;/^end-$n/q;p\");".to_owned(),
+        "if [ -n \"$e\" ] && (eval \"$e\") >/dev/null 2>&1; then eval \"$e\"; a=y; fi; };".to_owned(),
+        "is() { [ -f \"$1\" ] && [ -x \"$1\" ]; };".to_owned(),
+        "find() { c=$(command -v codex 2>/dev/null); is \"$c\"; };".to_owned(),
         "ask -lc; find || { ask -lic; find; } ||".to_owned(),
         format!("for d in {} \"$HOME\"/.nvm/versions/node/*/bin; do", folders.join(" ")),
-        "if [ -x \"$d/codex\" ]; then c=$d/codex; PATH=$d:$PATH; export PATH; break; fi; done;".to_owned(),
+        "if is \"$d/codex\"; then c=$d/codex; PATH=$d:$PATH; export PATH; break; fi; done;".to_owned(),
         "w=$(uname -sm 2>/dev/null);".to_owned(),
-        "if [ -x \"$c\" ]; then printf \"\\036codex-%s\\tok\\t%s\\t%s\\t%s\\n\" \"$n\" \"$w\" \"$HOME\" \"$c\"; exec \"$c\" app-server; fi;".to_owned(),
-        "printf \"\\036codex-%s\\tmissing\\t%s\\t%s\\t%s\\n\" \"$n\" \"$w\" \"$HOME\" \"$PATH\"; exit 127".to_owned(),
+        "if is \"$c\"; then printf \"\\036codex-%s\\tok\\t%s\\t%s\\t%s\\n\" \"$n\" \"$w\" \"$HOME\" \"$c\"; exec \"$c\" app-server; fi;".to_owned(),
+        "printf \"\\036codex-%s\\tmissing-%s\\t%s\\t%s\\t%s\\n\" \"$n\" \"$a\" \"$w\" \"$HOME\" \"$PATH\"; exit 127".to_owned(),
     ];
     format!("exec sh -c '{}'", script.join(" "))
 }
@@ -83,7 +89,10 @@ pub(crate) fn take_mark(nonce: &str, buffer: &mut BytesMut) -> Option<(Found, St
     let (kind, system, home, last) = (field(), field(), field(), field());
     let outcome = match kind.as_str() {
         "ok" => Outcome::Codex { path: last },
-        _ => Outcome::Missing { searched: last },
+        kind => Outcome::Missing {
+            searched: last,
+            asked: kind == "missing-y",
+        },
     };
     let noise = String::from_utf8_lossy(&buffer.split_to(end + 1)[..start])
         .trim()

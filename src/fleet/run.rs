@@ -1,14 +1,14 @@
 //! The fleet: commands in, events out, a task per host between them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt, io,
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use codex_hosts::{CallFailure, HostEvent, HostId, QuestionId, Reply, Ticket};
+use codex_hosts::{CallFailure, Failure, FailureKind, HostEvent, HostId, QuestionId, Reply, Status, Ticket};
 use codex_protocol::{ClientRequest, ClientResponse, Id, ServerNotification, ServerRequest, v2};
 use codex_ssh::{
     Connector, Route, RouteError,
@@ -21,7 +21,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{host, limits};
+use crate::{host, limits, link};
 
 /// Finds the way to a host. Runs on a thread that may block: a configuration may run programs.
 pub type Resolver = Arc<dyn Fn(&Query) -> Result<(Route, Vec<Problem>), RouteError> + Send + Sync>;
@@ -165,6 +165,8 @@ impl fmt::Debug for Fleet {
 async fn run(config: FleetConfig, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
     let config = Arc::new(config);
     let (mut hosts, mut tasks) = (BTreeMap::new(), JoinSet::new());
+    // What is told here waits here: whoever commands may be the one who takes the events.
+    let mut outbox = VecDeque::new();
     let mut clocks = Clocks::read();
     let mut tick = interval(limits::CLOCK_PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -182,13 +184,13 @@ async fn run(config: FleetConfig, mut commands: mpsc::Receiver<Command>, events:
                 match hosts.get(&id) {
                     // A host's task takes commands at any time, so this does not wait for the network.
                     Some(host) => _ = host.send(command).await,
-                    None if adds => {
-                        let text = format!("not added: there are {} hosts already", limits::HOSTS_MAX);
-                        _ = events.send(Event::Notice(id, text)).await;
-                    }
-                    None => (),
+                    None => outbox.extend(not_added(id, &command)),
                 }
             }
+            permit = events.reserve(), if !outbox.is_empty() => match permit {
+                Ok(permit) => _ = outbox.pop_front().map(|it| permit.send(it)),
+                Err(_) => return,
+            },
             _ = tick.tick() => {
                 if clocks.jumped() {
                     for host in hosts.values() {
@@ -199,6 +201,28 @@ async fn run(config: FleetConfig, mut commands: mpsc::Receiver<Command>, events:
             // Tasks end only with the fleet; a panic costs its host alone.
             Some(_) = tasks.join_next() => (),
         }
+    }
+}
+
+/// What a command for one host too many comes to.
+fn not_added(id: HostId, command: &host::Command) -> Option<Event> {
+    let message = format!(
+        "{id} was not added: there are {} hosts already",
+        limits::HOSTS_MAX
+    );
+    match command {
+        host::Command::Call(ticket, _) => Some(Event::Answered(id, *ticket, Err(link::refused(message)))),
+        host::Command::Host(codex_hosts::Command::Connect) => {
+            let failure = Failure {
+                kind: FailureKind::BadConfig,
+                phase: None,
+                message,
+                hint: None,
+                stderr: None,
+            };
+            Some(Event::Host(id, HostEvent::StatusChanged(Status::Failed(failure))))
+        }
+        _ => None,
     }
 }
 
@@ -227,6 +251,33 @@ impl Clocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn one_host_too_many_is_told_and_commands_never_wait_for_whoever_takes_the_events() {
+        let config = FleetConfig {
+            resolver: Arc::new(|_| Err(RouteError::Cycle(Vec::new()))),
+            connector: Connector::new(codex_ssh::Local::default()),
+            client_info: v2::ClientInfo {
+                name: "test".to_owned(),
+                title: None,
+                version: "0".to_owned(),
+            },
+        };
+        let (fleet, mut events) = Fleet::start(config).unwrap();
+        let count = limits::HOSTS_MAX + limits::EVENTS_MAX;
+        for number in 0..count {
+            let id = HostId(format!("h{number}"));
+            fleet.send(Command::Host(id, codex_hosts::Command::Connect)).await;
+        }
+        let mut failed = 0;
+        while failed < count {
+            let event = events.recv().await.unwrap();
+            if let Event::Host(_, HostEvent::StatusChanged(Status::Failed(_))) = event {
+                failed += 1;
+            }
+        }
+        fleet.shutdown().await;
+    }
 
     #[test]
     fn a_wall_clock_that_ran_ahead_is_a_machine_that_slept() {

@@ -110,6 +110,94 @@ fn hostile_start_up_files_cost_nothing_but_themselves() {
 }
 
 #[test]
+fn what_only_looks_like_codex_is_passed_over() {
+    let home = tempfile::tempdir().unwrap();
+    // A checkout of the sources, a link to nowhere, a file without the right to be run.
+    fs::create_dir_all(home.path().join(".local/bin/codex")).unwrap();
+    fs::create_dir_all(home.path().join("bin")).unwrap();
+    std::os::unix::fs::symlink("/no/such/file", home.path().join("bin/codex")).unwrap();
+    fs::create_dir_all(home.path().join(".codex/bin")).unwrap();
+    fs::write(home.path().join(".codex/bin/codex"), "").unwrap();
+    codex_at(&home.path().join(".volta/bin/codex"));
+    let (found, _) = launch("/bin/bash", home.path()).unwrap();
+    let path = home.path().join(".volta/bin/codex").display().to_string();
+    assert_eq!(found.outcome, Outcome::Codex { path });
+}
+
+#[test]
+fn values_with_odd_characters_and_folders_with_spaces_come_through() {
+    let home = tempfile::tempdir().unwrap();
+    codex_at(&home.path().join("my tools/codex"));
+    let text = "export MARKER=\"one\n'two' \\\"three\\\" \\$four\"\nexport PATH=\"$HOME/my tools:$PATH\"\n";
+    for shell in ["/bin/bash", "/bin/dash", "/usr/bin/zsh"] {
+        if !Path::new(shell).exists() {
+            continue;
+        }
+        fs::write(home.path().join(".profile"), text).unwrap();
+        fs::write(home.path().join(".zprofile"), text).unwrap();
+        let (found, rest) = launch(shell, home.path()).unwrap();
+        let path = home.path().join("my tools/codex").display().to_string();
+        assert_eq!(found.outcome, Outcome::Codex { path }, "{shell}");
+        assert!(
+            rest.ends_with("|served app-server one\n'two' \"three\" $four\n"),
+            "{shell}: {rest}"
+        );
+    }
+}
+
+#[test]
+fn a_start_up_file_that_leaves_a_daemon_behind_holds_nobody_up() {
+    let home = tempfile::tempdir().unwrap();
+    codex_at(&home.path().join("opt/bin/codex"));
+    fs::write(
+        home.path().join(".profile"),
+        "sleep 60 &\necho $! >\"$HOME/pid\"\nPATH=$HOME/opt/bin:$PATH\n",
+    )
+    .unwrap();
+    let begin = std::time::Instant::now();
+    let (found, _) = launch("/bin/bash", home.path()).unwrap();
+    let took = begin.elapsed();
+    let pid = fs::read_to_string(home.path().join("pid")).unwrap();
+    Command::new("kill").arg(pid.trim()).status().unwrap();
+    let path = home.path().join("opt/bin/codex").display().to_string();
+    assert_eq!(found.outcome, Outcome::Codex { path });
+    assert!(took.as_secs() < 5, "{took:?}");
+}
+
+#[test]
+fn a_login_shell_that_hangs_costs_its_time_and_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(
+        home.path().join(".profile"),
+        "trap '' TERM\nwhile :; do sleep 1; done\n",
+    )
+    .unwrap();
+    fs::write(
+        home.path().join(".bashrc"),
+        "trap '' TERM\nwhile :; do sleep 1; done\n",
+    )
+    .unwrap();
+    let (found, _) = launch("/bin/bash", home.path()).unwrap();
+    assert!(
+        matches!(found.outcome, Outcome::Missing { asked: false, .. }),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn without_home_and_shell_the_folders_of_the_system_count() {
+    let output = Command::new("/bin/sh")
+        .args(["-c", &command_line("n0nce")])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let mut bytes = BytesMut::from(&output.stdout[..]);
+    assert!(take_mark("n0nce", &mut bytes).is_some(), "{output:?}");
+}
+
+#[test]
 fn a_missing_codex_says_where_was_looked() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join(".profile"), "PATH=/usr/bin:/bin:/odd\n").unwrap();
@@ -117,7 +205,8 @@ fn a_missing_codex_says_where_was_looked() {
     assert_eq!(
         found.outcome,
         Outcome::Missing {
-            searched: "/usr/bin:/bin:/odd".to_owned()
+            searched: "/usr/bin:/bin:/odd".to_owned(),
+            asked: true
         }
     );
 }
