@@ -114,7 +114,6 @@ fn notifications_and_requests_of_the_server_are_understood_and_say_the_same_agai
         "item/completed",
         "item/agentMessage/delta",
         "item/reasoning/summaryTextDelta",
-        "item/commandExecution/outputDelta",
         "item/commandExecution/requestApproval",
         "item/fileChange/requestApproval",
         "serverRequest/resolved",
