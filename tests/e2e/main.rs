@@ -7,5 +7,6 @@ mod faults;
 mod hosts;
 mod launch;
 mod logins;
+mod screen;
 mod setting;
 mod wire;

@@ -111,7 +111,7 @@ impl App {
         let Some(host) = self.hosts.get_mut(id) else {
             return;
         };
-        host.was_ready = true;
+        let is_first = !std::mem::replace(&mut host.was_ready, true);
         self.list_threads(id, None, effects);
         self.call(
             id,
@@ -120,10 +120,11 @@ impl App {
             effects,
         );
         let panes = self.panes_of(id);
-        if !panes
+        let has_draft = panes
             .iter()
-            .any(|it| self.panes.get(it).is_some_and(|it| it.is_draft()))
-        {
+            .any(|it| self.panes.get(it).is_some_and(|it| it.is_draft()));
+        // A host that comes back has its threads: nobody asked for another one.
+        if is_first && !has_draft {
             let draft = self.new_draft(id);
             self.current = self.current.or(Some(draft));
         }

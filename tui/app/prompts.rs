@@ -191,10 +191,6 @@ impl App {
     }
 
     fn check_directory(&mut self, id: PaneId, path: String, after: AfterCheck, effects: &mut Vec<Effect>) {
-        if !path.starts_with('/') {
-            self.directory_refused(id, after, "it must be absolute: the host's directories are meant");
-            return;
-        }
         let Some(host) = self.panes.get(&id).map(|it| it.host.clone()) else {
             return;
         };

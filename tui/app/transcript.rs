@@ -133,9 +133,14 @@ impl Transcript {
         self.epoch += 1;
     }
 
+    /// Says something of our own. What was said last is not said again.
     pub fn remark(&mut self, level: Level, text: impl Into<String>) {
+        let body = Body::Remark(level, text.into());
+        if self.entries.last().is_some_and(|it| it.body == body) {
+            return;
+        }
         let key = Key::Remark(self.next_id);
-        self.put(key, Body::Remark(level, text.into()), false);
+        self.put(key, body, false);
     }
 
     /// Takes an item as it was started or completed. One without an id cannot be told from others and is

@@ -271,3 +271,13 @@ fn older_turns_come_when_the_beginning_is_in_sight() {
         "there is nothing before it"
     );
 }
+
+#[test]
+fn a_host_that_comes_back_gets_no_thread_that_nobody_asked_for() {
+    let mut desk = Desk::ready(&["devbox"]);
+    desk.open_thread("devbox", "t1");
+    let panes = desk.app.panes.len();
+    desk.lose("devbox");
+    come_back(&mut desk, json!([]));
+    assert_eq!(desk.app.panes.len(), panes);
+}
