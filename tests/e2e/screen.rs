@@ -261,6 +261,9 @@ fn logins_are_asked_in_the_interface_and_never_shown() {
 
 /// Types what must not be seen, when the dialog takes keys.
 fn type_secret(terminal: &Tmux, secret: &str) {
+    // Whatever is typed into a dialog too soon is swallowed, and makes it wait longer.
+    let pause = std::time::Duration::from_millis(700);
+    let mut typed = std::time::Instant::now();
     let masked = || {
         terminal
             .screen()
