@@ -2,29 +2,27 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use codex_hosts::{Attempt, Failure, FailureKind, HostId, Phase, Question, Report};
 use codex_protocol::{Method, method, v2};
-use codex_rpc::{self as rpc, End, Limits};
+use codex_rpc::{self as rpc, Limits};
 use codex_ssh::{
-    Class, ConnectError, Event as SshEvent, Exit, ExitWatch, Process, Route, RouteError, Session, Stage,
-    Stderr,
+    Class, ConnectError, Event as SshEvent, Route, RouteError, Session, Stage,
     config::{Problem, Query, Severity},
 };
 use tokio::{
-    io::AsyncReadExt,
     sync::{mpsc, oneshot},
     task::spawn_blocking,
-    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    launch::{self, Found, Outcome},
+    kept::Kept,
+    launch::Found,
     limits,
     link::Link,
     question,
     run::{FleetConfig, HostFacts},
+    server::{chain, ended, initialize, launch, no_handshake},
 };
 
 /// What an attempt tells its host.
@@ -88,7 +86,8 @@ async fn life(
     let (process, found, path, rest) = launch(id, &session).await?;
     reporter.report(Report::Entered(Phase::Initializing)).await;
     let (exit, stderr) = (process.exit(), process.stderr());
-    let transport = rpc::jsonl_after(process, rest, limits::LINE_BYTES_MAX);
+    let process = Kept::new(process);
+    let transport = rpc::jsonl_after(process.clone(), rest, limits::LINE_BYTES_MAX);
     let peer_limits = Limits {
         outstanding_max: limits::CALLS_MAX,
     };
@@ -96,7 +95,11 @@ async fn life(
     let mut driver = std::pin::pin!(driver);
     let initialize = initialize(&client, &config.client_info);
     let initialized = tokio::select! {
-        end = &mut driver => return Err(ended(end, &exit, &stderr, Some(Phase::Initializing), &path).await),
+        end = &mut driver => {
+            let failure = ended(end, &exit, &stderr, Some(Phase::Initializing), &path).await;
+            drop(process);
+            return Err(failure);
+        }
         answer = initialize => answer,
     };
     let initialize = match initialized {
@@ -128,7 +131,9 @@ async fn life(
             () = &mut login, if !is_checked => is_checked = true,
         }
     };
-    Err(ended(end, &exit, &stderr, None, &path).await)
+    let failure = ended(end, &exit, &stderr, None, &path).await;
+    drop(process);
+    Err(failure)
 }
 
 /// Tells the user when the server cannot ask its model because nobody is logged in there: the first turn
@@ -248,223 +253,5 @@ fn refused(error: &ConnectError, phase: Phase) -> Failure {
         message,
         hint: error.hint(),
         stderr: None,
-    }
-}
-
-/// An error with all its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// Starts the server: the process, what the host said of itself, the server's path, and what was read
-/// beyond the mark.
-async fn launch(id: &HostId, session: &Session) -> Result<(Process, Found, String, BytesMut), Failure> {
-    let failure = |kind, message: String, hint: Option<String>, stderr: Option<String>| Failure {
-        kind,
-        phase: Some(Phase::Launching),
-        message,
-        hint,
-        stderr,
-    };
-    let nonce: String = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
-    let mut process = session
-        .exec(&launch::command_line(&nonce))
-        .await
-        .map_err(|error| {
-            failure(
-                FailureKind::Forbidden,
-                format!("starting a command: {}", chain(&error)),
-                None,
-                None,
-            )
-        })?;
-    let (stderr, exit) = (process.stderr(), process.exit());
-    let mut printed = BytesMut::new();
-    let marked = timeout(limits::LAUNCH_PATIENCE, async {
-        loop {
-            if let Some(found) = launch::take_mark(&nonce, &mut printed) {
-                return Some(found);
-            }
-            let is_full = launch::NOISE_BYTES_MAX < printed.len();
-            if is_full || !matches!(process.read_buf(&mut printed).await, Ok(1..)) {
-                return None;
-            }
-        }
-    });
-    let hint = || Some(format!("look at what `ssh {id} true` prints and whether it ends"));
-    let (found, _noise) = match marked.await {
-        Ok(Some(found)) => found,
-        Ok(None) => {
-            let how = match timeout(limits::LAST_WORDS_PATIENCE, exit.wait()).await {
-                Ok(Exit::Lost(closed)) => {
-                    return Err(failure(FailureKind::Unreachable, closed.to_string(), None, None));
-                }
-                Ok(exit) => exit.to_string(),
-                Err(_) => format!("printed over {} bytes", launch::NOISE_BYTES_MAX),
-            };
-            let message = format!("the login shell did not start codex: {how}");
-            return Err(failure(
-                FailureKind::LaunchFailed,
-                message,
-                hint(),
-                said(&printed, &stderr),
-            ));
-        }
-        Err(_) => {
-            let waited = limits::LAUNCH_PATIENCE;
-            let message = format!("the login shell did not start codex within {waited:?}");
-            return Err(failure(
-                FailureKind::LaunchFailed,
-                message,
-                hint(),
-                said(&printed, &stderr),
-            ));
-        }
-    };
-    match &found.outcome {
-        Outcome::Codex { path } => {
-            let path = path.clone();
-            Ok((process, found, path, printed))
-        }
-        Outcome::Missing { searched, asked } => {
-            let silent = if *asked {
-                String::new()
-            } else {
-                let seconds = launch::SHELL_PATIENCE_S;
-                format!("; the login shell did not tell its own PATH within {seconds} s")
-            };
-            let message = format!(
-                "there is no codex on {id}: looked in the login shell's PATH ({searched}) and in the usual folders{silent}"
-            );
-            let hint =
-                "install it there, e.g. with `npm install -g @openai/codex@0.169.0`, and connect again";
-            Err(failure(
-                FailureKind::NotInstalled,
-                message,
-                Some(hint.to_owned()),
-                None,
-            ))
-        }
-    }
-}
-
-/// What the remote printed, for a failure: its noise on stdout and its stderr.
-fn said(printed: &[u8], stderr: &Stderr) -> Option<String> {
-    let printed = String::from_utf8_lossy(printed);
-    let text = format!("{}\n{}", printed.trim(), stderr.tail(limits::STDERR_LINES));
-    Some(text.trim().to_owned()).filter(|it| !it.is_empty())
-}
-
-async fn initialize(
-    client: &rpc::Client,
-    client_info: &v2::ClientInfo,
-) -> Result<v2::InitializeResponse, rpc::CallError> {
-    let capabilities = v2::InitializeCapabilities {
-        experimental_api: false,
-        // Of no use here, and not small: the whole diff of a turn comes with each patch.
-        opt_out_notification_methods: [
-            "turn/diff/updated",
-            "account/rateLimits/updated",
-            "skills/changed",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-    };
-    let params = v2::InitializeParams {
-        client_info: client_info.clone(),
-        capabilities: Some(capabilities),
-    };
-    let name = method::Initialize::NAME;
-    let params = serde_json::value::to_raw_value(&params).ok();
-    let answer = client
-        .call(name, params, Some(limits::INITIALIZE_PATIENCE))
-        .await?;
-    client.notify("initialized", None).await;
-    // A server that answers in another shape is still a server: nothing in the answer is needed.
-    let unknown = || v2::InitializeResponse {
-        user_agent: String::new(),
-        codex_home: String::new(),
-        platform_family: String::new(),
-        platform_os: String::new(),
-    };
-    Ok(serde_json::from_str(answer.get()).unwrap_or_else(|_| unknown()))
-}
-
-/// The server is there and does not speak the protocol.
-fn no_handshake(
-    error: &rpc::CallError,
-    events: &mut mpsc::Receiver<rpc::Event>,
-    stderr: &Stderr,
-    path: &str,
-) -> Failure {
-    let mut garbage = None;
-    while let Ok(event) = events.try_recv() {
-        if let rpc::Event::Malformed(why) = event {
-            garbage.get_or_insert(why);
-        }
-    }
-    let message = match garbage {
-        Some(garbage) => format!("{path} does not speak the app-server protocol: {garbage}"),
-        None => format!("{path} refused the handshake: {error}"),
-    };
-    let kind = match error {
-        rpc::CallError::Closed { .. } => FailureKind::Unreachable,
-        rpc::CallError::Refused(_)
-        | rpc::CallError::TimedOut { .. }
-        | rpc::CallError::TooLong { .. }
-        | rpc::CallError::Busy(_) => FailureKind::Incompatible,
-    };
-    let hint = Some(format!(
-        "run `{path} --version` on the host; 0.169.0 is known to work"
-    ));
-    Failure {
-        kind,
-        phase: Some(Phase::Initializing),
-        message,
-        hint,
-        stderr: said(&[], stderr),
-    }
-}
-
-/// Why the conversation ended.
-async fn ended(end: End, exit: &ExitWatch, stderr: &Stderr, phase: Option<Phase>, path: &str) -> Failure {
-    // The end of the stream comes before the reason for it.
-    let exit = timeout(limits::LAST_WORDS_PATIENCE, exit.wait())
-        .await
-        .unwrap_or(Exit::Unknown);
-    let (kind, message) = match (exit, end) {
-        (Exit::Lost(closed), _) => (FailureKind::Unreachable, closed.to_string()),
-        (Exit::Unknown, End::Broken(error)) => (FailureKind::Unreachable, chain(&error)),
-        (exit, _) => {
-            let kind = if phase.is_some() {
-                FailureKind::LaunchFailed
-            } else {
-                FailureKind::ServerExited
-            };
-            (kind, format!("{path} app-server ended: {exit}"))
-        }
-    };
-    let hint = (kind == FailureKind::LaunchFailed)
-        .then(|| format!("run `{path} app-server` on the host and see what it says"));
-    let stderr = if kind == FailureKind::Unreachable {
-        None
-    } else {
-        said(&[], stderr)
-    };
-    Failure {
-        kind,
-        phase,
-        message,
-        hint,
-        stderr,
     }
 }

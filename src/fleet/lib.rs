@@ -10,10 +10,12 @@
 
 mod attempt;
 mod host;
+mod kept;
 mod launch;
 pub mod limits;
 mod link;
 mod question;
 mod run;
+mod server;
 
 pub use run::{Command, Event, Fleet, FleetConfig, HostFacts, Resolver, StartError};
