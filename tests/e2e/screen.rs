@@ -1,5 +1,7 @@
 //! The interface in a real terminal, on real hosts.
 
+use std::time::{Duration, Instant};
+
 use codex_testkit::{
     AUTHENTICATOR_CODES, Alias, Client, Host, HostOptions, KEY_PASSPHRASE, Known, Login, Model, PASSWORD,
     Reply, Step, Tmux, require, wait,
@@ -49,9 +51,26 @@ fn answer(terminal: &Tmux, title: &str, key: &str) {
         terminal.send(&["C-y"]);
     }
     terminal.wait_for_text(title);
-    wait::until("the dialog to take the key", wait::DEADLINE, || {
-        terminal.send(&[key]);
-        (!terminal.screen().contains(title)).then_some(())
+    press_until(terminal, &[key], || !terminal.screen().contains(title));
+}
+
+/// Presses keys of a dialog until they had their effect. Whatever is typed into a dialog too soon is
+/// swallowed and makes it wait longer, so this types as slowly as a person.
+fn press_until(terminal: &Tmux, keys: &[&str], is_done: impl Fn() -> bool) {
+    let pause = Duration::from_secs(1);
+    let mut pressed = Instant::now().checked_sub(pause / 2).unwrap();
+    let press = || {
+        if is_done() {
+            return Some(());
+        }
+        if pause <= pressed.elapsed() {
+            keys.iter().for_each(|key| terminal.send(&[key]));
+            pressed = Instant::now();
+        }
+        None
+    };
+    wait::until_or("the keys to be taken", wait::DEADLINE, press, || {
+        terminal.screen()
     });
 }
 
@@ -244,10 +263,9 @@ fn logins_are_asked_in_the_interface_and_never_shown() {
     let asked = terminal.wait_for_text(&guarded.key().fingerprint());
     assert!(asked.contains("guarded"), "{asked}");
     // The selected answer is no.
-    wait::until("the host key to be accepted", wait::DEADLINE, || {
-        terminal.send(&["Right"]);
-        terminal.send(&["Enter"]);
-        (!terminal.screen().contains(&guarded.key().fingerprint())).then_some(())
+    let fingerprint = guarded.key().fingerprint();
+    press_until(&terminal, &["Right", "Enter"], || {
+        !terminal.screen().contains(&fingerprint)
     });
     terminal.wait_for_text("assword");
     type_secret(&terminal, PASSWORD);
@@ -261,27 +279,9 @@ fn logins_are_asked_in_the_interface_and_never_shown() {
 
 /// Types what must not be seen, when the dialog takes keys.
 fn type_secret(terminal: &Tmux, secret: &str) {
-    // Whatever is typed into a dialog too soon is swallowed, and makes it wait longer.
-    let pause = std::time::Duration::from_millis(700);
-    let mut typed = std::time::Instant::now();
-    let masked = || {
-        terminal
-            .screen()
-            .lines()
-            .any(|it| it.trim_matches(['│', ' ']).starts_with('*'))
-    };
-    wait::until_or(
-        "the first masked character",
-        wait::DEADLINE,
-        || {
-            if pause <= typed.elapsed() {
-                terminal.type_text(&secret[..1]);
-                typed = std::time::Instant::now();
-            }
-            masked().then_some(())
-        },
-        || terminal.screen(),
-    );
+    let is_mask = |it: &str| it.trim_matches(['│', '›', ' ']).starts_with('*');
+    let masked = || terminal.screen().lines().any(is_mask);
+    press_until(terminal, &[&secret[..1]], masked);
     // However many of the first character were taken, start over.
     terminal.send(&["C-u"]);
     wait::until("an empty field", wait::DEADLINE, || (!masked()).then_some(()));

@@ -84,6 +84,9 @@ pub enum Codex {
     Official,
     /// The pinned official one in `~/.local/bin`: only a login shell finds it.
     OfficialInProfile,
+    /// This executable text in `/usr/local/bin/codex`, which may start the pinned official one as
+    /// `/run/official/node_modules/.bin/codex`.
+    AroundOfficial(String),
     /// None.
     Absent,
     /// This executable text in `/usr/local/bin/codex`.
@@ -409,6 +412,12 @@ impl Host {
         fs::create_dir(&bin).unwrap();
         match &self.options.codex {
             Codex::Absent => {}
+            Codex::AroundOfficial(text) => {
+                official::official();
+                symlink("/run/node", bin.join("node")).unwrap();
+                fs::write(bin.join("codex"), text).unwrap();
+                fs::set_permissions(bin.join("codex"), fs::Permissions::from_mode(0o755)).unwrap();
+            }
             Codex::Script(text) => {
                 fs::write(bin.join("codex"), text).unwrap();
                 fs::set_permissions(bin.join("codex"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -459,7 +468,8 @@ impl Host {
 }
 
 fn repository_package(codex: &Codex) -> Option<PathBuf> {
-    let is_official = matches!(codex, Codex::Official | Codex::OfficialInProfile);
+    let is_official =
+        matches!(codex, Codex::Official | Codex::OfficialInProfile | Codex::AroundOfficial(_));
     is_official.then(|| official::repository().join(".deps/node_modules"))
 }
 

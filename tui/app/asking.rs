@@ -230,6 +230,8 @@ impl App {
         effects.push(effect);
         let Some(dialog) = self.dialog.take() else { return };
         self.asks.retain(|it| it.id != dialog.ask);
+        // The keys of an answer were meant for its dialog: the next step of a login may open at once.
+        self.typed_at = None;
         let next = self
             .asks
             .iter()

@@ -473,3 +473,27 @@ fn logins_queue_and_a_withdrawn_one_closes() {
     assert!(desk.app.asks.is_empty());
     assert!(take_answer(&mut desk).is_none());
 }
+
+#[test]
+fn the_next_step_of_a_login_opens_at_once_and_still_waits_for_a_moment() {
+    let mut desk = Desk::connecting(&["devbox"]);
+    let password = |attempt| Question::Password {
+        hop: hop(false),
+        attempt,
+    };
+    ask(&mut desk, 1, password(1));
+    desk.rest();
+    desk.keys("first<Enter>");
+    take_answer(&mut desk).unwrap();
+    ask(&mut desk, 2, password(2));
+    desk.shows("attempt 2");
+    desk.keys("early<Enter>");
+    assert!(
+        take_answer(&mut desk).is_none(),
+        "what was in flight is not an answer"
+    );
+    desk.rest();
+    desk.keys("second<Enter>");
+    let (id, reply) = take_answer(&mut desk).unwrap();
+    assert_eq!((id, secrets(reply)), (2, vec!["second".to_owned()]));
+}
