@@ -1,18 +1,44 @@
 //! A login's questions on the user's terminal, for commands without a UI.
 
-use std::io::{BufRead, BufReader, Write};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+};
 
 use codex_hosts::{Hop, Question, Reply, Secret};
 use codex_tui::text::sanitize::{sanitize, sanitize_line};
+use rustix::termios::{self, OptionalActions, Termios};
 use zeroize::Zeroizing;
 
 /// Whether there is somebody to ask: a terminal that is not the one our data goes through.
 pub(crate) fn can_ask() -> bool {
-    std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/tty")
-        .is_ok()
+    open_terminal().is_ok()
+}
+
+/// The terminal's settings before a question, put back when this is dropped: whoever gives up while a
+/// password is being typed must not leave a terminal without echo.
+pub(crate) struct SavedTerminal {
+    terminal: File,
+    settings: Termios,
+}
+
+impl SavedTerminal {
+    pub(crate) fn save() -> Option<SavedTerminal> {
+        let terminal = open_terminal().ok()?;
+        let settings = termios::tcgetattr(&terminal).ok()?;
+        Some(SavedTerminal { terminal, settings })
+    }
+}
+
+impl Drop for SavedTerminal {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no settings.
+        _ = termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.settings);
+    }
+}
+
+fn open_terminal() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/tty")
 }
 
 /// Asks on the terminal and waits for the answer. Anything but a clear yes, and a closed terminal, is a
@@ -38,7 +64,7 @@ pub(crate) fn ask(question: &Question) -> Reply {
             let text = format!(
                 "{}Passphrase of {} for {}: ",
                 again(*attempt),
-                key.display(),
+                sanitize_line(&key.to_string_lossy()),
                 describe(hop)
             );
             secrets(vec![read_secret(&text)])
@@ -89,7 +115,9 @@ pub(crate) fn describe_question(question: &Question) -> String {
             sanitize_line(&key.key_type),
             sanitize_line(&key.fingerprint)
         ),
-        Question::Passphrase { key, .. } => format!("for the passphrase of {}", key.display()),
+        Question::Passphrase { key, .. } => {
+            format!("for the passphrase of {}", sanitize_line(&key.to_string_lossy()))
+        }
         Question::Password { .. } => "for a password".to_owned(),
         Question::KeyboardInteractive { .. } => "for a login dialogue".to_owned(),
     }
@@ -97,10 +125,11 @@ pub(crate) fn describe_question(question: &Question) -> String {
 
 pub(crate) fn describe(hop: &Hop) -> String {
     let role = if hop.is_jump { " (jump host)" } else { "" };
-    format!(
+    let text = format!(
         "{} [{}@{}:{}]{role}",
         hop.alias, hop.user, hop.host_name, hop.port
-    )
+    );
+    sanitize_line(&text).into_owned()
 }
 
 fn again(attempt: u32) -> &'static str {
@@ -117,11 +146,7 @@ fn read_secret(prompt: &str) -> Option<Zeroizing<String>> {
 }
 
 fn read_line(prompt: &str) -> Option<Zeroizing<String>> {
-    let mut terminal = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/tty")
-        .ok()?;
+    let mut terminal = open_terminal().ok()?;
     terminal.write_all(prompt.as_bytes()).ok()?;
     let mut line = Zeroizing::new(String::new());
     match BufReader::new(terminal).read_line(&mut line) {

@@ -78,7 +78,7 @@ fn lines_of_json(rows: &[Row]) -> String {
             "defined": row.defined,
             "error": row.error,
         });
-        format!("{value}\n")
+        report::json_line(&value)
     };
     rows.iter().map(line).collect()
 }

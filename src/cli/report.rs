@@ -16,6 +16,8 @@ pub(crate) enum Code {
     ApprovalNeeded = 5,
     /// 128 + SIGINT, as shells say it.
     Interrupted = 130,
+    /// 128 + SIGTERM.
+    Terminated = 143,
 }
 
 impl From<Code> for ExitCode {
@@ -104,8 +106,49 @@ pub(crate) fn failure_text(host: &str, failure: &Failure) -> String {
     text
 }
 
+/// A value as one line of JSON, with its end. Control characters beyond ASCII are escaped too: terminals
+/// obey them, and somebody may be looking.
+pub(crate) fn json_line(value: &serde_json::Value) -> String {
+    let json = value.to_string();
+    let mut line = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        // JSON itself has no such characters: it is inside a string.
+        match c {
+            '\u{7f}'..='\u{9f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' => {
+                line += &format!("\\u{:04x}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+    line.push('\n');
+    line
+}
+
 /// Says something on stderr.
 pub(crate) fn note(text: &str) {
     // When stderr is gone there is nobody left to tell.
     _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_control_character_of_a_remote_is_in_a_line_of_json_and_nothing_is_lost() {
+        let value = json!({ "text": "a\u{1b}[2J\u{9b}2J\u{7f}\u{202e}b\u{200b} ä 漢\n" });
+        let line = json_line(&value);
+        assert_eq!(
+            line.chars().filter(|it| it.is_control()).collect::<String>(),
+            "\n"
+        );
+        assert!(!line.contains('\u{202e}'), "{line}");
+        assert!(line.contains("ä 漢"), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value);
+    }
 }

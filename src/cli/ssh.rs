@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use codex_fleet::{FleetConfig, Resolver};
+use codex_fleet::{FleetConfig, Resolver, limits::HOSTS_MAX};
 use codex_hosts::{Host, HostId, Origin};
 use codex_protocol::v2::ClientInfo;
 use codex_ssh::{
@@ -105,6 +105,10 @@ impl SshConfig {
 
 /// Refuses what cannot be a destination before anything is opened.
 pub(crate) fn check_destinations(hosts: &[String]) -> Result<(), Problem> {
+    if HOSTS_MAX < hosts.len() {
+        let message = format!("{} hosts are too many: at most {HOSTS_MAX} at once", hosts.len());
+        return Err(Problem::usage(message));
+    }
     for (index, host) in hosts.iter().enumerate() {
         Query::parse(host).map_err(|error| {
             Problem::usage(format!("`{host}` is not a host: {error}"))

@@ -12,6 +12,7 @@ use std::{
 use codex_fleet::{Command, Event, Fleet};
 use codex_hosts::{HostId, Question, QuestionId, Reply, Ticket};
 use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::{JoinSet, spawn_blocking},
 };
@@ -55,15 +56,17 @@ pub(crate) fn run(args: ExecArgs) -> Result<Code, Problem> {
         .map_err(|it| failed(&it))?;
     let code = runtime.block_on(async {
         let (fleet, events) = Fleet::start(fleet_config).map_err(|it| failed(&it))?;
+        let signals = Signals::listen().map_err(|it| failed(&it))?;
         let exec = Exec {
             turns,
             output,
             fleet,
             asking: JoinSet::new(),
+            terminal: None,
             waiting: Vec::new(),
             tickets: 0,
         };
-        exec.drive(events).await
+        exec.drive(events, signals).await
     });
     // A question that is still open on the terminal must not keep the program from ending.
     runtime.shutdown_timeout(Duration::ZERO);
@@ -98,24 +101,54 @@ async fn at(deadline: Option<Instant>) {
     }
 }
 
+/// What ends the program from outside. Listening begins once: a signal that came between two waits would be
+/// lost otherwise.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next one, as the exit code that it leads to.
+    async fn next(&mut self) -> Code {
+        tokio::select! {
+            _ = self.interrupt.recv() => Code::Interrupted,
+            _ = self.terminate.recv() => Code::Terminated,
+        }
+    }
+}
+
 struct Exec {
     turns: BTreeMap<HostId, Turn>,
     output: Output,
     fleet: Fleet,
     /// The question on the terminal, one at a time.
     asking: JoinSet<(HostId, QuestionId, Reply)>,
+    /// Held while a question is on the terminal.
+    terminal: Option<ask::SavedTerminal>,
     waiting: Vec<(HostId, QuestionId, Question)>,
     tickets: u64,
 }
 
 impl Exec {
-    async fn drive(mut self, mut events: mpsc::Receiver<Event>) -> Result<Code, Problem> {
+    async fn drive(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut signals: Signals,
+    ) -> Result<Code, Problem> {
         for host in self.turns.keys() {
             self.fleet
                 .send(Command::Host(host.clone(), codex_hosts::Command::Connect))
                 .await;
         }
-        let mut is_interrupted = false;
+        let mut stopped = None;
         let mut give_up = None;
         while self.turns.values().any(|it| it.code().is_none()) {
             let deadline = self.turns.values().filter_map(Turn::deadline).min();
@@ -125,28 +158,30 @@ impl Exec {
                     None => return Err(Problem::new(Code::Unreachable, "the connections ended unexpectedly")),
                 },
                 Some(Ok((host, question, reply))) = self.asking.join_next() => {
+                    self.terminal = None;
                     self.fleet.send(Command::Answer(host, question, reply)).await;
                     self.ask_next();
                 }
-                () = at(deadline) => self.expire().await,
-                interrupted = tokio::signal::ctrl_c() => {
-                    // Without a handler there is nothing to wait for: the program ends by the signal.
-                    if interrupted.is_err() || is_interrupted {
+                () = at(deadline) => {
+                    self.with_all(|turn, orders, output| {
+                        turn.handle_timeout(Instant::now(), orders, output);
+                    })
+                    .await;
+                }
+                code = signals.next() => {
+                    if stopped.replace(code).is_some() {
                         break;
                     }
-                    is_interrupted = true;
                     give_up = Some(Instant::now() + INTERRUPT_PATIENCE);
-                    let hosts: Vec<HostId> = self.turns.keys().cloned().collect();
-                    for host in hosts {
-                        self.with(&host, |turn, orders, _| turn.interrupt(orders)).await;
-                    }
+                    self.with_all(Turn::interrupt).await;
                 }
                 () = at(give_up) => break,
             }
         }
+        self.with_all(Turn::give_up).await;
         self.fleet.shutdown().await;
-        if is_interrupted {
-            return Ok(Code::Interrupted);
+        if let Some(code) = stopped {
+            return Ok(code);
         }
         Ok(self
             .turns
@@ -156,18 +191,22 @@ impl Exec {
             .unwrap_or(Code::Done))
     }
 
-    async fn expire(&mut self) {
+    async fn with_all(&mut self, handle: impl Fn(&mut Turn, &mut Vec<Order>, &mut Output)) {
         let hosts: Vec<HostId> = self.turns.keys().cloned().collect();
         for host in hosts {
-            self.with(&host, |turn, orders, output| {
-                turn.handle_timeout(Instant::now(), orders, output);
-            })
-            .await;
+            self.with(&host, &handle).await;
         }
+    }
+
+    fn is_over(&self, host: &HostId) -> bool {
+        self.turns.get(host).is_none_or(|it| it.code().is_some())
     }
 
     async fn handle(&mut self, event: Event) {
         match event {
+            // After its last word nothing is said about a host any more.
+            Event::Asked(host, ..) | Event::Notice(host, _) | Event::Initialized(host, _)
+                if self.is_over(&host) => {}
             Event::Asked(host, id, question) => {
                 self.with(&host, |turn, _, _| turn.asked(&question)).await;
                 if ask::can_ask() {
@@ -211,7 +250,7 @@ impl Exec {
 
     /// Lets a turn handle something, and does what it orders.
     async fn with(&mut self, host: &HostId, handle: impl FnOnce(&mut Turn, &mut Vec<Order>, &mut Output)) {
-        let Some(turn) = self.turns.get_mut(host) else {
+        let Some(turn) = self.turns.get_mut(host).filter(|it| it.code().is_none()) else {
             return;
         };
         let mut orders = Vec::new();
@@ -240,6 +279,7 @@ impl Exec {
             return;
         }
         let (host, id, question) = self.waiting.remove(0);
+        self.terminal = ask::SavedTerminal::save();
         self.asking.spawn(async move {
             let reply = spawn_blocking(move || ask::ask(&question)).await;
             (host, id, reply.unwrap_or(Reply::Refuse))

@@ -42,6 +42,15 @@ impl Output {
         Output { form }
     }
 
+    /// The answer so far, of several hosts.
+    #[cfg(test)]
+    pub(super) fn answer(&self, host: &str) -> &str {
+        match &self.form {
+            Form::Blocks { answers } => answers.get(host).map_or("", String::as_str),
+            Form::Json | Form::Stream { .. } => "",
+        }
+    }
+
     /// A piece of the answer.
     pub(crate) fn text(&mut self, host: &str, text: &str) {
         match &mut self.form {
@@ -95,15 +104,19 @@ impl Output {
             }
             Status::Ready { took, .. } => json!({ "status": "ready", "tookMs": took.as_millis() as u64 }),
             Status::Waiting { retry, failure, .. } => {
-                let text = format!("connection lost, trying again: {}", failure.message);
-                if *retry == 1 && !matches!(self.form, Form::Json) {
-                    self.aside(host, &text);
-                }
                 json!({ "status": "waiting", "retry": retry, "failure": failure_json(failure) })
             }
             Status::Failed(failure) => json!({ "status": "failed", "failure": failure_json(failure) }),
         };
         self.event(host, "status", params);
+    }
+
+    /// The connection is lost, and the turn waits for its return; programs know from the status.
+    pub(crate) fn waiting(&mut self, host: &str, failure: &Failure) {
+        self.aside(
+            host,
+            &format!("connection lost, trying again: {}", failure.message),
+        );
     }
 
     pub(crate) fn initialized(&mut self, host: &str, facts: &HostFacts) {
@@ -135,7 +148,12 @@ impl Output {
     /// The server's own words, for programs.
     pub(crate) fn notification(&mut self, host: &str, notification: &ServerNotification) {
         if let (Form::Json, Ok(params)) = (&self.form, notification.params()) {
-            self.event(host, notification.method(), params);
+            // `error` alone has no slash, and is the name of our own event.
+            let kind = match notification.method() {
+                "error" => "turn/error",
+                method => method,
+            };
+            self.event(host, kind, params);
         }
     }
 
@@ -224,10 +242,8 @@ impl Output {
 
     fn event(&self, host: &str, kind: &str, params: Value) {
         if matches!(self.form, Form::Json) {
-            print(&format!(
-                "{}\n",
-                json!({ "host": host, "event": kind, "params": params })
-            ));
+            let event = json!({ "host": host, "event": kind, "params": params });
+            print(&report::json_line(&event));
         }
     }
 }

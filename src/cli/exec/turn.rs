@@ -1,13 +1,14 @@
 //! One host's turn, from the connection to the last word. Pure: orders and output are parameters.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use codex_hosts::{CallFailure, Failure, FailureKind, HostEvent, Question, Status, Ticket};
 use codex_protocol::{
-    ClientRequest, ClientResponse, Id, ItemId, ServerNotification, ServerRequest, ThreadId, TurnId, v2,
+    ClientRequest, ClientResponse, Id, ItemId, ServerNotification, ServerRequest, ThreadId, TurnId, notice,
+    v2,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +17,9 @@ use crate::cli::{ask, report::Code};
 
 /// How long a lost connection may take to come back while a turn is under way.
 const RECONNECT_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Turns among which ours is looked for; others come only from somebody else who uses the thread.
+const TURNS_LOOKED_BACK: u32 = 5;
 
 /// What the command line says about every turn.
 pub(crate) struct TurnOptions {
@@ -49,8 +53,9 @@ pub(crate) struct Turn {
     needed_approval: bool,
     /// Why a login's question could not be answered.
     unanswered: Option<String>,
-    /// How much of each agent message has been printed, in bytes.
-    printed: BTreeMap<ItemId, usize>,
+    /// What has been printed of each agent message that is not complete.
+    printed: BTreeMap<ItemId, String>,
+    completed: BTreeSet<ItemId>,
     lost_since: Option<Instant>,
     code: Option<Code>,
 }
@@ -81,6 +86,7 @@ impl Turn {
             needed_approval: false,
             unanswered: None,
             printed: BTreeMap::new(),
+            completed: BTreeSet::new(),
             lost_since: None,
             code: None,
         }
@@ -131,11 +137,11 @@ impl Turn {
     }
 
     pub(crate) fn handle_host(&mut self, event: HostEvent, orders: &mut Vec<Order>, output: &mut Output) {
-        let HostEvent::StatusChanged(status) = event;
-        output.status(&self.host, &status);
         if self.code.is_some() {
             return;
         }
+        let HostEvent::StatusChanged(status) = event;
+        output.status(&self.host, &status);
         match status {
             Status::Ready { .. } => {
                 self.unanswered = None;
@@ -158,7 +164,12 @@ impl Turn {
             Status::Waiting { failure, .. } => {
                 if self.thread.is_none() {
                     self.lose(&failure, orders, output);
+                } else if self.wants_interrupt {
+                    self.end(Code::Interrupted, orders, output);
                 } else {
+                    if self.lost_since.is_none() {
+                        output.waiting(&self.host, &failure);
+                    }
                     self.lost_since.get_or_insert_with(Instant::now);
                     self.is_running = false;
                 }
@@ -221,9 +232,9 @@ impl Turn {
         }
         self.ticket = None;
         match (self.step, answer) {
-            // The connection went first; its end, or its return, decides what comes next.
-            (Step::StartingThread | Step::CheckingDirectory, Err(failure)) if failure.lost => (),
-            (Step::Resuming | Step::LookingBack, Err(failure)) if failure.lost => (),
+            // The connection went first, which is known by now: its return decides what comes next.
+            (Step::Resuming | Step::LookingBack, Err(failure))
+                if failure.lost && self.lost_since.is_some() => {}
             (Step::StartingTurn, Err(failure)) if failure.lost => {
                 let text = "the connection was lost before the prompt was confirmed: it may be running";
                 self.fail(Code::Unreachable, text, orders, output);
@@ -266,7 +277,7 @@ impl Turn {
             (Step::Resuming, Ok(ClientResponse::ThreadResume(opened))) => {
                 let params = v2::ThreadTurnsListParams {
                     thread_id: opened.thread.id,
-                    limit: Some(1),
+                    limit: Some(TURNS_LOOKED_BACK),
                     cursor: None,
                     sort_direction: None,
                     items_view: Some(v2::TurnItemsView::Full),
@@ -275,28 +286,56 @@ impl Turn {
             }
             (Step::LookingBack, Ok(ClientResponse::ThreadTurnsList(page))) => {
                 self.step = Step::Running;
-                match page.data.into_iter().next() {
+                match page.data.into_iter().find(|it| self.is_ours(&it.id)) {
                     Some(turn) => self.look_back(turn, orders, output),
                     None => self.fail(Code::TurnFailed, "the turn is not in the thread", orders, output),
                 }
+            }
+            // The connection stands, and no answer came in time.
+            (_, Err(failure)) if failure.lost => {
+                self.fail(Code::Unreachable, &failure.message, orders, output);
             }
             (_, Err(failure)) => self.fail(Code::TurnFailed, &failure.message, orders, output),
             (_, Ok(_)) => (),
         }
     }
 
-    /// Catches up with what happened to the turn while the connection was away.
-    fn look_back(&mut self, turn: v2::Turn, orders: &mut Vec<Order>, output: &mut Output) {
-        for item in &turn.items {
-            self.item_completed(item, output);
+    /// Catches up with what happened to the turn while the connection was away. Programs are told in the
+    /// server's own words, as if nothing had happened.
+    fn look_back(&mut self, mut turn: v2::Turn, orders: &mut Vec<Order>, output: &mut Output) {
+        let Some(thread_id) = self.thread.clone() else {
+            return;
+        };
+        let is_over = turn.status != v2::TurnStatus::InProgress;
+        let mut items = std::mem::take(&mut turn.items);
+        if !is_over {
+            // It may be unfinished, and its end is still to come.
+            items.pop();
         }
-        match turn.status {
-            v2::TurnStatus::InProgress => self.is_running = true,
-            v2::TurnStatus::Completed
-            | v2::TurnStatus::Interrupted
-            | v2::TurnStatus::Failed
-            | v2::TurnStatus::Other(_) => self.turn_completed(&turn, orders, output),
+        for item in items {
+            if item.id().is_some_and(|it| self.completed.contains(&it)) {
+                continue;
+            }
+            let changed = notice::ItemChanged {
+                thread_id: thread_id.clone(),
+                turn_id: turn.id.clone(),
+                item,
+            };
+            self.handle_notification(ServerNotification::ItemCompleted(changed), orders, output);
         }
+        if is_over {
+            let changed = notice::TurnChanged { thread_id, turn };
+            self.handle_notification(ServerNotification::TurnCompleted(changed), orders, output);
+        } else {
+            self.is_running = true;
+            if self.wants_interrupt {
+                self.interrupt(orders, output);
+            }
+        }
+    }
+
+    fn is_ours(&self, turn: &TurnId) -> bool {
+        self.turn.as_ref().is_none_or(|it| it == turn)
     }
 
     pub(crate) fn handle_notification(
@@ -310,21 +349,23 @@ impl Turn {
         }
         output.notification(&self.host, &notification);
         match notification {
-            ServerNotification::TurnStarted(it) => {
+            ServerNotification::TurnStarted(it) if self.is_ours(&it.turn.id) => {
                 self.turn = Some(it.turn.id);
                 self.is_running = true;
                 if self.wants_interrupt {
-                    self.interrupt(orders);
+                    self.interrupt(orders, output);
                 }
             }
             ServerNotification::AgentMessageDelta(it) => {
-                *self.printed.entry(it.item_id).or_default() += it.delta.len();
+                self.printed.entry(it.item_id).or_default().push_str(&it.delta);
                 output.text(&self.host, &it.delta);
             }
             ServerNotification::ItemStarted(it) => output.item_started(&self.host, &it.item),
             ServerNotification::ItemCompleted(it) => self.item_completed(&it.item, output),
             ServerNotification::Error(it) => output.turn_error(&self.host, &it.error, it.will_retry),
-            ServerNotification::TurnCompleted(it) => self.turn_completed(&it.turn, orders, output),
+            ServerNotification::TurnCompleted(it) if self.is_ours(&it.turn.id) => {
+                self.turn_completed(&it.turn, orders, output)
+            }
             _ => (),
         }
     }
@@ -340,13 +381,11 @@ impl Turn {
     }
 
     fn item_completed(&mut self, item: &v2::ThreadItem, output: &mut Output) {
+        self.completed.extend(item.id());
         if let v2::ThreadItem::AgentMessage(message) = item {
-            let printed = self
-                .printed
-                .insert(message.id.clone(), message.text.len())
-                .unwrap_or(0);
-            // What was streamed is a prefix of the whole; after a gap the whole is said again.
-            match message.text.get(printed..) {
+            let printed = self.printed.remove(&message.id).unwrap_or_default();
+            // What was streamed is the beginning of the whole; after a gap the whole is said again.
+            match message.text.strip_prefix(&printed) {
                 Some(rest) => output.text(&self.host, rest),
                 None => output.text(&self.host, &format!("\n{}", message.text)),
             }
@@ -360,6 +399,7 @@ impl Turn {
         let code = match turn.status {
             _ if self.needed_approval => Code::ApprovalNeeded,
             v2::TurnStatus::Completed => Code::Done,
+            v2::TurnStatus::Interrupted if self.wants_interrupt => Code::Interrupted,
             v2::TurnStatus::Interrupted
             | v2::TurnStatus::Failed
             | v2::TurnStatus::InProgress
@@ -422,11 +462,11 @@ impl Turn {
         );
         output.hint("use `codex connect` to decide, or `--approval never` to have it refused at once");
         orders.push(Order::Reply(id, answer));
-        self.interrupt(orders);
+        self.interrupt(orders, output);
     }
 
     /// Ends the turn as soon as the server lets it end.
-    pub(crate) fn interrupt(&mut self, orders: &mut Vec<Order>) {
+    pub(crate) fn interrupt(&mut self, orders: &mut Vec<Order>, output: &mut Output) {
         self.wants_interrupt = true;
         match (&self.thread, &self.turn) {
             (Some(thread), Some(turn)) if self.is_running => {
@@ -436,12 +476,16 @@ impl Turn {
                 };
                 orders.push(Order::Call(Box::new(ClientRequest::TurnInterrupt(params))));
             }
-            // Nothing runs yet: closing the connection ends it.
-            (None, _) => {
-                self.code.get_or_insert(Code::Interrupted);
-                orders.push(Order::Disconnect);
-            }
-            (Some(_), _) => (),
+            // Nothing runs, or nothing that could be reached: closing the connection ends it.
+            _ if self.thread.is_none() || self.lost_since.is_some() => self.give_up(orders, output),
+            _ => (),
+        }
+    }
+
+    /// Ends without waiting for the server.
+    pub(crate) fn give_up(&mut self, orders: &mut Vec<Order>, output: &mut Output) {
+        if self.code.is_none() {
+            self.end(Code::Interrupted, orders, output);
         }
     }
 
@@ -456,3 +500,6 @@ impl Turn {
         orders.push(Order::Disconnect);
     }
 }
+
+#[cfg(test)]
+mod tests;
