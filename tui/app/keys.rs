@@ -25,6 +25,7 @@ impl App {
             return;
         }
         let context = self.context();
+        self.typed_at = Some(self.now);
         if let Some(command) = lookup(context, &key) {
             self.run(context, command, effects);
         } else if let Some(command) = text_command(&key).filter(|_| context.takes_text()) {
@@ -38,7 +39,6 @@ impl App {
         {
             self.type_text(context, it.encode_utf8(&mut [0; 4]));
         }
-        self.typed_at = Some(self.now);
     }
 
     pub(super) fn handle_paste(&mut self, text: &str) {
