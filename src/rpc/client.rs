@@ -191,7 +191,7 @@ async fn drive(
         answers.deliver(&mut peer, &mut room);
     };
     peer.handle_close();
-    answers.deliver(&mut peer, &mut room);
+    answers.close(&mut peer);
     end
 }
 
@@ -252,6 +252,18 @@ impl Answers {
             // A caller that went away does not want the answer.
             Answer::Caller(caller) => _ = caller.send(outcome),
             Answer::InOrder(tag) => self.late.push_back(Event::Answered(tag, outcome)),
+        }
+    }
+
+    /// Tells those who wait for themselves that nothing more comes; the others see the end of the events.
+    fn close(&mut self, peer: &mut Peer) {
+        while let Some(event) = peer.poll_event() {
+            if let peer::Event::Answered(id, outcome) = event
+                && let Some(Answer::Caller(caller)) = self.expected.remove(&id)
+            {
+                // A caller that went away does not want the answer.
+                _ = caller.send(outcome);
+            }
         }
     }
 
@@ -374,6 +386,7 @@ mod tests {
         let task = tokio::spawn(task);
         client.ask(7, "a", None, None).await;
         client.ask(8, "late", None, Some(Duration::from_secs(5))).await;
+        client.ask(9, "cut off", None, None).await;
         let lines = b"{\"method\":\"before\"}\n{\"id\":0,\"result\":1}\n{\"method\":\"after\"}\n";
         theirs.write_all(lines).await.unwrap();
         let mut seen = Vec::new();
@@ -385,9 +398,12 @@ mod tests {
             });
         }
         assert_eq!(seen, ["before", "7 true", "after", "8 false"]);
-        drop((client, theirs));
-        task.await.unwrap();
-        assert!(events.recv().await.is_none());
+        drop(theirs);
+        assert!(matches!(task.await.unwrap(), End::PeerClosed { .. }));
+        assert!(
+            events.recv().await.is_none(),
+            "the end of the events is the answer to 9"
+        );
     }
 
     #[tokio::test(start_paused = true)]
