@@ -8,23 +8,26 @@ use crate::setting::{codex, scripted};
 
 const SAY: [&str; 4] = ["exec", "--host", "devbox", "say hello"];
 
-/// A server that answers the handshake, the thread and the turn, then prints what the test wants.
+/// A server that answers the handshake, then does `rest`. There, `next METHOD` waits for a call and sets
+/// `$id`; calls that nobody waits for are not answered.
 fn fake_server(rest: &str) -> String {
     format!(
         "#!/bin/sh\n\
-         read -r l; echo '{{\"id\":0,\"result\":{{\"userAgent\":\"fake/9.9.9\"}}}}'; read -r l\n\
+         next() {{ while read -r l; do case $l in *\"\\\"$1\\\"\"*)\n\
+         id=$(printf %s \"$l\" | sed -n 's/.*\"id\":\\([0-9]*\\).*/\\1/p'); return;; esac; done; exit 0; }}\n\
+         next initialize; echo '{{\"id\":'$id',\"result\":{{\"userAgent\":\"fake/9.9.9\"}}}}'\n\
          {rest}"
     )
 }
 
-const THREAD: &str = "read -r l; echo '{\"id\":1,\"result\":{\"thread\":{\"id\":\"t\"},\
+const THREAD: &str = "next thread/start; echo '{\"id\":'$id',\"result\":{\"thread\":{\"id\":\"t\"},\
     \"approvalPolicy\":\"never\",\"sandbox\":{\"type\":\"readOnly\"}}}'\n";
-const TURN: &str =
-    "read -r l; echo '{\"id\":2,\"result\":{\"turn\":{\"id\":\"u\",\"status\":\"inProgress\"}}}'\n";
+const TURN: &str = "next turn/start; echo '{\"id\":'$id',\"result\":{\"turn\":{\"id\":\"u\",\
+    \"status\":\"inProgress\"}}}'\n";
 const END: &str = "echo '{\"method\":\"item/completed\",\"params\":{\"threadId\":\"t\",\"turnId\":\"u\",\
     \"item\":{\"type\":\"agentMessage\",\"id\":\"m\",\"text\":\"survived\"}}}'\n\
     echo '{\"method\":\"turn/completed\",\"params\":{\"threadId\":\"t\",\"turn\":{\"id\":\"u\",\
-    \"status\":\"completed\"}}}'\nread -r l\n";
+    \"status\":\"completed\"}}}'\nnext forever\n";
 
 #[test]
 fn a_server_that_prints_garbage_is_told_from_one_that_is_gone() {
@@ -87,9 +90,8 @@ fn a_line_of_100_mb_costs_itself_and_nothing_else() {
 fn an_answer_of_100_mb_is_a_clear_error() {
     require!(Sshd);
     let client = Client::new();
-    let long =
-        "read -r l; printf '{\"id\":1,\"result\":\"'; head -c 100000000 /dev/zero | tr '\\0' x; echo '\"}'\n";
-    let _host = scripted(&client, "devbox", &fake_server(&format!("{long}read -r l\n")));
+    let long = "next thread/start; printf '{\"id\":'$id',\"result\":\"'; head -c 100000000 /dev/zero | tr '\\0' x; echo '\"}'\n";
+    let _host = scripted(&client, "devbox", &fake_server(&format!("{long}next forever\n")));
     let outcome = codex(&client, &SAY);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(
@@ -102,11 +104,60 @@ fn an_answer_of_100_mb_is_a_clear_error() {
 fn a_connection_that_closes_inside_a_line_is_a_clear_error() {
     require!(Sshd);
     let client = Client::new();
-    let cut = "read -r l; printf '{\"id\":1,\"resu'; exit 0\n";
+    let cut = "next thread/start; printf '{\"id\":1,\"resu'; exit 0\n";
     let _host = scripted(&client, "devbox", &fake_server(cut));
     let outcome = codex(&client, &SAY);
     assert_eq!(outcome.code, Some(3), "{outcome:?}");
     assert!(outcome.stderr.contains("[server-exited]"), "{outcome:?}");
+    assert!(outcome.stderr.contains("exit status 0"), "{outcome:?}");
+}
+
+#[test]
+fn the_last_words_of_a_server_that_ends_at_once_are_heard() {
+    require!(Sshd);
+    let client = Client::new();
+    let end = END.replace("next forever\n", "exit 0\n");
+    let _host = scripted(&client, "devbox", &fake_server(&format!("{THREAD}{TURN}{end}")));
+    let outcome = codex(&client, &SAY);
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(0), "survived\n"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn what_was_found_on_the_host_is_told_and_that_nobody_is_logged_in_there() {
+    require!(Sshd);
+    let client = Client::new();
+    let account = "next account/read; echo '{\"id\":'$id',\"result\":{\"account\":null,\"requiresOpenaiAuth\":true}}'\n";
+    // The calls come in any order: the notice is waited for by the turn's end.
+    let script = fake_server(&format!("{account}{THREAD}{TURN}{END}"));
+    let _host = scripted(&client, "devbox", &script);
+    let outcome = codex(&client, &SAY);
+    for part in [
+        "codex 9.9.9 at /",
+        "nobody is logged in to Codex on devbox",
+        "codex login",
+    ] {
+        assert_eq!(outcome.stderr.matches(part).count(), 1, "{part}: {outcome:?}");
+    }
+}
+
+#[test]
+fn json_for_a_terminal_has_no_control_characters_of_the_remote() {
+    require!(Sshd);
+    let client = Client::new();
+    let odd = "printf '{\"method\":\"warning\",\"params\":{\"threadId\":\"t\",\"message\":\"a\\302\\233b\\177\"}}\\n'\n";
+    let _host = scripted(
+        &client,
+        "devbox",
+        &fake_server(&format!("{THREAD}{TURN}{odd}{END}")),
+    );
+    let outcome = codex(&client, &["exec", "--json", "--host", "devbox", "say hello"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.contains("a\\u009bb\\u007f"), "{outcome:?}");
+    assert!(!outcome.stdout.contains(['\u{9b}', '\u{7f}']), "{outcome:?}");
 }
 
 #[test]

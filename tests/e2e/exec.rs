@@ -124,7 +124,33 @@ fn interrupting_ends_the_turn_on_the_host_too() {
     running.interrupt();
     let completed = running.wait_for_event("devbox", "turn/completed");
     assert_eq!(completed["turn"]["status"], "interrupted");
+    assert_eq!(running.wait_for_event("devbox", "done")["exitCode"], 130);
     assert_eq!(running.finish().code, Some(130));
+}
+
+#[test]
+fn being_terminated_ends_the_turn_on_the_host_too() {
+    require!(Sshd, Official);
+    let (client, model) = (Client::new(), Model::start());
+    let _host = devbox(&client, "devbox", &model);
+    let mut running = Running::start(&client, &["exec", "--json", "--host", "devbox", "hold a"]);
+    running.wait_for_event("devbox", "item/agentMessage/delta");
+    running.terminate();
+    let completed = running.wait_for_event("devbox", "turn/completed");
+    assert_eq!(completed["turn"]["status"], "interrupted");
+    assert_eq!(running.finish().code, Some(143));
+}
+
+#[test]
+fn too_many_hosts_are_a_usage_error() {
+    let hosts: Vec<String> = (0..101).map(|it| format!("-Hh{it}")).collect();
+    let args = ["exec"]
+        .into_iter()
+        .chain(hosts.iter().map(String::as_str))
+        .chain(["x"]);
+    let outcome = codex(&Client::new(), &args.collect::<Vec<_>>());
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(outcome.stderr.contains("at most 100"), "{outcome:?}");
 }
 
 #[test]

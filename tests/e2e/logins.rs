@@ -228,3 +228,22 @@ fn an_answer_is_the_same_with_and_without_a_jump_host() {
     let jumped = codex(&client, &["exec", "--host", "devbox", "say the same"]);
     assert_eq!(outcome.stdout, jumped.stdout);
 }
+
+#[test]
+fn giving_up_at_a_password_leaves_a_terminal_with_echo() {
+    require!(Sshd, Tmux);
+    let client = Client::new();
+    let host = Host::start(HostOptions::new().login(Login::Password));
+    client.add(&Alias::new("devbox", &host));
+    let shell = format!(
+        "{CODEX} exec --host devbox 'say hello'; echo code $?; stty -a | grep -o '[-]*\\becho\\b'; cat"
+    );
+    let terminal = Tmux::start(&["sh", "-c", &shell], &client.environment(), 100, 30);
+    terminal.wait_for_text("assword");
+    terminal.send(&["C-c"]);
+    terminal.wait_for_text("code 130");
+    let screen = terminal.wait_for("the settings", |it| {
+        it.lines().any(|it| it.trim().ends_with("echo"))
+    });
+    assert!(!screen.contains("-echo"), "{screen}");
+}

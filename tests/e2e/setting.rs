@@ -140,10 +140,18 @@ impl Running {
 
     /// Sends SIGINT, as Ctrl+C does.
     pub(crate) fn interrupt(&self) {
+        self.signal("-INT");
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
         let group = format!("-{}", self.session());
         assert!(
             Command::new("kill")
-                .args(["-INT", "--", &group])
+                .args([signal, "--", &group])
                 .status()
                 .unwrap()
                 .success()
