@@ -99,13 +99,12 @@ impl Running {
             .unwrap();
         let stdout: ChildStdout = child.stdout.take().unwrap();
         let stderr: ChildStderr = child.stderr.take().unwrap();
-        let running = Running {
+        Running {
             child,
             stdout: lines(stdout),
             stderr: lines(stderr),
             seen: Vec::new(),
-        };
-        running
+        }
     }
 
     /// Waits for the next line of stdout that fits and hands it back.

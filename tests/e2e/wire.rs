@@ -23,6 +23,7 @@ fn check(validator: &Validator, message: &Value) {
 }
 
 /// Every call with every field, as far as we ever fill it.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn calls() -> Vec<ClientRequest> {
     let thread = || "t".into();
     let text = || vec![UserInput::text("hello")];
