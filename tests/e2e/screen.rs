@@ -341,7 +341,7 @@ fn without_colour_everything_is_still_said() {
             !["3", "4", "39", "49"].contains(&code)
         })
     };
-    assert!(!colours.iter().any(|it| is_colour(it)), "{styled:?}");
+    assert!(!colours.iter().any(is_colour), "{styled:?}");
     quit(&terminal);
 }
 
