@@ -96,14 +96,17 @@ impl Decoder for Jsonl {
         if rest.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
-        Ok(Some(Incoming::Malformed(format!(
-            "the connection closed inside a line: {}",
-            sample(&rest)
-        ))))
+        Ok(Some(Incoming::Malformed {
+            why: "the connection closed inside a line".to_owned(),
+            beginning: sample(&rest),
+            // Who closed waits for no answer.
+            id: None,
+        }))
     }
 }
 
-fn read(line: &[u8]) -> Incoming {
+/// Reads a whole line, or a whole text frame.
+pub(crate) fn read(line: &[u8]) -> Incoming {
     let message = match std::str::from_utf8(line) {
         Ok(_) => Message::parse(line),
         // One bad byte in a command's output must not cost the whole item.
@@ -111,11 +114,15 @@ fn read(line: &[u8]) -> Incoming {
     };
     match message {
         Ok(message) => Incoming::Message(message),
-        Err(why) => Incoming::Malformed(format!("{why}: {}", sample(line))),
+        Err(why) => Incoming::Malformed {
+            why: why.to_string(),
+            beginning: sample(line),
+            id: leading_id(line),
+        },
     }
 }
 
-fn sample(line: &[u8]) -> String {
+pub(crate) fn sample(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(&line[..line.len().min(SAMPLE_BYTES_MAX)]).into_owned();
     if line.len() <= SAMPLE_BYTES_MAX {
         text
@@ -218,11 +225,11 @@ mod tests {
             b"{\"method\":\"good\"}\r\n{\"met",
         ]);
         let expected = [
-            "Malformed(\"not a JSON object: Welcome!\")",
+            "Malformed { why: \"not a JSON object\", beginning: \"Welcome!\", id: None }",
             "Message(Notification(Notification { method: \"bad\u{fffd}\", params: None, emitted_at_ms: None }))",
             "TooLong { bytes: 1020, id: Some(Integer(7)) }",
             "Message(Notification(Notification { method: \"good\", params: None, emitted_at_ms: None }))",
-            "Malformed(\"the connection closed inside a line: {\\\"met\")",
+            "Malformed { why: \"the connection closed inside a line\", beginning: \"{\\\"met\", id: None }",
         ];
         assert_eq!(seen, expected);
     }

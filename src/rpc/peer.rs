@@ -138,7 +138,7 @@ impl Peer {
                 Some((call, _)) => Event::Answered(call, outcome.map_err(CallError::Refused)),
                 None => Event::Stray(id),
             },
-            Incoming::Malformed(why) => Event::Malformed(why),
+            Incoming::Malformed { why, beginning, .. } => Event::Malformed(format!("{why}: {beginning}")),
             Incoming::TooLong { bytes, id } => match id.and_then(|it| self.take(&it)) {
                 Some((call, it)) => Event::Answered(
                     call,

@@ -22,8 +22,14 @@ pub enum TransportError {
 #[derive(Debug)]
 pub enum Incoming {
     Message(Message),
-    /// The line's beginning, and why it is not a message.
-    Malformed(String),
+    /// A line that is no message.
+    Malformed {
+        why: String,
+        /// How it begins. May hold secrets of the peer.
+        beginning: String,
+        /// The id of the request that it may have been meant to be.
+        id: Option<Id>,
+    },
     /// A line beyond the limit; its content was skipped as it came.
     TooLong {
         bytes: usize,
