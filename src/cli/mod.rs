@@ -78,7 +78,7 @@ struct HostsArgs {
   0  done                          3  could not connect
   1  the turn failed               4  authentication (of the host or of you)
   2  usage, configuration          5  an approval was needed and nobody there to ask
-  130  interrupted
+  130  interrupted, 143 ended by SIGTERM
 
 Examples:
   codex exec --host devbox \"fix the failing test\"
