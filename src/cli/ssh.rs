@@ -71,10 +71,16 @@ impl SshConfig {
     /// The aliases as the picker shows them.
     pub(crate) fn hosts(&self) -> Result<(Vec<Host>, Vec<ConfigProblem>), Problem> {
         let (listed, problems) = self.list(PICKER_RESOLVED_MAX)?;
+        let home = SystemWorld::new().home();
+        // The picker's lines are short, and nearly all aliases stand in `~/.ssh/config`.
+        let short = |file: PathBuf| match file.strip_prefix(&home) {
+            Ok(rest) => PathBuf::from("~").join(rest),
+            Err(_) => file,
+        };
         let host = |it: Listed| Host {
             address: it.settings.and_then(Result::ok).map(|it| address(&it)),
             origin: Origin::Config {
-                file: it.alias.file,
+                file: short(it.alias.file),
                 line: it.alias.line,
             },
             id: HostId(it.alias.name),

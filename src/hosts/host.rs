@@ -29,7 +29,7 @@ pub struct Host {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// An alias in a configuration file.
+    /// An alias in a configuration file; for display, so the home directory may be written as `~`.
     Config { file: PathBuf, line: u32 },
     /// Typed on the command line or in the picker.
     Typed,
