@@ -16,4 +16,48 @@ pub struct AccountReadResponse {
     /// Whether the configured model provider needs a login at all.
     #[serde(default)]
     pub requires_openai_auth: bool,
+    #[serde(default)]
+    pub user_id: Option<String>,
+}
+
+/// The answer to `account/login/start` with an API key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum LoginAccountResponse {
+    ApiKey {},
+}
+
+/// `account/updated`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountUpdated {
+    /// `apikey`, or nothing when nobody is logged in.
+    #[serde(default)]
+    pub auth_mode: Option<String>,
+    #[serde(default)]
+    pub plan_type: Option<String>,
+}
+
+/// `account/login/completed`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountLoginCompleted {
+    #[serde(default)]
+    pub login_id: Option<String>,
+    pub success: bool,
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// The answer to the legacy `getAuthStatus`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthStatus {
+    #[serde(default)]
+    pub auth_method: Option<String>,
+    /// Never told.
+    #[serde(default)]
+    pub auth_token: Option<String>,
+    #[serde(default)]
+    pub requires_openai_auth: Option<bool>,
 }

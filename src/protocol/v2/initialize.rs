@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::null_as_default;
+
 /// Who is calling. The name becomes part of an HTTP header on the server's side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -15,10 +17,18 @@ pub struct ClientInfo {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InitializeCapabilities {
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub experimental_api: bool,
     /// Exact names of notifications that the server shall not send.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub opt_out_notification_methods: Vec<String>,
 }
 

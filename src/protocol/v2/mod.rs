@@ -2,6 +2,9 @@
 
 mod account;
 mod approval;
+mod catalog;
+mod command;
+mod config;
 mod fs;
 mod initialize;
 mod item;
@@ -11,6 +14,9 @@ mod turn;
 
 pub use account::*;
 pub use approval::*;
+pub use catalog::*;
+pub use command::*;
+pub use config::*;
 pub use fs::*;
 pub use initialize::*;
 pub use item::*;
@@ -18,8 +24,34 @@ pub use model::*;
 pub use thread::*;
 pub use turn::*;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// An answer or a parameter object without fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Empty {}
+
+/// Reads `null` as the type's default: the official TUI spells out every field that it leaves open.
+pub(crate) fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A list that is never longer than one page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    pub data: Vec<T>,
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The only page.
+    pub fn whole(data: Vec<T>) -> Page<T> {
+        Page {
+            data,
+            next_cursor: None,
+        }
+    }
+}

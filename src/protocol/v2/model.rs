@@ -11,6 +11,15 @@ pub struct ModelListParams {
     pub limit: Option<u32>,
 }
 
+/// How hard a model may be asked to think.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReasoningEffortOption {
+    pub reasoning_effort: String,
+    #[serde(default)]
+    pub description: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Model {
@@ -25,6 +34,13 @@ pub struct Model {
     pub hidden: bool,
     #[serde(default)]
     pub is_default: bool,
+    #[serde(default)]
+    pub supported_reasoning_efforts: Vec<ReasoningEffortOption>,
+    #[serde(default)]
+    pub default_reasoning_effort: String,
+    /// `text`, `image`, `audio`.
+    #[serde(default)]
+    pub input_modalities: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,4 +49,49 @@ pub struct ModelListResponse {
     pub data: Vec<Model>,
     #[serde(default)]
     pub next_cursor: Option<String>,
+}
+
+/// How a provider is configured, as far as clients may change it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum ProviderSettings {
+    Openai,
+    CustomGateway { auth: GatewayAuth },
+}
+
+/// How a provider wants to be convinced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "camelCase")]
+pub enum GatewayAuth {
+    None,
+    #[serde(rename_all = "camelCase")]
+    EnvironmentVariable {
+        env_key: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelProviderSummary {
+    pub id: String,
+    pub name: String,
+    #[serde(default)]
+    pub base_url: Option<String>,
+    pub can_edit: bool,
+    pub settings: ProviderSettings,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelProviderListResponse {
+    pub data: Vec<ModelProviderSummary>,
+    pub default_provider_id: String,
+    pub can_change_default: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelProviderCapabilities {
+    pub image_generation: bool,
+    pub web_search: bool,
 }
