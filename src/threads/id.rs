@@ -41,7 +41,7 @@ mod tests {
         assert!(early < late, "{early} {late}");
         let uuid = Uuid::try_parse(&early.0).unwrap();
         assert_eq!(uuid.get_version_num(), 7);
-        assert_eq!(&early.0[..13], "01a202e6-b178");
+        assert_eq!(&early.0[..13], "01a202e6-b1f8");
     }
 
     #[test]

@@ -94,6 +94,12 @@ impl Index {
         if !files::try_lock(&lock)? {
             return Ok(());
         }
+        let done = self.rewrite(seen);
+        // Explicitly, since a process that is being started may hold a copy of the descriptor for a while.
+        lock.unlock().and(done)
+    }
+
+    fn rewrite(&self, seen: &mut Seen) -> io::Result<()> {
         let temporary = self.path.with_extension("new");
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -15,7 +15,7 @@ use crate::{
     error::{Problem, StoreError},
     lines::Backward,
     read::{Placed, Span, ThreadReader},
-    record::{Decoded, Entry, prefix},
+    record::{self, Decoded, Entry, prefix},
     source::{Flow, note},
 };
 
@@ -154,10 +154,13 @@ impl ThreadReader {
         }
         let mut lines = Backward::new(&self.source.file, span.link.start, span.upper);
         while let Some(line) = lines.next_line().map_err(self.source.read_error())? {
+            let (offset, len) = (line.offset, line.len);
             if !line.bytes.starts_with(prefix::ITEM) {
+                if !record::looks_like_entry(line.bytes) {
+                    note(problems, Problem::Garbage { offset, bytes: len });
+                }
                 continue;
             }
-            let (offset, len) = (line.offset, line.len);
             let entry = match Entry::decode(line.bytes) {
                 Decoded::Entry(entry) => *entry,
                 Decoded::Unknown => continue,

@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn a_line_beyond_the_limit_is_passed_over_in_both_directions() {
         let mut text = b"first\n".to_vec();
-        text.extend(std::iter::repeat_n(b'x', 2 * MAX_LINE + 10));
+        text.resize(text.len() + 2 * MAX_LINE + 10, b'x');
         text.extend(b"\nlast\n");
         let (file, end) = (file_of(&text), text.len() as u64);
         let mut forward = Forward::new(&file, 0, end);

@@ -274,6 +274,14 @@ impl ThreadLog {
     }
 }
 
+impl Drop for ThreadLog {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a process that is just being started elsewhere in this one may hold a
+        // copy of the descriptor until its exec, and with it the lock.
+        let _ = self.file.unlock();
+    }
+}
+
 /// A fork's entry has to point to places in the new file.
 fn relink(mut entry: Entry, state: &State) -> Entry {
     match &mut entry {

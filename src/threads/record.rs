@@ -224,6 +224,11 @@ pub(crate) mod prefix {
     pub(crate) const CHECKPOINT: &[u8] = br#"{"type":"checkpoint""#;
 }
 
+/// Whether a line that is passed over is one of ours, as far as that is seen without parsing it.
+pub(crate) fn looks_like_entry(line: &[u8]) -> bool {
+    line.starts_with(br#"{"type":""#) && line.ends_with(b"}")
+}
+
 /// What a line turned out to be.
 #[derive(Debug)]
 pub(crate) enum Decoded {

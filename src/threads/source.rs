@@ -111,6 +111,15 @@ impl Source {
         let mut forward = Forward::new(&self.file, range.start, range.end.min(self.len));
         while let Some(line) = forward.next_line().map_err(self.read_error())? {
             if !wanted(line.bytes) {
+                if !record::looks_like_entry(line.bytes) {
+                    note(
+                        problems,
+                        Problem::Garbage {
+                            offset: line.offset,
+                            bytes: line.len,
+                        },
+                    );
+                }
                 continue;
             }
             match Entry::decode(line.bytes) {
