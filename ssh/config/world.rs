@@ -125,9 +125,10 @@ impl World for SystemWorld {
     }
 
     fn resolves(&mut self, name: &str) -> bool {
-        !self.is_listing && (name, 0)
-            .to_socket_addrs()
-            .is_ok_and(|mut it| it.next().is_some())
+        !self.is_listing
+            && (name, 0)
+                .to_socket_addrs()
+                .is_ok_and(|mut it| it.next().is_some())
     }
 
     fn env(&self, name: &str) -> Option<String> {

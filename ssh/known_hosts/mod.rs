@@ -4,8 +4,8 @@ mod check;
 mod parse;
 mod write;
 
-pub use check::{Known, KnownHosts, Verdict};
 pub(crate) use check::key_type;
+pub use check::{Known, KnownHosts, Verdict};
 pub(crate) use parse::matches;
 pub use parse::{Line, Marker, hash_name, parse};
 pub use write::{WriteError, add};

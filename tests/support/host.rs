@@ -468,8 +468,10 @@ impl Host {
 }
 
 fn repository_package(codex: &Codex) -> Option<PathBuf> {
-    let is_official =
-        matches!(codex, Codex::Official | Codex::OfficialInProfile | Codex::AroundOfficial(_));
+    let is_official = matches!(
+        codex,
+        Codex::Official | Codex::OfficialInProfile | Codex::AroundOfficial(_)
+    );
     is_official.then(|| official::repository().join(".deps/node_modules"))
 }
 

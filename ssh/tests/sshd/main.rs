@@ -1,5 +1,9 @@
 //! Connections to a real sshd.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "the helpers of tests fail and skip as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "the helpers of tests fail and skip as tests do"
+)]
 
 mod asking;
 mod host;

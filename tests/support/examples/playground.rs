@@ -20,9 +20,15 @@ fn main() {
             host
         })
         .collect();
-    let variables: Vec<String> =
-        client.environment().iter().map(|(name, value)| format!("{name}='{value}'")).collect();
-    println!("env -i {} TERM=\"$TERM\" codex connect devbox gpu1", variables.join(" "));
+    let variables: Vec<String> = client
+        .environment()
+        .iter()
+        .map(|(name, value)| format!("{name}='{value}'"))
+        .collect();
+    println!(
+        "env -i {} TERM=\"$TERM\" codex connect devbox gpu1",
+        variables.join(" ")
+    );
     let mut rest = Vec::new();
     std::io::stdin().read_to_end(&mut rest).unwrap();
     drop(hosts);

@@ -2,7 +2,12 @@
 //! `ssh devbox codex app-server` with the same server, side by side.
 //!
 //! The one argument is our binary. Both sides are started in turn, on the same host, with the same key.
-#![expect(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout, reason = "a tool for people")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a tool for people"
+)]
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -16,7 +21,9 @@ const RUNS: usize = 10;
 const INITIALIZE: &str = "{\"id\":0,\"method\":\"initialize\",\"params\":{\"clientInfo\":{\"name\":\"ready\",\"version\":\"1\"}}}\n";
 
 fn main() {
-    let codex = std::env::args().nth(1).expect("the path of our binary is missing");
+    let codex = std::env::args()
+        .nth(1)
+        .expect("the path of our binary is missing");
     let codex = std::path::absolute(codex).unwrap();
     let (client, model) = (Client::new(), Model::start());
     let host = Host::start(HostOptions::new().authorize(client.key()).model(&model));
@@ -33,18 +40,26 @@ fn main() {
     };
     // The first runs fill caches of the machine and of the server.
     (ours(), theirs());
-    let (mut mine, mut others): (Vec<Duration>, Vec<Duration>) = (0..RUNS).map(|_| (ours(), theirs())).unzip();
+    let (mut mine, mut others): (Vec<Duration>, Vec<Duration>) =
+        (0..RUNS).map(|_| (ours(), theirs())).unzip();
     println!("| | median | fastest | slowest |\n|---|---|---|---|");
     row("`codex` (this one)", &mut mine);
     row("`ssh devbox codex app-server`", &mut others);
-    println!("\nratio of the medians: {:.2}", median(&mut mine).as_secs_f64() / median(&mut others).as_secs_f64());
+    println!(
+        "\nratio of the medians: {:.2}",
+        median(&mut mine).as_secs_f64() / median(&mut others).as_secs_f64()
+    );
 }
 
 /// Runs the command until a line of its stdout fits, then ends it.
 fn time(mut command: Command, stdin: &str, is_ready: impl Fn(&str) -> bool) -> Duration {
     let begun = Instant::now();
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     child.stdin.as_mut().unwrap().write_all(stdin.as_bytes()).unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let found = lines.map_while(Result::ok).any(|line| is_ready(&line));
