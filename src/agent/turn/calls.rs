@@ -381,7 +381,7 @@ impl Turn {
         match outcome.result {
             ToolResult::Command(result) if result.running => match ended {
                 Some(ended) => self.complete_item(now, id, |item| set_command(item, &ended)),
-                None => self.leave_running(id, &result),
+                None => self.leave_running(now, id, &result),
             },
             ToolResult::Command(result) => self.complete_item(now, id, |item| set_command(item, &result)),
             ToolResult::Patch(PatchResult::Applied(files)) => {
@@ -402,11 +402,14 @@ impl Turn {
         }
     }
 
-    fn leave_running(&mut self, id: &CallId, result: &CommandResult) {
+    fn leave_running(&mut self, now: UnixMillis, id: &CallId, result: &CommandResult) {
         let Some(call) = self.calls.find(id) else { return };
         if let Some((ThreadItem::CommandExecution(command), _)) = &mut call.item {
             command.process_id = result.process_id.clone().or(command.process_id.take());
             call.state = State::Background;
+        } else {
+            // Only a command can go on: nobody would tell the end of anything else.
+            self.complete_item(now, id, |item| set_outcome(item, Outcome::Failed));
         }
     }
 
