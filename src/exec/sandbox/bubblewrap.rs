@@ -34,6 +34,13 @@ impl Variant {
     pub(crate) const ALL: [Variant; 3] = [Variant::Whole, Variant::SharedProc, Variant::WithoutUserNamespace];
 }
 
+/// Who runs the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    Root,
+    Ordinary,
+}
+
 /// The numbers of the descriptors which bubblewrap inherits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Descriptors {
@@ -46,6 +53,7 @@ pub(crate) struct Descriptors {
 pub(crate) fn options(
     spec: &Spec,
     variant: Variant,
+    user: User,
     protected: &[PathBuf],
     descriptors: Descriptors,
 ) -> Vec<OsString> {
@@ -56,7 +64,13 @@ pub(crate) fn options(
     options.mount(if whole { "--bind" } else { "--ro-bind" }, root);
     options.words(&["--dev", "/dev"]);
     match variant {
-        Variant::Whole | Variant::WithoutUserNamespace => options.words(&["--proc", "/proc"]),
+        Variant::Whole | Variant::WithoutUserNamespace => {
+            options.words(&["--proc", "/proc"]);
+            // The kernel's settings belong to root, who may write them there even without capabilities.
+            if user == User::Root {
+                options.words(&["--remount-ro", "/proc"]);
+            }
+        }
         Variant::SharedProc => options.mount("--ro-bind", Path::new("/proc")),
     }
     for path in spec.rules.writable.iter().filter(|path| *path != root) {
@@ -148,12 +162,18 @@ mod tests {
             seccomp: 5,
             status: 6,
         };
-        let options = options(&spec, Variant::Whole, &["/work/.git".into()], descriptors);
+        let options = options(
+            &spec,
+            Variant::Whole,
+            User::Root,
+            &["/work/.git".into()],
+            descriptors,
+        );
         let line = options.join(" ".as_ref()).into_string().unwrap();
         assert_eq!(
             line,
             "--die-with-parent --cap-drop ALL --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try \
-             --unshare-user --unshare-net --ro-bind / / --dev /dev --proc /proc --bind /work /work \
+             --unshare-user --unshare-net --ro-bind / / --dev /dev --proc /proc --remount-ro /proc --bind /work /work \
              --ro-bind /work/.git /work/.git --ro-bind /dev/null /etc/passwd --perms 0000 --tmpfs /etc \
              --chdir /work --clearenv --setenv A b c --seccomp 5 --json-status-fd 6"
         );

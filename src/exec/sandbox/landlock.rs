@@ -12,7 +12,7 @@ use landlock::{
 };
 use rustix::fs::{Mode, OFlags};
 
-use super::rules::Rules;
+use super::rules::{Missing, Protected, Rules};
 
 /// The oldest version that holds a policy: before it, `truncate` empties files which the rules protect.
 const OLDEST: ABI = ABI::V3;
@@ -58,7 +58,13 @@ pub(crate) fn prepare(rules: &Rules, terminal: Option<&Path>) -> Result<RulesetC
         .create()?;
     let mut grants = Grants { created, count: 0 };
     let writing = AccessFs::from_write(OLDEST) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
-    let without: Vec<&Path> = rules.protected.iter().map(|entry| &*entry.path).collect();
+    let stands = |entry: &&Protected| entry.missing == Missing::Barred || entry.path.exists();
+    let without: Vec<&Path> = rules
+        .protected
+        .iter()
+        .filter(stands)
+        .map(|entry| &*entry.path)
+        .collect();
     let hidden: Vec<&Path> = rules.hidden.iter().map(|path| &**path).collect();
     for root in &rules.writable {
         grants.grant(root, writing, &[&without[..], &hidden[..]].concat())?;

@@ -4,6 +4,7 @@
 //! command with everything that descends from it, and removes what it put into the file system.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Read, Write},
     os::{
@@ -29,7 +30,8 @@ use tokio::{
 
 use super::{
     barrier::{Barrier, Standing},
-    bubblewrap::{self, Descriptors, Variant},
+    bubblewrap::{self, Descriptors, User, Variant},
+    helper::{ENTER, SANDBOX_MODE},
     landlock,
     rules::Missing,
     seccomp::{self, Internet},
@@ -138,6 +140,27 @@ async fn run(spec: &Spec, control: &UnixStream, asked: bool) -> io::Result<Repor
     Ok(report(status))
 }
 
+/// Inside bubblewrap: makes standard input the controlling terminal and becomes the command. `ourselves` is the
+/// number of the descriptor through which this binary was started.
+pub(crate) fn enter(ourselves: RawFd, command: &[OsString]) -> i32 {
+    const CANNOT_RUN: i32 = 126;
+    let Some((program, arguments)) = command.split_first() else {
+        return CANNOT_RUN;
+    };
+    // Closed when the command starts.
+    let Ok(_ourselves) = raw::adopt(ourselves) else {
+        return CANNOT_RUN;
+    };
+    let session =
+        rustix::process::setsid().and_then(|_| rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()));
+    let error = match session {
+        Ok(()) => Command::new(program).args(arguments).exec(),
+        Err(error) => error.into(),
+    };
+    let _ = writeln!(io::stderr(), "codex: starting `{}`: {error}", program.display());
+    CANNOT_RUN
+}
+
 fn report(status: std::process::ExitStatus) -> Report {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
@@ -174,19 +197,36 @@ fn start_bubblewrap(spec: &Spec, program: &PathBuf, variant: Variant) -> io::Res
         seccomp: seccomp.as_raw_fd(),
         status: status.as_raw_fd(),
     };
-    let options = bubblewrap::options(spec, variant, &protected, descriptors);
+    let user = if rustix::process::geteuid().is_root() {
+        User::Root
+    } else {
+        User::Ordinary
+    };
+    let options = bubblewrap::options(spec, variant, user, &protected, descriptors);
     let arguments = in_memory("arguments", &bubblewrap::terminated(&options))?;
+    let ourselves = File::open("/proc/self/exe")?;
+    let mut keep = vec![arguments.as_raw_fd(), descriptors.seccomp, descriptors.status];
     let mut command = Command::new(program);
     command
         .env_clear()
         .arg("--args")
         .arg(arguments.as_raw_fd().to_string())
-        .arg("--")
-        .arg(&spec.program);
-    command.args(spec.argv.get(1..).unwrap_or_default());
+        .arg("--");
+    if spec.terminal.is_some() {
+        keep.push(ourselves.as_raw_fd());
+        let number = ourselves.as_raw_fd().to_string();
+        command
+            .arg(format!("/proc/self/fd/{number}"))
+            .args([SANDBOX_MODE, ENTER, &number]);
+    }
+    command
+        .arg(&spec.program)
+        .args(spec.argv.get(1..).unwrap_or_default());
+    // Bubblewrap itself stays out of the terminal's session: an interrupt typed there would end it, and with it
+    // everything inside.
     let isolation = Isolation {
-        keep: vec![arguments.as_raw_fd(), descriptors.seccomp, descriptors.status],
-        takes_terminal: spec.terminal.is_some(),
+        keep,
+        takes_terminal: false,
         confine: None,
     };
     raw::isolate(&mut command, isolation);
@@ -245,9 +285,9 @@ fn start_landlock(spec: &Spec) -> io::Result<Started> {
         command.arg0(name);
     }
     command.env_clear().envs(&spec.environment);
+    let bind_life = die_with_supervisor();
     let confine = move || {
-        // The supervisor has one thread and lives until the command ends, so this fires only if it is killed.
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        bind_life()?;
         give_up_capabilities()?;
         rustix::thread::set_no_new_privs(true)?;
         let ruleset = ruleset.take().ok_or(io::ErrorKind::Unsupported)?;
@@ -267,6 +307,21 @@ fn start_landlock(spec: &Spec) -> io::Result<Started> {
         child: spawn(command, "the command under Landlock and seccomp")?,
         status: None,
     })
+}
+
+/// Returns a step of the new process by which it dies when this one is killed. The signal comes with the end of
+/// the thread that started it, and the supervisor has only one.
+fn die_with_supervisor() -> impl Fn() -> io::Result<()> + Send + Sync {
+    let supervisor = Some(rustix::process::getpid());
+    move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have been killed before the call.
+        if rustix::process::getppid() == supervisor {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
 }
 
 /// A user without privileges has nothing to give up, and is then denied nothing here.
