@@ -167,3 +167,30 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(id: &str) -> Summary {
+        let value = serde_json::json!({"id": id, "len": 1, "created_at": 1, "updated_at": 1, "recency_at": 1,
+            "cwd": "/", "model": "m", "model_provider": "p", "cli_version": "0", "source": "vscode"});
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_line_that_a_killed_process_left_half_written_does_not_swallow_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::new(dir.path());
+        index.put(&summary("first")).unwrap();
+        files::open_append(index.path())
+            .unwrap()
+            .write_all(b"{\"id\":\"torn")
+            .unwrap();
+        index.put(&summary("second")).unwrap();
+        let seen = index.load().unwrap();
+        let mut ids: Vec<_> = seen.summaries.keys().map(|id| id.0.as_str()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, ["first", "second"]);
+    }
+}

@@ -85,10 +85,12 @@ pub enum Record {
         /// Unix seconds.
         started_at: Option<i64>,
     },
+    /// The end of the last turn. A turn must be ended before the next one begins, else it stays interrupted.
     TurnCompleted {
         turn: TurnId,
         status: TurnStatus,
         error: Option<TurnError>,
+        /// Unix seconds.
         completed_at: Option<i64>,
         duration_ms: Option<i64>,
     },
@@ -96,7 +98,8 @@ pub enum Record {
         turn: TurnId,
         item: ThreadItem,
     },
-    /// Also without a start before it, and also after its turn's end.
+    /// Without a start before it, it begins where it completes. One that comes after its turn's end is found
+    /// again only if it was started.
     ItemCompleted {
         turn: TurnId,
         item: ThreadItem,
