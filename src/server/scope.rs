@@ -141,7 +141,7 @@ mod tests {
             Just(Scope::free()),
             access().prop_map(|it| Scope::global("config", it)),
             (0..3).prop_map(|it: u8| Scope::thread(it.to_string())),
-            (0..3).prop_map(|it| Scope::thread_shared(it.to_string())),
+            (0..3).prop_map(|it: u8| Scope::thread_shared(it.to_string())),
             (path, access()).prop_map(|(path, access)| Scope::path(path, access)),
         ];
         (one.clone(), one).prop_map(|(one, other)| one.and(other))
