@@ -1,15 +1,16 @@
 //! The hold on a running command: how it is asked to end, and how it is ended.
 
-use std::{
-    io::Write,
-    net::Shutdown,
-    os::unix::net::UnixStream,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(target_os = "linux")]
+use std::{io::Write, net::Shutdown, os::unix::net::UnixStream};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
+#[cfg(target_os = "linux")]
+use rustix::process::{Pid, kill_process};
 
 use crate::family;
+#[cfg(target_os = "linux")]
+use crate::sandbox::TERMINATE;
 
 /// What a signal goes to.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) enum Hold {
     /// The leader of a session of its own.
     Session { leader: i32 },
     /// The supervisor of a sandbox does what the control stream says, and kills when it ends.
+    #[cfg(target_os = "linux")]
     Supervisor { pid: i32, control: UnixStream },
 }
 
@@ -43,6 +45,7 @@ impl Leash {
         match &self.hold {
             Hold::Session { leader } => family::signal_session(*leader, Signal::TERM),
             // If the stream is broken, the supervisor is already killing.
+            #[cfg(target_os = "linux")]
             Hold::Supervisor { control, .. } => drop((&mut &*control).write(&[TERMINATE])),
         }
     }
@@ -54,6 +57,7 @@ impl Leash {
         }
         match &self.hold {
             Hold::Session { leader } => family::signal_session(*leader, Signal::KILL),
+            #[cfg(target_os = "linux")]
             Hold::Supervisor { control, .. } => drop(control.shutdown(Shutdown::Write)),
         }
     }
@@ -61,20 +65,24 @@ impl Leash {
     /// Kills a supervisor that did not do its work. The kernel then ends the sandbox (its first process has
     /// asked for that).
     pub(crate) fn kill_supervisor(&self) {
-        if let Hold::Supervisor { pid, .. } = &self.hold
-            && !self.is_over()
-            && let Some(pid) = Pid::from_raw(*pid)
-        {
-            let _ = kill_process(pid, Signal::KILL);
+        match &self.hold {
+            Hold::Session { .. } => {}
+            #[cfg(target_os = "linux")]
+            Hold::Supervisor { pid, .. } => {
+                if let (false, Some(pid)) = (self.is_over(), Pid::from_raw(*pid)) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
         }
     }
 
     /// Ends what the command left running, once it has ended itself, and lets go.
     pub(crate) fn release(&self) {
-        if let Hold::Session { leader } = &self.hold
-            && !self.is_over()
-        {
-            family::signal_session(*leader, Signal::KILL);
+        match &self.hold {
+            Hold::Session { leader } => family::signal_session(*leader, Signal::KILL),
+            // It has done so itself.
+            #[cfg(target_os = "linux")]
+            Hold::Supervisor { .. } => {}
         }
         self.is_over.store(true, Ordering::Release);
     }
@@ -83,8 +91,3 @@ impl Leash {
         self.is_over.load(Ordering::Acquire)
     }
 }
-
-#[cfg(target_os = "linux")]
-use crate::sandbox::TERMINATE;
-#[cfg(not(target_os = "linux"))]
-const TERMINATE: u8 = b't';

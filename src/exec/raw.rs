@@ -6,10 +6,13 @@
 
 use std::{
     io,
-    os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{BorrowedFd, RawFd},
     os::unix::process::CommandExt,
     process::Command,
 };
+
+#[cfg(target_os = "linux")]
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// What a new process does to itself before it becomes its program.
 pub(crate) struct Isolation {
@@ -63,6 +66,7 @@ fn close_others_on_exec() {
 #[cfg(not(target_os = "linux"))]
 fn close_others_on_exec() {}
 
+#[cfg(target_os = "linux")]
 /// Takes over a descriptor that the process which started us left open under this number.
 pub(crate) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     if number <= 2 {

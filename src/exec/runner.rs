@@ -1,7 +1,6 @@
 //! Starts commands: checks them, confines them, and wires up their streams.
 
 use std::{
-    fs::File,
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -319,7 +318,10 @@ pub(crate) use supervised::{next_report, trial};
 
 #[cfg(target_os = "linux")]
 mod supervised {
-    use std::os::{fd::AsRawFd, unix::net::UnixStream};
+    use std::{
+        fs::File,
+        os::{fd::AsRawFd, unix::net::UnixStream},
+    };
 
     use tokio::{
         io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},

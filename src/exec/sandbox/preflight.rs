@@ -206,6 +206,7 @@ mod platform {
         let limits = [
             "no new entries directly in a directory that holds `.git` or `.codex`, or could",
             "modes, owners and times of the user's own files can be changed anywhere",
+            "beside files that must not be read, those made later cannot be read either",
             "other processes can be seen in /proc, not touched",
         ];
         match try_out(helper, directory, Enforcement::Landlock).await {
