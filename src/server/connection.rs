@@ -14,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    handlers::{Processes, Searches, Watches},
     handshake::Session,
     notice::{Notice, TextStream},
     outbox::{Entry, Outbox},
@@ -55,6 +56,9 @@ struct Shared {
     drained: Notify,
     under_way: Arc<AtomicUsize>,
     line: Mutex<Waiting>,
+    watches: Mutex<Watches>,
+    searches: Mutex<Searches>,
+    processes: Mutex<Processes>,
     leaving: CancellationToken,
     closed: CancellationToken,
 }
@@ -108,6 +112,9 @@ impl Connection {
             drained: Notify::new(),
             under_way: Arc::default(),
             line: Mutex::default(),
+            watches: Mutex::default(),
+            searches: Mutex::default(),
+            processes: Mutex::default(),
             leaving: CancellationToken::new(),
             closed: CancellationToken::new(),
         }))
@@ -267,6 +274,28 @@ impl Connection {
             started: Some(started),
             connection: Arc::downgrade(&self.0),
         }
+    }
+
+    pub(crate) fn with_watches<T>(&self, act: impl FnOnce(&mut Watches) -> T) -> T {
+        act(&mut lock(&self.0.watches))
+    }
+
+    pub(crate) fn with_searches<T>(&self, act: impl FnOnce(&mut Searches) -> T) -> T {
+        act(&mut lock(&self.0.searches))
+    }
+
+    pub(crate) fn with_processes<T>(&self, act: impl FnOnce(&mut Processes) -> T) -> T {
+        act(&mut lock(&self.0.processes))
+    }
+
+    /// Ends everything that is there for this peer alone.
+    pub(crate) fn close(&self) {
+        self.0.leaving.cancel();
+        self.0.closed.cancel();
+        let watches = self.with_watches(std::mem::take);
+        let processes = self.with_processes(std::mem::take);
+        // Outside of the locks.
+        drop((watches, processes));
     }
 
     pub(crate) fn open(&self, session: Session) {

@@ -66,8 +66,7 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.connection.leaving().cancel();
-        self.connection.closed().cancel();
+        self.connection.close();
         self.server.disconnect(self.connection.id());
     }
 }

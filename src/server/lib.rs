@@ -58,28 +58,37 @@
 //! `stopping` — interrupt, write what must be written. Whoever has work that a drain waits for holds a
 //! [`Work`] guard. Each connection is cancelled by `Connection::closed`.
 
+mod config;
 mod connection;
 mod handlers;
 mod handshake;
 mod ingress;
 mod life;
+mod listen;
+mod login;
 mod notice;
 mod outbox;
+mod private;
 mod questions;
 mod refusal;
 mod responder;
 mod router;
 mod scope;
+mod serve;
 mod server;
 
+pub use config::{Config, SandboxSettings};
 pub use connection::{Connection, ConnectionId};
 pub use handshake::Session;
 pub use ingress::serve_peer;
 pub use life::{Life, Work};
+pub use listen::{Listen, ListenError, Listener};
+pub use login::{LoginError, Logins, Origin};
 pub use notice::{Notice, TextStream};
 pub use questions::{Answer, Questions};
 pub use refusal::Refusal;
 pub use responder::Responder;
 pub use router::Call;
 pub use scope::{Access, Scope};
+pub use serve::{Signals, in_memory, serve};
 pub use server::{Server, Setup};

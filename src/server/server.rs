@@ -9,9 +9,14 @@ use std::{
     },
 };
 
+use codex_agent::model::{ConfigError, Provider};
+use codex_exec::Runner;
+
 use crate::{
+    config::{Config, Store},
     connection::{Connection, ConnectionId},
     life::Life,
+    login::Logins,
     notice::Notice,
     questions::Questions,
     router::Router,
@@ -32,6 +37,8 @@ pub struct Setup {
     pub environment: BTreeMap<String, String>,
     /// The program's version.
     pub version: String,
+    /// A program that calls [`codex_exec::sandbox_main`] for [`codex_exec::SANDBOX_MODE`]: our own, absolute.
+    pub sandbox_helper: PathBuf,
 }
 
 impl Setup {
@@ -56,6 +63,9 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     setup: Setup,
     router: Router,
+    settings: Store,
+    logins: Logins,
+    runner: Runner,
     life: Life,
     questions: Questions,
     next_connection: AtomicU64,
@@ -66,6 +76,9 @@ impl Server {
     /// A server that nobody is connected to.
     pub fn new(setup: Setup) -> Server {
         Server(Arc::new(Inner {
+            settings: Store::new(&setup.codex_home),
+            logins: Logins::new(&setup.own_folder()),
+            runner: Runner::new(setup.sandbox_helper.clone()),
             setup,
             router: Router::with_all_methods(),
             life: Life::default(),
@@ -77,6 +90,33 @@ impl Server {
 
     pub fn setup(&self) -> &Setup {
         &self.0.setup
+    }
+
+    /// The configuration as the file says it now. Blocking, and short: the file is read when it has changed.
+    pub fn config(&self) -> Arc<Config> {
+        self.0.settings.load().config
+    }
+
+    /// A provider that can be asked, with its credential. Blocking, as [`Server::config`]. `None`: there is no
+    /// provider of this name.
+    pub fn provider(&self, id: &str) -> Option<Result<Provider, ConfigError>> {
+        let provider = self.config().provider(id)?;
+        let variable = |name: &str| self.setup().variable(name).map(str::to_owned);
+        Some(provider.resolve(id, variable, self.logins().key()))
+    }
+
+    /// Keys that users have stored.
+    pub fn logins(&self) -> &Logins {
+        &self.0.logins
+    }
+
+    /// Starts commands.
+    pub fn runner(&self) -> &Runner {
+        &self.0.runner
+    }
+
+    pub(crate) fn settings(&self) -> &Store {
+        &self.0.settings
     }
 
     pub fn life(&self) -> &Life {

@@ -110,3 +110,28 @@ pub struct ConfigRequirementsReadResponse {
     #[serde(default)]
     pub supports_independent_speed_modes: Option<bool>,
 }
+
+/// A place in a text, counted from 1, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextPosition {
+    pub line: usize,
+    pub column: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextRange {
+    pub start: TextPosition,
+    pub end: TextPosition,
+}
+
+/// `configWarning` as the server says it: with the place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigWarning {
+    pub summary: String,
+    #[serde(default)]
+    pub details: Option<String>,
+    #[serde(default)]
+    pub path: Option<String>,
+    #[serde(default)]
+    pub range: Option<TextRange>,
+}
