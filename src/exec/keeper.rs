@@ -25,6 +25,10 @@ const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the output may stay silent and open after the command's end before it is given up.
 const DRAIN_GRACE: Duration = Duration::from_millis(300);
 
+/// What is read of each stream after the command's end at most: the largest pipe of an ordinary user (pipe(7)).
+/// More can only come from a process that got away.
+const DRAIN_BYTES_MAX: usize = 1024 * 1024;
+
 pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
@@ -165,6 +169,7 @@ async fn read(
 ) -> bool {
     let mut has_listener = true;
     let mut buffer = BytesMut::new();
+    let mut drained = 0;
     loop {
         // Room first, so that nothing is read which then has nowhere to go.
         let room = if has_listener {
@@ -184,6 +189,12 @@ async fn read(
             return true;
         }
         let bytes = buffer.split().freeze();
+        if !matches!(*life.borrow(), Life::Running) {
+            drained += bytes.len();
+            if drained > DRAIN_BYTES_MAX {
+                return false;
+            }
+        }
         recorder.push(stream, &bytes);
         if let Some(room) = room {
             room.send(Chunk { stream, bytes });

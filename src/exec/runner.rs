@@ -70,7 +70,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// `helper` is a binary that calls [`crate::sandbox_main`] for [`crate::SANDBOX_MODE`]: our own, absolute.
+    /// `helper` is a binary that calls [`crate::sandbox_main`] for [`crate::SANDBOX_MODE`], absolute: our own. On
+    /// Linux `/proc/self/exe` is best, which stays this binary when a newer one takes its place.
     pub fn new(helper: PathBuf) -> Runner {
         Runner {
             helper,

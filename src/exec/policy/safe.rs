@@ -155,7 +155,8 @@ fn git_only_reads(arguments: &[&str]) -> bool {
 
 /// Git takes any unambiguous beginning of a long option.
 fn writes_or_runs(argument: &str) -> bool {
-    const OPTIONS: [&str; 5] = [
+    const OPTIONS: [&str; 6] = [
+        "--show-signature",
         "--output",
         "--ext-diff",
         "--textconv",

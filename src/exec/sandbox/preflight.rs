@@ -219,6 +219,10 @@ mod platform {
     }
 
     async fn try_out(helper: &Path, directory: &Path, enforcement: Enforcement) -> Result<(), String> {
+        // `/proc/self/exe` would be another program inside.
+        let program = helper
+            .canonicalize()
+            .map_err(|error| format!("finding `{}`: {error}", helper.display()))?;
         let word = |path: &Path| {
             path.to_str()
                 .map(str::to_owned)
@@ -227,13 +231,13 @@ mod platform {
         let spec = Spec {
             enforcement,
             rules: strictest(),
-            program: helper.to_owned(),
             argv: vec![
-                word(helper)?,
+                word(&program)?,
                 SANDBOX_MODE.to_owned(),
                 PROBE.to_owned(),
                 word(directory)?,
             ],
+            program,
             cwd: "/".into(),
             environment: Default::default(),
             terminal: None,

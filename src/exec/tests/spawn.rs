@@ -244,6 +244,13 @@ async fn output_that_an_escaped_process_holds_open_is_given_up_and_said() {
 }
 
 #[tokio::test]
+async fn an_escaped_process_that_prints_for_ever_does_not_keep_the_command_from_ending() {
+    let (exit, output) = run(&runner(), sh("(setsid yes &); sleep 0.2; echo over >&2")).await;
+    assert_eq!((exit.status, exit.output_is_whole), (Status::Exited(0), false));
+    assert_eq!(output.stderr.text(), "over\n");
+}
+
+#[tokio::test]
 async fn dropping_a_process_kills_it_and_its_children() {
     let sleep = unique_sleep();
     let (process, _chunks) = runner()

@@ -59,7 +59,7 @@ async fn privileges_are_gone_and_do_not_come_back() {
                     "unshare -rm sh -c 'umount -l .git; echo x > .git/config'",
                     "nsenter -t 1 -m touch $OUT/new",
                     "su nobody -s /bin/sh -c true",
-                    "hostname owned",
+                    "hostname \"$(hostname)\"",
                 ],
             )
             .await;
