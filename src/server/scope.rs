@@ -140,8 +140,8 @@ mod tests {
         let one = prop_oneof![
             Just(Scope::free()),
             access().prop_map(|it| Scope::global("config", it)),
-            (0..3).prop_map(|it: u8| Scope::thread(it.to_string())),
-            (0..3).prop_map(|it: u8| Scope::thread_shared(it.to_string())),
+            (0u8..3).prop_map(|it| Scope::thread(it.to_string())),
+            (0u8..3).prop_map(|it| Scope::thread_shared(it.to_string())),
             (path, access()).prop_map(|(path, access)| Scope::path(path, access)),
         ];
         (one.clone(), one).prop_map(|(one, other)| one.and(other))
