@@ -35,6 +35,7 @@ pub(crate) fn isolate(command: &mut Command, mut isolation: Isolation) {
             rustix::process::ioctl_tiocsctty(stdin)?;
         }
         close_others_on_exec();
+        forget_ignored_signals();
         for &number in &isolation.keep {
             // SAFETY: the caller of `isolate` holds these descriptors open until the command is spawned.
             let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
@@ -45,6 +46,16 @@ pub(crate) fn isolate(command: &mut Command, mut isolation: Isolation) {
     // SAFETY: the closure makes system calls and touches only memory that it owns; it takes no lock and
     // allocates nothing before `confine`, whose contract is said at its field.
     unsafe { command.pre_exec(step) };
+}
+
+/// A process that was started by `nohup` or in the background of a script ignores signals, and so would every
+/// command, which could not even ask for them (POSIX, `trap`).
+fn forget_ignored_signals() {
+    const STANDARD_MAX: libc::c_int = 31;
+    for signal in 1..=STANDARD_MAX {
+        // SAFETY: sets no handler. For the two signals that cannot be changed it fails.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 /// Descriptors which somebody gave this process without the close-on-exec flag must not reach a command.

@@ -309,6 +309,26 @@ async fn a_key_on_a_terminal_interrupts_the_command() {
 }
 
 #[tokio::test]
+async fn no_signal_is_ignored_or_blocked_from_the_start() {
+    let (_, output) = run(&runner(), command(&["cat", "/proc/self/status"], Path::new("/"))).await;
+    let text = output.stdout.text();
+    // Signals from 32 on belong to the C library and its threads.
+    const STANDARD: u64 = 0x7fff_ffff;
+    for name in ["SigBlk:", "SigIgn:"] {
+        let mask = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap()
+            .trim();
+        assert_eq!(
+            u64::from_str_radix(mask, 16).unwrap() & STANDARD,
+            0,
+            "{name} {mask}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn without_a_terminal_there_is_nothing_to_resize_and_no_terminal_to_open() {
     let (process, chunks) = runner()
         .spawn(sh("exec 2>&1; echo x > /dev/tty; tty; cat"))
