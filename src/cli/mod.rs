@@ -1,9 +1,12 @@
 //! The command line: what can be asked for, and who does it.
 
+mod app_server;
 mod ask;
 mod connect;
 mod exec;
+mod home;
 mod hosts;
+mod login;
 mod report;
 mod ssh;
 
@@ -33,6 +36,11 @@ enum Command {
     Connect(ConnectArgs),
     Hosts(HostsArgs),
     Exec(ExecArgs),
+    AppServer(app_server::AppServerArgs),
+    #[command(alias = "auth")]
+    Login(login::LoginArgs),
+    /// Forget the stored API key
+    Logout,
 }
 
 /// Open hosts in one terminal UI
@@ -168,6 +176,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Connect(args) => connect::run(args),
         Command::Hosts(args) => hosts::run(&args),
         Command::Exec(args) => exec::run(args),
+        Command::AppServer(args) => app_server::run(args),
+        Command::Login(args) => login::run(&args),
+        Command::Logout => login::run_logout(),
     };
     match outcome {
         Ok(code) => code.into(),

@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connection::Connection, handshake::Session, questions::Answer, refusal::Refusal, responder::Responder,
-    router, server::Server,
+    connection::Connection, handshake::Session, notice::Notice, questions::Answer, refusal::Refusal,
+    responder::Responder, router, server::Server,
 };
 
 /// How long requests that are under way may go on after the peer has said all it had to say.
@@ -155,6 +155,9 @@ impl Peer {
             Ok(session) => {
                 responder.answer(&session.response(self.server.setup()));
                 self.connection.open(session);
+                for warning in self.server.settings().load().warnings.iter() {
+                    self.connection.tell(&Notice::new("configWarning", warning));
+                }
             }
             Err(refusal) => responder.refuse(refusal),
         }
@@ -229,3 +232,6 @@ async fn write<T: Transport>(
     // The peer may be gone already.
     _ = sink.close().await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,7 @@ pub use connection::{Connection, ConnectionId};
 pub use handshake::Session;
 pub use ingress::serve_peer;
 pub use life::{Life, Work};
-pub use listen::{Listen, ListenError, Listener};
+pub use listen::{Listen, ListenError, Listener, default_socket};
 pub use login::{LoginError, Logins, Origin};
 pub use notice::{Notice, TextStream};
 pub use questions::{Answer, Questions};

@@ -106,9 +106,16 @@ impl Logins {
         if !key.bytes().all(|it| it.is_ascii_graphic()) {
             return Err(LoginError::Characters);
         }
-        let failed = |source| LoginError::Io { file: self.file.clone(), source };
-        let stored = Stored { api_key: key.to_owned() };
-        let text = serde_json::to_vec(&stored).map(Zeroizing::new).map_err(|error| failed(error.into()))?;
+        let failed = |source| LoginError::Io {
+            file: self.file.clone(),
+            source,
+        };
+        let stored = Stored {
+            api_key: key.to_owned(),
+        };
+        let text = serde_json::to_vec(&stored)
+            .map(Zeroizing::new)
+            .map_err(|error| failed(error.into()))?;
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         private::replace(&self.file, &text).map_err(failed)
     }
@@ -119,7 +126,10 @@ impl Logins {
         match fs::remove_file(&self.file) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(LoginError::Io { file: self.file.clone(), source }),
+            Err(source) => Err(LoginError::Io {
+                file: self.file.clone(),
+                source,
+            }),
         }
     }
 }
@@ -137,7 +147,10 @@ mod tests {
         assert!(logins.key().is_none());
         logins.store(Zeroizing::new(" key-1\n".to_owned())).unwrap();
         assert_eq!(logins.key().unwrap().expose(), "key-1");
-        let mode = fs::metadata(home.path().join("own/login.json")).unwrap().permissions().mode();
+        let mode = fs::metadata(home.path().join("own/login.json"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(logins.origin(Some("x")), Some(Origin::Environment));
         assert_eq!(logins.origin(None), Some(Origin::Stored));
@@ -149,7 +162,12 @@ mod tests {
     fn what_is_no_key_is_refused_without_being_quoted() {
         let home = tempfile::tempdir().unwrap();
         let logins = Logins::new(home.path());
-        let refused = |key: &str| logins.store(Zeroizing::new(key.to_owned())).unwrap_err().to_string();
+        let refused = |key: &str| {
+            logins
+                .store(Zeroizing::new(key.to_owned()))
+                .unwrap_err()
+                .to_string()
+        };
         assert_eq!(refused(" "), "the API key is empty");
         assert!(!refused("secret\nkey").contains("secret"));
     }

@@ -37,7 +37,11 @@ fn draft(file: &Path) -> PathBuf {
 fn write(file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // Left by a process with our number that was killed.
     _ = fs::remove_file(file);
-    let mut draft = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    let mut draft = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
     draft.set_permissions(fs::Permissions::from_mode(mode))?;
     draft.write_all(content)?;
     draft.sync_all()
@@ -56,7 +60,14 @@ mod tests {
         assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         replace(&file, b"2").unwrap();
-        assert_eq!((mode(&file), fs::read(&file).unwrap().as_slice()), (0o644, &b"2"[..]));
-        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "no draft is left");
+        assert_eq!(
+            (mode(&file), fs::read(&file).unwrap().as_slice()),
+            (0o644, &b"2"[..])
+        );
+        assert_eq!(
+            fs::read_dir(file.parent().unwrap()).unwrap().count(),
+            1,
+            "no draft is left"
+        );
     }
 }

@@ -35,7 +35,11 @@ pub async fn serve(server: Server, listeners: Vec<Listener>, signals: Signals) {
     let mut others = JoinSet::new();
     let mut stdio = JoinSet::new();
     for listener in listeners {
-        let tasks = if listener.is_stdio() { &mut stdio } else { &mut others };
+        let tasks = if listener.is_stdio() {
+            &mut stdio
+        } else {
+            &mut others
+        };
         tasks.spawn(listener.run(server.clone(), close.clone()));
     }
     let patience = tokio::select! {
@@ -55,7 +59,10 @@ pub async fn serve(server: Server, listeners: Vec<Listener>, signals: Signals) {
 }
 
 /// A connection in memory, JSONL as over stdio: the peer's end, and the task that serves it.
-pub fn in_memory(server: Server, cancel: CancellationToken) -> (DuplexStream, impl Future<Output = ()> + Send) {
+pub fn in_memory(
+    server: Server,
+    cancel: CancellationToken,
+) -> (DuplexStream, impl Future<Output = ()> + Send) {
     let (near, far) = tokio::io::duplex(MEMORY_BYTES);
     (near, serve_peer(server, jsonl(far, LINE_BYTES_MAX), cancel))
 }

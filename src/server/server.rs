@@ -75,12 +75,16 @@ struct Inner {
 impl Server {
     /// A server that nobody is connected to.
     pub fn new(setup: Setup) -> Server {
+        Server::with_router(setup, Router::with_all_methods())
+    }
+
+    pub(crate) fn with_router(setup: Setup, router: Router) -> Server {
         Server(Arc::new(Inner {
             settings: Store::new(&setup.codex_home),
             logins: Logins::new(&setup.own_folder()),
             runner: Runner::new(setup.sandbox_helper.clone()),
             setup,
-            router: Router::with_all_methods(),
+            router,
             life: Life::default(),
             questions: Questions::default(),
             next_connection: AtomicU64::new(0),
@@ -130,9 +134,12 @@ impl Server {
 
     /// Tells every initialized connection.
     pub fn broadcast(&self, notice: &Notice) {
-        for connection in self.connections().values() {
-            connection.tell(notice);
-        }
+        self.for_each(|it| it.tell(notice));
+    }
+
+    /// Does something with every connection.
+    pub(crate) fn for_each(&self, act: impl FnMut(&Connection)) {
+        self.connections().values().for_each(act);
     }
 
     /// Requests of all connections that are under way.

@@ -26,7 +26,9 @@ pub(super) fn apply(document: &mut DocumentMut, edit: &ConfigEdit) -> Result<(),
     if DEPTH_MAX < keys.len() {
         return Err(EditError::Path(path()));
     }
-    let Some((last, parents)) = keys.split_last() else { return Err(EditError::Path(path())) };
+    let Some((last, parents)) = keys.split_last() else {
+        return Err(EditError::Path(path()));
+    };
     let mut table: &mut dyn TableLike = document.as_table_mut();
     for key in parents {
         if !table.contains_key(key.get()) {
@@ -54,12 +56,16 @@ fn set(table: &mut dyn TableLike, key: &str, value: &Value, strategy: MergeStrat
     if let (Value::Object(entries), MergeStrategy::Upsert) = (value, strategy)
         && let Some(inner) = existing.and_then(Item::as_table_like_mut)
     {
-        return entries.iter().try_for_each(|(key, value)| set(inner, key, value, strategy));
+        return entries
+            .iter()
+            .try_for_each(|(key, value)| set(inner, key, value, strategy));
     }
     let mut item = match value {
         Value::Object(entries) => {
             let mut inner = Table::new();
-            entries.iter().try_for_each(|(key, value)| set(&mut inner, key, value, strategy))?;
+            entries
+                .iter()
+                .try_for_each(|(key, value)| set(&mut inner, key, value, strategy))?;
             Item::Table(inner)
         }
         _ => Item::Value(json::to_value(value)?),
@@ -86,7 +92,15 @@ mod tests {
     fn edited(text: &str, edits: &[(&str, Value, MergeStrategy)]) -> String {
         let mut document: DocumentMut = text.parse().unwrap();
         for (key_path, value, merge_strategy) in edits.iter().cloned() {
-            apply(&mut document, &ConfigEdit { key_path: key_path.to_owned(), value, merge_strategy }).unwrap();
+            apply(
+                &mut document,
+                &ConfigEdit {
+                    key_path: key_path.to_owned(),
+                    value,
+                    merge_strategy,
+                },
+            )
+            .unwrap();
         }
         document.to_string()
     }
@@ -107,17 +121,27 @@ mod tests {
             ],
         );
         assert_eq!(seen, expected);
-        assert_eq!(edited("a = 1\nb = 2\n", &[("a", json!(null), Replace)]), "b = 2\n");
+        assert_eq!(
+            edited("a = 1\nb = 2\n", &[("a", json!(null), Replace)]),
+            "b = 2\n"
+        );
     }
 
     #[test]
     fn what_cannot_be_said_is_refused() {
         let mut document: DocumentMut = "model = \"a\"\n".parse().unwrap();
         let mut refused = |key_path: &str, value: Value| {
-            let edit = ConfigEdit { key_path: key_path.to_owned(), value, merge_strategy: MergeStrategy::Replace };
+            let edit = ConfigEdit {
+                key_path: key_path.to_owned(),
+                value,
+                merge_strategy: MergeStrategy::Replace,
+            };
             apply(&mut document, &edit).unwrap_err().to_string()
         };
-        assert_eq!(refused("model.name", json!(1)), "`model` is a value, so nothing can be set inside of it");
+        assert_eq!(
+            refused("model.name", json!(1)),
+            "`model` is a value, so nothing can be set inside of it"
+        );
         assert_eq!(refused("a b", json!(1)), "`a b` is no key path");
         assert!(refused("a", json!([null])).contains("TOML has no such thing"));
     }

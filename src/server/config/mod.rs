@@ -3,11 +3,11 @@
 //! [`read`] takes what it knows out of the text and tells what is wrong with the rest; [`edit`] changes keys
 //! and leaves everything else as it stands; [`store`] keeps the two and the file together.
 
-mod read;
-mod place;
 mod edit;
-mod store;
 mod json;
+mod place;
+mod read;
+mod store;
 
 pub use read::{Config, SandboxSettings};
 pub(crate) use store::{Loaded, Store, WriteError};

@@ -54,18 +54,30 @@ pub struct SandboxSettings {
 impl SandboxSettings {
     /// The policy of a mode with these settings; the configured mode, else read-only, if none is given.
     pub fn policy(&self, mode: Option<SandboxMode>) -> SandboxPolicy {
-        let network = |allowed: bool| if allowed { json!({ "networkAccess": true }) } else { json!({}) };
+        let network = |allowed: bool| {
+            if allowed {
+                json!({ "networkAccess": true })
+            } else {
+                json!({})
+            }
+        };
         let policy = match mode.or_else(|| self.mode.clone()) {
             Some(SandboxMode::DangerFullAccess) => SandboxPolicy::DangerFullAccess(Default::default()),
             Some(SandboxMode::WorkspaceWrite) => {
-                let roots: Vec<_> = self.writable_roots.iter().map(|it| it.display().to_string()).collect();
+                let roots: Vec<_> = self
+                    .writable_roots
+                    .iter()
+                    .map(|it| it.display().to_string())
+                    .collect();
                 let policy = json!({
                     "writableRoots": roots,
                     "networkAccess": self.network_access,
                     "excludeTmpdirEnvVar": self.exclude_tmpdir_env_var,
                     "excludeSlashTmp": self.exclude_slash_tmp,
                 });
-                SandboxPolicy::WorkspaceWrite(serde_json::from_value(policy).unwrap_or_else(|_| WorkspaceWrite::default()))
+                SandboxPolicy::WorkspaceWrite(
+                    serde_json::from_value(policy).unwrap_or_else(|_| WorkspaceWrite::default()),
+                )
             }
             Some(SandboxMode::ReadOnly | SandboxMode::Other(_)) | None => {
                 let policy = serde_json::from_value(network(self.network_access));
@@ -79,7 +91,11 @@ impl SandboxSettings {
 impl Config {
     /// Reads the text of the file at `path`. What is wrong is told and left out.
     pub(crate) fn read(text: &str, path: &Path) -> (Config, Vec<ConfigWarning>) {
-        let mut reader = Reader { text, path, warnings: Vec::new() };
+        let mut reader = Reader {
+            text,
+            path,
+            warnings: Vec::new(),
+        };
         let document = match Document::parse(text) {
             Ok(document) => document,
             Err(error) => {
@@ -90,7 +106,10 @@ impl Config {
                     path: Some(path.display().to_string()),
                     range,
                 });
-                let config = Config { value: json!({}), ..Config::default() };
+                let config = Config {
+                    value: json!({}),
+                    ..Config::default()
+                };
                 return (config, reader.warnings);
             }
         };
@@ -124,7 +143,10 @@ impl Reader<'_> {
     fn config(&mut self, root: &dyn TableLike) -> Config {
         let mut value = json::from_table(root);
         let known = self.warnings.len();
-        let mut take = Keys { reader: self, value: &mut value };
+        let mut take = Keys {
+            reader: self,
+            value: &mut value,
+        };
         let mut config = Config {
             model: take.get(root, "model"),
             model_provider: take.get(root, "model_provider"),
@@ -136,7 +158,9 @@ impl Reader<'_> {
             approval_policy: take.get_if(root, "approval_policy", is_approval_policy),
             mcp_servers: take.get(root, "mcp_servers").unwrap_or_default(),
             project_doc_max_bytes: take.get(root, "project_doc_max_bytes"),
-            project_doc_fallback_filenames: take.get(root, "project_doc_fallback_filenames").unwrap_or_default(),
+            project_doc_fallback_filenames: take
+                .get(root, "project_doc_fallback_filenames")
+                .unwrap_or_default(),
             thread_unload_delay_secs: take.get(root, "thread_unload_delay_secs"),
             ..Config::default()
         };
@@ -150,9 +174,14 @@ impl Reader<'_> {
     }
 
     fn sandbox(&mut self, root: &dyn TableLike, name: &str, settings: &mut SandboxSettings) {
-        let Some(table) = self.table(root, name) else { return };
+        let Some(table) = self.table(root, name) else {
+            return;
+        };
         let mut scratch = json!({});
-        let mut take = Keys { reader: self, value: &mut scratch };
+        let mut take = Keys {
+            reader: self,
+            value: &mut scratch,
+        };
         if name == "sandbox"
             && let Some(mode) = take.get_if(table, "mode", is_sandbox_mode)
         {
@@ -173,7 +202,9 @@ impl Reader<'_> {
     }
 
     fn providers(&mut self, root: &dyn TableLike) -> BTreeMap<String, ProviderConfig> {
-        let Some(table) = self.table(root, "model_providers") else { return BTreeMap::new() };
+        let Some(table) = self.table(root, "model_providers") else {
+            return BTreeMap::new();
+        };
         let mut providers = BTreeMap::new();
         for (id, item) in table.iter() {
             if let Some(provider) = self.value(item, &format!("model_providers.{id}")) {
@@ -204,7 +235,9 @@ impl Reader<'_> {
 
     fn warn(&mut self, item: &Item, key: &str, why: &str) {
         let range = item.span().map(|it| place::range(self.text, it));
-        let line = range.map(|it| format!(" in line {}", it.start.line)).unwrap_or_default();
+        let line = range
+            .map(|it| format!(" in line {}", it.start.line))
+            .unwrap_or_default();
         self.warnings.push(ConfigWarning {
             summary: format!("{}: `{key}`{line} is left out: {why}", self.path.display()),
             details: None,
@@ -276,8 +309,15 @@ mod tests {
         assert_eq!(config.value.get("model_context_window"), None);
         assert!(config.sandbox.network_access && config.sandbox.mode.is_none());
         let places: Vec<_> = warnings.iter().map(|it| it.range.unwrap().start).collect();
-        assert_eq!(places.iter().map(|it| (it.line, it.column)).collect::<Vec<_>>(), [(2, 24), (6, 8)]);
-        assert!(warnings[0].summary.contains("`model_context_window` in line 2"), "{}", warnings[0].summary);
+        assert_eq!(
+            places.iter().map(|it| (it.line, it.column)).collect::<Vec<_>>(),
+            [(2, 24), (6, 8)]
+        );
+        assert!(
+            warnings[0].summary.contains("`model_context_window` in line 2"),
+            "{}",
+            warnings[0].summary
+        );
     }
 
     #[test]
@@ -294,7 +334,10 @@ mod tests {
         assert!(warnings.is_empty());
         let policy = serde_json::to_value(config.sandbox.policy(None)).unwrap();
         assert_eq!(policy["type"], "workspaceWrite");
-        assert_eq!((&policy["writableRoots"], &policy["networkAccess"]), (&json!(["/b"]), &json!(true)));
+        assert_eq!(
+            (&policy["writableRoots"], &policy["networkAccess"]),
+            (&json!(["/b"]), &json!(true))
+        );
     }
 
     #[test]

@@ -83,12 +83,21 @@ impl Store {
         let (text, problem) = match self.text() {
             Ok(text) => (text, None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
-            Err(error) => (None, Some(format!("{} is not read: {error}", self.file.display()))),
+            Err(error) => (
+                None,
+                Some(format!("{} is not read: {error}", self.file.display())),
+            ),
         };
         let mut loaded = self.read(text.as_deref());
         if let Some(summary) = problem {
             let path = Some(self.file.display().to_string());
-            loaded.warnings = [ConfigWarning { summary, details: None, path, range: None }].into();
+            loaded.warnings = [ConfigWarning {
+                summary,
+                details: None,
+                path,
+                range: None,
+            }]
+            .into();
         }
         *last = Some((stamp, loaded.clone()));
         loaded
@@ -102,10 +111,16 @@ impl Store {
         file: Option<&str>,
     ) -> Result<Loaded, WriteError> {
         if let Some(asked) = file.filter(|it| Path::new(it) != self.file) {
-            return Err(WriteError::OtherFile { file: self.file.clone(), asked: asked.to_owned() });
+            return Err(WriteError::OtherFile {
+                file: self.file.clone(),
+                asked: asked.to_owned(),
+            });
         }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = |source| WriteError::Io { file: self.file.clone(), source };
+        let failed = |source| WriteError::Io {
+            file: self.file.clone(),
+            source,
+        };
         let text = match self.text() {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -135,7 +150,9 @@ impl Store {
     fn text(&self) -> io::Result<Option<String>> {
         let length = fs::metadata(&self.file)?.len();
         if FILE_BYTES_MAX < length {
-            return Err(io::Error::other(format!("it has {length} bytes, more than {FILE_BYTES_MAX}")));
+            return Err(io::Error::other(format!(
+                "it has {length} bytes, more than {FILE_BYTES_MAX}"
+            )));
         }
         fs::read_to_string(&self.file).map(Some)
     }
@@ -167,7 +184,11 @@ mod tests {
     use super::*;
 
     fn edit(key_path: &str, value: Value) -> [ConfigEdit; 1] {
-        [ConfigEdit { key_path: key_path.to_owned(), value, merge_strategy: MergeStrategy::Replace }]
+        [ConfigEdit {
+            key_path: key_path.to_owned(),
+            value,
+            merge_strategy: MergeStrategy::Replace,
+        }]
     }
 
     #[test]
@@ -176,7 +197,9 @@ mod tests {
         let store = Store::new(home.path());
         let before = store.load();
         assert!(!before.exists);
-        let after = store.write(&edit("model", json!("m")), Some(&before.version), None).unwrap();
+        let after = store
+            .write(&edit("model", json!("m")), Some(&before.version), None)
+            .unwrap();
         assert_ne!(before.version, after.version);
         assert_eq!(store.load().config.model(), "m");
         let stale = store.write(&edit("model", json!("n")), Some(&before.version), None);
@@ -189,10 +212,16 @@ mod tests {
     fn a_value_that_would_be_left_out_is_not_written() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::new(home.path());
-        fs::write(home.path().join("config.toml"), "model_context_window = \"old sin\"\n").unwrap();
+        fs::write(
+            home.path().join("config.toml"),
+            "model_context_window = \"old sin\"\n",
+        )
+        .unwrap();
         let refused = store.write(&edit("sandbox_mode", json!("safe")), None, None);
         assert!(matches!(refused, Err(WriteError::Invalid(_))));
-        store.write(&edit("sandbox_mode", json!("read-only")), None, None).unwrap();
+        store
+            .write(&edit("sandbox_mode", json!("read-only")), None, None)
+            .unwrap();
         assert_eq!(store.load().warnings.len(), 1, "the old one");
     }
 }

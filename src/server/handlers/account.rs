@@ -23,13 +23,33 @@ const PART: &str = "account";
 pub(super) fn routes(router: &mut Router) {
     let shared = || Scope::global(PART, Shared);
     let alone = || Scope::global(PART, Exclusive);
-    router.answer("account/read", Stable, move |_: &AccountReadParams| shared(), read);
+    router.answer(
+        "account/read",
+        Stable,
+        move |_: &AccountReadParams| shared(),
+        read,
+    );
     router.answer("getAuthStatus", Stable, move |_: &Empty| shared(), auth_status);
-    router.hand_over("account/login/start", Stable, move |_: &LoginStart| alone(), login);
+    router.hand_over(
+        "account/login/start",
+        Stable,
+        move |_: &LoginStart| alone(),
+        login,
+    );
     router.hand_over("account/logout", Stable, move |_: &Empty| alone(), logout);
-    router.answer("account/rateLimits/read", Stable, |_: &Empty| Scope::free(), rate_limits);
+    router.answer(
+        "account/rateLimits/read",
+        Stable,
+        |_: &Empty| Scope::free(),
+        rate_limits,
+    );
     let gov_cloud = "account/bedrock/checkGovCloudRequirements";
-    router.answer(gov_cloud, Experimental, |_: &Empty| Scope::free(), check_gov_cloud);
+    router.answer(
+        gov_cloud,
+        Experimental,
+        |_: &Empty| Scope::free(),
+        check_gov_cloud,
+    );
 }
 
 /// Without `Debug`: it holds a key.
@@ -86,12 +106,23 @@ async fn login(call: Call, params: LoginStart, responder: Responder) {
         return responder.refuse(Refusal::invalid(text));
     }
     let server = call.server.clone();
-    let stored = super::blocking(move || server.logins().store(key).map_err(|it| Refusal::invalid(it.to_string()))).await;
+    let stored = super::blocking(move || {
+        server
+            .logins()
+            .store(key)
+            .map_err(|it| Refusal::invalid(it.to_string()))
+    })
+    .await;
     match stored {
         Ok(()) => {
             responder.answer(&LoginAccountResponse::ApiKey {});
-            let completed = AccountLoginCompleted { login_id: None, success: true, error: None };
-            call.connection.tell(&Notice::new("account/login/completed", &completed));
+            let completed = AccountLoginCompleted {
+                login_id: None,
+                success: true,
+                error: None,
+            };
+            call.connection
+                .tell(&Notice::new("account/login/completed", &completed));
             tell_updated(&call.server, Some("apikey"));
         }
         Err(refusal) => responder.refuse(refusal),
@@ -100,7 +131,13 @@ async fn login(call: Call, params: LoginStart, responder: Responder) {
 
 async fn logout(call: Call, _: Empty, responder: Responder) {
     let server = call.server.clone();
-    let forgotten = super::blocking(move || server.logins().forget().map_err(|it| Refusal::failed(it.to_string()))).await;
+    let forgotten = super::blocking(move || {
+        server
+            .logins()
+            .forget()
+            .map_err(|it| Refusal::failed(it.to_string()))
+    })
+    .await;
     match forgotten {
         Ok(_) => {
             responder.answer(&Empty {});
@@ -112,15 +149,23 @@ async fn logout(call: Call, _: Empty, responder: Responder) {
 }
 
 fn tell_updated(server: &Server, mode: Option<&str>) {
-    let updated = AccountUpdated { auth_mode: mode.map(str::to_owned), plan_type: None };
+    let updated = AccountUpdated {
+        auth_mode: mode.map(str::to_owned),
+        plan_type: None,
+    };
     server.broadcast(&Notice::new("account/updated", &updated));
 }
 
 async fn rate_limits(_: Call, _: Empty) -> Result<Empty, Refusal> {
     // There are none with an API key; the official server answers so without a ChatGPT login.
-    Err(Refusal::invalid("codex account authentication required to read rate limits"))
+    Err(Refusal::invalid(
+        "codex account authentication required to read rate limits",
+    ))
 }
 
 async fn check_gov_cloud(_: Call, _: Empty) -> Result<GovCloudRequirements, Refusal> {
-    Ok(GovCloudRequirements { is_gov_cloud: false, should_warn: false })
+    Ok(GovCloudRequirements {
+        is_gov_cloud: false,
+        should_warn: false,
+    })
 }

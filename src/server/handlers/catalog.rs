@@ -1,8 +1,9 @@
 //! What this server has none or one of: skills, hooks, profiles, modes, features, apps. And how it is.
 
 use codex_protocol::v2::{
-    CollaborationMode, CollaborationModeListResponse, CwdsParams, DiagnosedProcess, Empty, Gauge, HooksListEntry,
-    HooksListResponse, Page, PermissionProfile, ServerDiagnosticsResponse, SkillsListEntry, SkillsListResponse,
+    CollaborationMode, CollaborationModeListResponse, CwdsParams, DiagnosedProcess, Empty, Gauge,
+    HooksListEntry, HooksListResponse, Page, PermissionProfile, ServerDiagnosticsResponse, SkillsListEntry,
+    SkillsListResponse,
 };
 use serde_json::Value;
 
@@ -15,12 +16,27 @@ use crate::{
 pub(super) fn routes(router: &mut Router) {
     router.answer("skills/list", Stable, |_: &CwdsParams| Scope::free(), skills);
     router.answer("hooks/list", Stable, |_: &CwdsParams| Scope::free(), hooks);
-    router.answer("permissionProfile/list", Stable, |_: &Empty| Scope::free(), profiles);
-    router.answer("collaborationMode/list", Experimental, |_: &Empty| Scope::free(), modes);
+    router.answer(
+        "permissionProfile/list",
+        Stable,
+        |_: &Empty| Scope::free(),
+        profiles,
+    );
+    router.answer(
+        "collaborationMode/list",
+        Experimental,
+        |_: &Empty| Scope::free(),
+        modes,
+    );
     for method in ["experimentalFeature/list", "app/list", "mcpServerStatus/list"] {
         router.answer(method, Stable, |_: &Empty| Scope::free(), nothing);
     }
-    router.answer("server/diagnostics", Experimental, |_: &Empty| Scope::free(), diagnostics);
+    router.answer(
+        "server/diagnostics",
+        Experimental,
+        |_: &Empty| Scope::free(),
+        diagnostics,
+    );
 }
 
 fn directories(call: &Call, params: CwdsParams) -> Vec<String> {
@@ -31,13 +47,22 @@ fn directories(call: &Call, params: CwdsParams) -> Vec<String> {
 }
 
 async fn skills(call: Call, params: CwdsParams) -> Result<SkillsListResponse, Refusal> {
-    let entry = |cwd| SkillsListEntry { cwd, skills: Vec::new(), errors: Vec::new() };
+    let entry = |cwd| SkillsListEntry {
+        cwd,
+        skills: Vec::new(),
+        errors: Vec::new(),
+    };
     let data = directories(&call, params).into_iter().map(entry).collect();
     Ok(SkillsListResponse { data })
 }
 
 async fn hooks(call: Call, params: CwdsParams) -> Result<HooksListResponse, Refusal> {
-    let entry = |cwd| HooksListEntry { cwd, hooks: Vec::new(), warnings: Vec::new(), errors: Vec::new() };
+    let entry = |cwd| HooksListEntry {
+        cwd,
+        hooks: Vec::new(),
+        warnings: Vec::new(),
+        errors: Vec::new(),
+    };
     let data = directories(&call, params).into_iter().map(entry).collect();
     Ok(HooksListResponse { data })
 }
@@ -50,7 +75,10 @@ async fn profiles(_: Call, _: Empty) -> Result<Page<PermissionProfile>, Refusal>
     };
     let profiles = [
         (":read-only", "Commands read files and change nothing"),
-        (":workspace", "Commands write inside the working directory and temporary directories"),
+        (
+            ":workspace",
+            "Commands write inside the working directory and temporary directories",
+        ),
         (":danger-full-access", "Commands run without a sandbox"),
     ];
     Ok(Page::whole(profiles.map(profile).into()))
@@ -71,7 +99,10 @@ async fn nothing(_: Call, _: Empty) -> Result<Page<Value>, Refusal> {
 }
 
 async fn diagnostics(call: Call, _: Empty) -> Result<ServerDiagnosticsResponse, Refusal> {
-    let gauge = |name: &str, value: usize| Gauge { name: name.to_owned(), value: value as u64 };
+    let gauge = |name: &str, value: usize| Gauge {
+        name: name.to_owned(),
+        value: value as u64,
+    };
     Ok(ServerDiagnosticsResponse {
         process: DiagnosedProcess {
             id: std::process::id(),

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use codex_exec::{
-    Captured, CaptureLimits, Cause, Chunk, Chunks, Command, Exit, Process, ProcessError, SpawnError, Stdin, Stream,
-    TerminalSize,
+    CaptureLimits, Captured, Cause, Chunk, Chunks, Command, Exit, Process, ProcessError, SpawnError, Stdin,
+    Stream, TerminalSize,
 };
 use codex_protocol::v2::{
     CommandExecOutputDelta, CommandExecParams, CommandExecResizeParams, CommandExecResponse,
@@ -27,13 +27,26 @@ const OUTPUT_BYTES_MAX: usize = 64 << 20;
 /// The exit code of a command that ran out of time, as timeout(1) says it.
 const CODE_TIMED_OUT: i32 = 124;
 /// The size of a terminal that nobody has named: the oldest convention there is.
-const USUAL_SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
+const USUAL_SIZE: TerminalSize = TerminalSize {
+    rows: 24,
+    columns: 80,
+};
 
 pub(super) fn routes(router: &mut Router) {
     let scope = |p: &CommandExecParams| p.process_id.as_ref().map_or_else(Scope::free, Scope::process);
     router.answer("command/exec", Stable, scope, exec);
-    router.answer("command/exec/write", Stable, |p: &CommandExecWriteParams| Scope::process(&p.process_id), write);
-    router.answer("command/exec/resize", Stable, |p: &CommandExecResizeParams| Scope::process(&p.process_id), resize);
+    router.answer(
+        "command/exec/write",
+        Stable,
+        |p: &CommandExecWriteParams| Scope::process(&p.process_id),
+        write,
+    );
+    router.answer(
+        "command/exec/resize",
+        Stable,
+        |p: &CommandExecResizeParams| Scope::process(&p.process_id),
+        resize,
+    );
     let ended = |p: &CommandExecTerminateParams| Scope::process(&p.process_id);
     router.answer("command/exec/terminate", Stable, ended, terminate);
 }
@@ -52,20 +65,33 @@ async fn exec(mut call: Call, params: CommandExecParams) -> Result<CommandExecRe
     let command = Command {
         cwd: directory(&call, params.cwd.as_deref()),
         environment: environment(&call, params.env),
-        stdin: if params.stream_stdin { Stdin::Piped } else { Stdin::Null },
+        stdin: if params.stream_stdin {
+            Stdin::Piped
+        } else {
+            Stdin::Null
+        },
         terminal: params.tty.then(|| params.size.map_or(USUAL_SIZE, size)),
         time_out: match params.disable_timeout {
             true => None,
-            false => params.timeout_ms.map(|it| Duration::from_millis(it.unsigned_abs())),
+            false => params
+                .timeout_ms
+                .map(|it| Duration::from_millis(it.unsigned_abs())),
         },
         // What is streamed is not kept as well.
         capture: CaptureLimits::of(if params.stream_stdout_stderr { 0 } else { cap }),
-        sandbox: params.sandbox_policy.unwrap_or_else(|| config.sandbox.policy(None)),
+        sandbox: params
+            .sandbox_policy
+            .unwrap_or_else(|| config.sandbox.policy(None)),
         unix_sockets: Vec::new(),
         hidden: vec![call.server.setup().own_folder()],
         argv: params.command,
     };
-    let (process, chunks) = call.server.runner().spawn(command).await.map_err(|it| refuse(&it))?;
+    let (process, chunks) = call
+        .server
+        .runner()
+        .spawn(command)
+        .await
+        .map_err(|it| refuse(&it))?;
     let process = Arc::new(process);
     let _named = match params.process_id.clone() {
         Some(id) => Some(Named::new(&call.connection, id, &process)?),
@@ -73,7 +99,10 @@ async fn exec(mut call: Call, params: CommandExecParams) -> Result<CommandExecRe
     };
     call.release();
     let stream = params.process_id.filter(|_| params.stream_stdout_stderr);
-    let reading = read(chunks, stream.map(|id| Streaming::new(call.connection.clone(), id, cap)));
+    let reading = read(
+        chunks,
+        stream.map(|id| Streaming::new(call.connection.clone(), id, cap)),
+    );
     let exit = tokio::select! {
         ((), exit) = async { tokio::join!(reading, process.wait()) } => exit,
         () = call.connection.leaving().cancelled() => {
@@ -89,17 +118,23 @@ fn check(call: &Call, params: &CommandExecParams) -> Result<(), Refusal> {
         return Err(Refusal::invalid("command must not be empty"));
     }
     if params.disable_output_cap && params.output_bytes_cap.is_some() {
-        return Err(Refusal::params("command/exec cannot set both outputBytesCap and disableOutputCap"));
+        return Err(Refusal::params(
+            "command/exec cannot set both outputBytesCap and disableOutputCap",
+        ));
     }
     if params.disable_timeout && params.timeout_ms.is_some() {
-        return Err(Refusal::params("command/exec cannot set both timeoutMs and disableTimeout"));
+        return Err(Refusal::params(
+            "command/exec cannot set both timeoutMs and disableTimeout",
+        ));
     }
     if params.timeout_ms.is_some_and(i64::is_negative) {
         return Err(Refusal::params("command/exec timeoutMs must not be negative"));
     }
     let streams = params.tty || params.stream_stdin || params.stream_stdout_stderr;
     if streams && params.process_id.is_none() {
-        return Err(Refusal::invalid("command/exec tty or streaming requires a client-supplied processId"));
+        return Err(Refusal::invalid(
+            "command/exec tty or streaming requires a client-supplied processId",
+        ));
     }
     if params.size.is_some() && !params.tty {
         return Err(Refusal::params("command/exec size requires tty: true"));
@@ -130,7 +165,10 @@ fn environment(call: &Call, changes: Option<BTreeMap<String, Option<String>>>) -
 }
 
 fn size(size: CommandExecTerminalSize) -> TerminalSize {
-    TerminalSize { rows: size.rows, columns: size.cols }
+    TerminalSize {
+        rows: size.rows,
+        columns: size.cols,
+    }
 }
 
 fn refuse(error: &SpawnError) -> Refusal {
@@ -149,7 +187,13 @@ fn refuse(error: &SpawnError) -> Refusal {
 fn response(process: &Process, exit: &Exit) -> CommandExecResponse {
     let output = process.output();
     // With an empty capture everything counts as left out; it was streamed.
-    let text = |it: &Captured| if it.head.is_empty() && it.tail.is_empty() { String::new() } else { it.text() };
+    let text = |it: &Captured| {
+        if it.head.is_empty() && it.tail.is_empty() {
+            String::new()
+        } else {
+            it.text()
+        }
+    };
     CommandExecResponse {
         exit_code: match exit.cause {
             Cause::TimedOut => CODE_TIMED_OUT,
@@ -175,7 +219,10 @@ impl Named {
                 Ok(())
             }
         })?;
-        Ok(Named { connection: connection.clone(), id })
+        Ok(Named {
+            connection: connection.clone(),
+            id,
+        })
     }
 }
 
@@ -196,7 +243,11 @@ struct Streaming {
 
 impl Streaming {
     fn new(connection: Connection, process_id: String, cap: usize) -> Streaming {
-        Streaming { connection, process_id, left: [cap, cap] }
+        Streaming {
+            connection,
+            process_id,
+            left: [cap, cap],
+        }
     }
 
     async fn send(&mut self, chunk: Chunk) {
@@ -217,7 +268,8 @@ impl Streaming {
         };
         // A client that reads slowly slows the command; nothing is lost.
         self.connection.room().await;
-        self.connection.tell(&Notice::new("command/exec/outputDelta", &delta));
+        self.connection
+            .tell(&Notice::new("command/exec/outputDelta", &delta));
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use codex_protocol::v2::{
-    ConfigBatchWriteParams, ConfigEdit, ConfigLayer, ConfigLayerMetadata, ConfigLayerSource, ConfigReadParams,
-    ConfigReadResponse, ConfigRequirementsReadResponse, ConfigValueWriteParams, ConfigWriteResponse, Empty,
-    GatewayAuth, Model, ModelListParams, ModelProviderCapabilities, ModelProviderListResponse,
-    ModelProviderSummary, Page, ProviderSettings, ReasoningEffortOption,
+    ConfigBatchWriteParams, ConfigEdit, ConfigLayer, ConfigLayerMetadata, ConfigLayerSource,
+    ConfigReadParams, ConfigReadResponse, ConfigRequirementsReadResponse, ConfigValueWriteParams,
+    ConfigWriteResponse, Empty, GatewayAuth, Model, ModelListParams, ModelProviderCapabilities,
+    ModelProviderListResponse, ModelProviderSummary, Page, ProviderSettings, ReasoningEffortOption,
 };
 use serde_json::{Value, json};
 
@@ -25,12 +25,32 @@ pub(super) fn routes(router: &mut Router) {
     let shared = || Scope::global(PART, Shared);
     let alone = || Scope::global(PART, Exclusive);
     router.answer("config/read", Stable, move |_: &ConfigReadParams| shared(), read);
-    router.answer("config/value/write", Stable, move |_: &ConfigValueWriteParams| alone(), write_value);
-    router.answer("config/batchWrite", Stable, move |_: &ConfigBatchWriteParams| alone(), write_batch);
-    router.answer("configRequirements/read", Stable, |_: &Empty| Scope::free(), requirements);
+    router.answer(
+        "config/value/write",
+        Stable,
+        move |_: &ConfigValueWriteParams| alone(),
+        write_value,
+    );
+    router.answer(
+        "config/batchWrite",
+        Stable,
+        move |_: &ConfigBatchWriteParams| alone(),
+        write_batch,
+    );
+    router.answer(
+        "configRequirements/read",
+        Stable,
+        |_: &Empty| Scope::free(),
+        requirements,
+    );
     router.answer("model/list", Stable, move |_: &ModelListParams| shared(), models);
     router.answer("modelProvider/list", Stable, move |_: &Empty| shared(), providers);
-    router.answer("modelProvider/capabilities/read", Stable, |_: &Empty| Scope::free(), capabilities);
+    router.answer(
+        "modelProvider/capabilities/read",
+        Stable,
+        |_: &Empty| Scope::free(),
+        capabilities,
+    );
 }
 
 async fn read(call: Call, params: ConfigReadParams) -> Result<ConfigReadResponse, Refusal> {
@@ -44,14 +64,27 @@ async fn read(call: Call, params: ConfigReadParams) -> Result<ConfigReadResponse
     let version = loaded.version.to_string();
     let mut origins = BTreeMap::new();
     if loaded.exists {
-        let metadata = ConfigLayerMetadata { name: name.clone(), version: version.clone() };
+        let metadata = ConfigLayerMetadata {
+            name: name.clone(),
+            version: version.clone(),
+        };
         leaves("", &loaded.config.value, &mut |key| {
             origins.insert(key, metadata.clone());
         });
     }
-    let layer = ConfigLayer { name, version, config: loaded.config.value.clone() };
-    let layers = params.include_layers.then(|| if loaded.exists { vec![layer] } else { Vec::new() });
-    Ok(ConfigReadResponse { config, origins, layers })
+    let layer = ConfigLayer {
+        name,
+        version,
+        config: loaded.config.value.clone(),
+    };
+    let layers = params
+        .include_layers
+        .then(|| if loaded.exists { vec![layer] } else { Vec::new() });
+    Ok(ConfigReadResponse {
+        config,
+        origins,
+        layers,
+    })
 }
 
 /// The file's values, and the defaults of those that every client looks for.
@@ -59,9 +92,13 @@ fn effective(config: &Config) -> Value {
     let mut value = config.value.clone();
     if let Some(object) = value.as_object_mut() {
         object.entry("model").or_insert_with(|| config.model().into());
-        object.entry("model_provider").or_insert_with(|| config.provider_id().into());
+        object
+            .entry("model_provider")
+            .or_insert_with(|| config.provider_id().into());
         if let Some(mode) = &config.sandbox.mode {
-            object.entry("sandbox_mode").or_insert_with(|| mode.as_str().into());
+            object
+                .entry("sandbox_mode")
+                .or_insert_with(|| mode.as_str().into());
         }
     }
     value
@@ -71,7 +108,11 @@ fn leaves(prefix: &str, value: &Value, found: &mut impl FnMut(String)) {
     match value {
         Value::Object(entries) => {
             for (key, value) in entries {
-                let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                let key = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}.{key}")
+                };
                 leaves(&key, value, found);
             }
         }
@@ -80,12 +121,20 @@ fn leaves(prefix: &str, value: &Value, found: &mut impl FnMut(String)) {
 }
 
 async fn write_value(call: Call, params: ConfigValueWriteParams) -> Result<ConfigWriteResponse, Refusal> {
-    let ConfigValueWriteParams { edit, expected_version, file_path } = params;
+    let ConfigValueWriteParams {
+        edit,
+        expected_version,
+        file_path,
+    } = params;
     write(call, vec![edit], expected_version, file_path).await
 }
 
 async fn write_batch(call: Call, params: ConfigBatchWriteParams) -> Result<ConfigWriteResponse, Refusal> {
-    let ConfigBatchWriteParams { edits, expected_version, file_path } = params;
+    let ConfigBatchWriteParams {
+        edits,
+        expected_version,
+        file_path,
+    } = params;
     write(call, edits, expected_version, file_path).await
 }
 
@@ -98,7 +147,9 @@ async fn write(
     let server = call.server.clone();
     let written = super::blocking(move || {
         let store = server.settings();
-        store.write(&edits, version.as_deref(), file.as_deref()).map_err(refuse)
+        store
+            .write(&edits, version.as_deref(), file.as_deref())
+            .map_err(refuse)
     });
     let Loaded { version, .. } = written.await?;
     Ok(ConfigWriteResponse {
@@ -128,7 +179,10 @@ async fn models(call: Call, params: ModelListParams) -> Result<Page<Model>, Refu
     // What a provider really serves is known to it alone; what is configured is what is asked for.
     let mut names = vec![config.model()];
     names.extend(config.review_model.as_deref().filter(|it| *it != config.model()));
-    let models = names.into_iter().enumerate().map(|(at, name)| model(&config, name, at == 0));
+    let models = names
+        .into_iter()
+        .enumerate()
+        .map(|(at, name)| model(&config, name, at == 0));
     let models = models.take(params.limit.map_or(usize::MAX, |it| it as usize));
     Ok(Page::whole(models.collect()))
 }
@@ -150,7 +204,10 @@ fn model(config: &Config, name: &str, is_default: bool) -> Model {
             effort("medium", "Balances speed and reasoning"),
             effort("high", "Reasons at length about hard problems"),
         ],
-        default_reasoning_effort: config.model_reasoning_effort.clone().unwrap_or_else(|| "medium".to_owned()),
+        default_reasoning_effort: config
+            .model_reasoning_effort
+            .clone()
+            .unwrap_or_else(|| "medium".to_owned()),
         input_modalities: vec!["text".to_owned(), "image".to_owned()],
     }
 }
@@ -158,14 +215,20 @@ fn model(config: &Config, name: &str, is_default: bool) -> Model {
 async fn providers(call: Call, _: Empty) -> Result<ModelProviderListResponse, Refusal> {
     let server = call.server.clone();
     let config = super::blocking(move || Ok(server.config())).await?;
-    let built_in = BUILT_IN.into_iter().filter(|it| !config.providers.contains_key(*it));
+    let built_in = BUILT_IN
+        .into_iter()
+        .filter(|it| !config.providers.contains_key(*it));
     let ids = config.providers.keys().map(String::as_str).chain(built_in);
     let summary = |id: &str| {
         let provider = config.provider(id)?;
         let settings = match (provider.requires_openai_auth, provider.env_key) {
             (true, _) => ProviderSettings::Openai,
-            (false, Some(env_key)) => ProviderSettings::CustomGateway { auth: GatewayAuth::EnvironmentVariable { env_key } },
-            (false, None) => ProviderSettings::CustomGateway { auth: GatewayAuth::None },
+            (false, Some(env_key)) => ProviderSettings::CustomGateway {
+                auth: GatewayAuth::EnvironmentVariable { env_key },
+            },
+            (false, None) => ProviderSettings::CustomGateway {
+                auth: GatewayAuth::None,
+            },
         };
         Some(ModelProviderSummary {
             id: id.to_owned(),
@@ -183,5 +246,8 @@ async fn providers(call: Call, _: Empty) -> Result<ModelProviderListResponse, Re
 }
 
 async fn capabilities(_: Call, _: Empty) -> Result<ModelProviderCapabilities, Refusal> {
-    Ok(ModelProviderCapabilities { image_generation: false, web_search: false })
+    Ok(ModelProviderCapabilities {
+        image_generation: false,
+        web_search: false,
+    })
 }

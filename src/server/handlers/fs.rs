@@ -9,8 +9,9 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use codex_protocol::v2::{
-    Empty, FsCopyParams, FsCreateDirectoryParams, FsDirectoryEntry, FsGetMetadataParams, FsGetMetadataResponse,
-    FsPathParams, FsReadDirectoryResponse, FsReadFileResponse, FsRemoveParams, FsWriteFileParams,
+    Empty, FsCopyParams, FsCreateDirectoryParams, FsDirectoryEntry, FsGetMetadataParams,
+    FsGetMetadataResponse, FsPathParams, FsReadDirectoryResponse, FsReadFileResponse, FsRemoveParams,
+    FsWriteFileParams,
 };
 
 use crate::{
@@ -25,16 +26,38 @@ const FILE_BYTES_MAX: u64 = 512 << 20;
 const DEPTH_MAX: usize = 256;
 
 pub(super) fn routes(router: &mut Router) {
-    router.answer("fs/readFile", Stable, |p: &FsPathParams| Scope::path(&p.path, Shared), read_file);
-    router.answer("fs/writeFile", Stable, |p: &FsWriteFileParams| Scope::path(&p.path, Exclusive), write_file);
+    router.answer(
+        "fs/readFile",
+        Stable,
+        |p: &FsPathParams| Scope::path(&p.path, Shared),
+        read_file,
+    );
+    router.answer(
+        "fs/writeFile",
+        Stable,
+        |p: &FsWriteFileParams| Scope::path(&p.path, Exclusive),
+        write_file,
+    );
     let create = |p: &FsCreateDirectoryParams| Scope::path(&p.path, Exclusive);
     router.answer("fs/createDirectory", Stable, create, create_directory);
     let look = |p: &FsGetMetadataParams| Scope::path(&p.path, Shared);
     router.answer("fs/getMetadata", Stable, look, get_metadata);
-    router.answer("fs/readDirectory", Stable, |p: &FsPathParams| Scope::path(&p.path, Shared), read_directory);
-    let copied = |p: &FsCopyParams| Scope::path(&p.source_path, Shared).and(Scope::path(&p.destination_path, Exclusive));
+    router.answer(
+        "fs/readDirectory",
+        Stable,
+        |p: &FsPathParams| Scope::path(&p.path, Shared),
+        read_directory,
+    );
+    let copied = |p: &FsCopyParams| {
+        Scope::path(&p.source_path, Shared).and(Scope::path(&p.destination_path, Exclusive))
+    };
     router.answer("fs/copy", Stable, copied, copy);
-    router.answer("fs/remove", Stable, |p: &FsRemoveParams| Scope::path(&p.path, Exclusive), remove);
+    router.answer(
+        "fs/remove",
+        Stable,
+        |p: &FsRemoveParams| Scope::path(&p.path, Exclusive),
+        remove,
+    );
 }
 
 /// The path as one of this server's. Absolute: a client does not know where the server runs.
@@ -42,7 +65,10 @@ pub(super) fn absolute(path: &str) -> Result<PathBuf, Refusal> {
     let path = PathBuf::from(path);
     match path.is_absolute() {
         true => Ok(path),
-        false => Err(Refusal::invalid(format!("Invalid request: the path `{}` is not absolute", path.display()))),
+        false => Err(Refusal::invalid(format!(
+            "Invalid request: the path `{}` is not absolute",
+            path.display()
+        ))),
     }
 }
 
@@ -52,10 +78,15 @@ async fn read_file(_: Call, params: FsPathParams) -> Result<FsReadFileResponse, 
         // Before it is opened: opening a FIFO waits for its writer.
         let metadata = fs::metadata(&path)?;
         if !metadata.is_file() {
-            return Err(Refusal::invalid(format!("path `{}` is not a file", path.display())));
+            return Err(Refusal::invalid(format!(
+                "path `{}` is not a file",
+                path.display()
+            )));
         }
         if FILE_BYTES_MAX < metadata.len() {
-            return Err(Refusal::invalid(format!("file is too large to read: limit is {FILE_BYTES_MAX} bytes")));
+            return Err(Refusal::invalid(format!(
+                "file is too large to read: limit is {FILE_BYTES_MAX} bytes"
+            )));
         }
         let data_base64 = BASE64_STANDARD.encode(fs::read(&path)?);
         Ok(FsReadFileResponse { data_base64 })
@@ -67,7 +98,8 @@ async fn write_file(_: Call, params: FsWriteFileParams) -> Result<Empty, Refusal
     let path = absolute(&params.path)?;
     super::blocking(move || {
         let decoded = BASE64_STANDARD.decode(params.data_base64);
-        let content = decoded.map_err(|error| Refusal::invalid(format!("dataBase64 is not base64: {error}")))?;
+        let content =
+            decoded.map_err(|error| Refusal::invalid(format!("dataBase64 is not base64: {error}")))?;
         // In place: a link stays a link, and the file keeps its mode and owner.
         fs::write(path, content)?;
         Ok(Empty {})
@@ -92,8 +124,14 @@ async fn get_metadata(_: Call, params: FsGetMetadataParams) -> Result<FsGetMetad
     super::blocking(move || {
         let itself = fs::symlink_metadata(&path)?;
         // A link that leads nowhere is there; it is neither file nor directory.
-        let meant = if itself.is_symlink() { fs::metadata(&path).ok() } else { Some(itself.clone()) };
-        let time = |read: fn(&Metadata) -> io::Result<SystemTime>| unix_millis(read(meant.as_ref().unwrap_or(&itself)));
+        let meant = if itself.is_symlink() {
+            fs::metadata(&path).ok()
+        } else {
+            Some(itself.clone())
+        };
+        let time = |read: fn(&Metadata) -> io::Result<SystemTime>| {
+            unix_millis(read(meant.as_ref().unwrap_or(&itself)))
+        };
         Ok(FsGetMetadataResponse {
             is_directory: meant.as_ref().is_some_and(Metadata::is_dir),
             is_file: meant.as_ref().is_some_and(Metadata::is_file),
@@ -134,14 +172,20 @@ async fn read_directory(_: Call, params: FsPathParams) -> Result<FsReadDirectory
 }
 
 async fn copy(_: Call, params: FsCopyParams) -> Result<Empty, Refusal> {
-    let (source, destination) = (absolute(&params.source_path)?, absolute(&params.destination_path)?);
+    let (source, destination) = (
+        absolute(&params.source_path)?,
+        absolute(&params.destination_path)?,
+    );
     super::blocking(move || {
         if !fs::metadata(&source)?.is_dir() {
             fs::copy(&source, &destination)?;
             return Ok(Empty {});
         }
         if !params.recursive {
-            return Err(Refusal::invalid(format!("`{}` is a directory; copy it with `recursive`", source.display())));
+            return Err(Refusal::invalid(format!(
+                "`{}` is a directory; copy it with `recursive`",
+                source.display()
+            )));
         }
         if is_inside(&destination, &source)? {
             return Err(Refusal::invalid("a directory cannot be copied into itself"));

@@ -5,11 +5,11 @@ mod catalog;
 mod command;
 mod config;
 mod fs;
+mod review;
 mod search;
-mod watch;
 mod thread;
 mod turn;
-mod review;
+mod watch;
 
 use crate::{refusal::Refusal, router::Router};
 

@@ -29,16 +29,27 @@ const ENTRIES_MAX: usize = 1_000_000;
 const QUERY_BYTES_MAX: usize = 1_024;
 
 pub(super) fn routes(router: &mut Router) {
-    router.answer("fuzzyFileSearch", Stable, |_: &FuzzyFileSearchParams| Scope::free(), search);
+    router.answer(
+        "fuzzyFileSearch",
+        Stable,
+        |_: &FuzzyFileSearchParams| Scope::free(),
+        search,
+    );
 }
 
 /// The searches of one connection that can be ended by the next one with their token.
 pub(crate) type Searches = BTreeMap<String, CancellationToken>;
 
 async fn search(call: Call, params: FuzzyFileSearchParams) -> Result<FuzzyFileSearchResponse, Refusal> {
-    let FuzzyFileSearchParams { query, roots, cancellation_token } = params;
+    let FuzzyFileSearchParams {
+        query,
+        roots,
+        cancellation_token,
+    } = params;
     if QUERY_BYTES_MAX < query.len() {
-        return Err(Refusal::params(format!("the query is longer than {QUERY_BYTES_MAX} bytes")));
+        return Err(Refusal::params(format!(
+            "the query is longer than {QUERY_BYTES_MAX} bytes"
+        )));
     }
     for root in &roots {
         absolute(root)?;
@@ -47,7 +58,9 @@ async fn search(call: Call, params: FuzzyFileSearchParams) -> Result<FuzzyFileSe
     // Ends with the request, however that ends.
     let _guard = cancelled.clone().drop_guard();
     if let Some(token) = &cancellation_token {
-        let earlier = call.connection.with_searches(|it| it.insert(token.clone(), cancelled.clone()));
+        let earlier = call
+            .connection
+            .with_searches(|it| it.insert(token.clone(), cancelled.clone()));
         if let Some(earlier) = earlier {
             earlier.cancel();
         }
@@ -78,7 +91,11 @@ fn find(query: &str, roots: &[String], cancelled: &CancellationToken) -> Vec<Fuz
     let (mut seen, mut characters) = (0, Vec::new());
     for (root_index, root) in roots.iter().enumerate() {
         // A `.gitignore` counts also where there is no repository: the tree may be a copy of one.
-        let walk = WalkBuilder::new(root).require_git(false).hidden(false).filter_entry(|it| it.file_name() != ".git").build();
+        let walk = WalkBuilder::new(root)
+            .require_git(false)
+            .hidden(false)
+            .filter_entry(|it| it.file_name() != ".git")
+            .build();
         for entry in walk {
             seen += 1;
             if cancelled.is_cancelled() || ENTRIES_MAX < seen {
@@ -86,11 +103,23 @@ fn find(query: &str, roots: &[String], cancelled: &CancellationToken) -> Vec<Fuz
             }
             // What cannot be read is not found.
             let Ok(entry) = entry else { continue };
-            let Ok(path) = entry.path().strip_prefix(root) else { continue };
-            let Some(path) = path.to_str().filter(|it| !it.is_empty()) else { continue };
-            let Some(score) = pattern.score(Utf32Str::new(path, &mut characters), &mut matcher) else { continue };
+            let Ok(path) = entry.path().strip_prefix(root) else {
+                continue;
+            };
+            let Some(path) = path.to_str().filter(|it| !it.is_empty()) else {
+                continue;
+            };
+            let Some(score) = pattern.score(Utf32Str::new(path, &mut characters), &mut matcher) else {
+                continue;
+            };
             let is_directory = entry.file_type().is_some_and(|it| it.is_dir());
-            best.push(Reverse((score, Reverse(path.len()), Reverse(path.to_owned()), root_index, is_directory)));
+            best.push(Reverse((
+                score,
+                Reverse(path.len()),
+                Reverse(path.to_owned()),
+                root_index,
+                is_directory,
+            )));
             if RESULTS_MAX < best.len() {
                 best.pop();
             }
@@ -104,7 +133,11 @@ fn find(query: &str, roots: &[String], cancelled: &CancellationToken) -> Vec<Fuz
         indices.dedup();
         FuzzyFileSearchResult {
             root: roots[root].clone(),
-            file_name: Path::new(&path).file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            file_name: Path::new(&path)
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             match_type: if is_directory { "directory" } else { "file" }.to_owned(),
             score,
             indices: Some(indices),
@@ -129,16 +162,28 @@ mod tests {
     #[test]
     fn the_best_comes_first_and_ignored_files_do_not_come() {
         let tree = tempfile::tempdir().unwrap();
-        for file in ["src/main.rs", "src/domain_rules.rs", "target/main.rs", ".github/main.yml", ".git/main"] {
+        for file in [
+            "src/main.rs",
+            "src/domain_rules.rs",
+            "target/main.rs",
+            ".github/main.yml",
+            ".git/main",
+        ] {
             let file = tree.path().join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, "").unwrap();
         }
         fs::write(tree.path().join(".gitignore"), "target\n").unwrap();
-        assert_eq!(found("main.rs", tree.path()), ["src/main.rs", "src/domain_rules.rs"]);
+        assert_eq!(
+            found("main.rs", tree.path()),
+            ["src/main.rs", "src/domain_rules.rs"]
+        );
         assert_eq!(found("main", tree.path())[0], "src/main.rs");
         assert_eq!(found("zzz", tree.path()), [""; 0]);
-        assert!(found("src", tree.path()).contains(&"src".to_owned()), "directories are found");
+        assert!(
+            found("src", tree.path()).contains(&"src".to_owned()),
+            "directories are found"
+        );
     }
 
     #[test]

@@ -28,8 +28,18 @@ const PATHS_MAX: usize = 4_096;
 const WATCHES_MAX: usize = 256;
 
 pub(super) fn routes(router: &mut Router) {
-    router.answer("fs/watch", Stable, |p: &FsWatchParams| Scope::process(&p.watch_id), watch);
-    router.answer("fs/unwatch", Stable, |p: &FsUnwatchParams| Scope::process(&p.watch_id), unwatch);
+    router.answer(
+        "fs/watch",
+        Stable,
+        |p: &FsWatchParams| Scope::process(&p.watch_id),
+        watch,
+    );
+    router.answer(
+        "fs/unwatch",
+        Stable,
+        |p: &FsUnwatchParams| Scope::process(&p.watch_id),
+        unwatch,
+    );
 }
 
 /// The watches of one connection; dropped, they end.
@@ -61,12 +71,23 @@ async fn watch(call: Call, params: FsWatchParams) -> Result<FsWatchResponse, Ref
     task.spawn(tell(connection.clone(), params.watch_id.clone(), path, gathered));
     connection.with_watches(|Watches(watches)| {
         if watches.contains_key(&params.watch_id) {
-            return Err(Refusal::invalid(format!("watchId already exists: {}", params.watch_id)));
+            return Err(Refusal::invalid(format!(
+                "watchId already exists: {}",
+                params.watch_id
+            )));
         }
         if WATCHES_MAX <= watches.len() {
-            return Err(Refusal::invalid(format!("more than {WATCHES_MAX} watches on one connection")));
+            return Err(Refusal::invalid(format!(
+                "more than {WATCHES_MAX} watches on one connection"
+            )));
         }
-        watches.insert(params.watch_id, Watch { _watcher: watcher, _task: task });
+        watches.insert(
+            params.watch_id,
+            Watch {
+                _watcher: watcher,
+                _task: task,
+            },
+        );
         Ok(())
     })?;
     Ok(FsWatchResponse { path: params.path })
@@ -82,7 +103,11 @@ async fn unwatch(call: Call, params: FsUnwatchParams) -> Result<Empty, Refusal> 
 fn start(path: &Path, gathered: Arc<Gathered>) -> Result<RecommendedWatcher, Refusal> {
     // A file is watched through its directory: editors replace files, and it may not exist yet.
     let is_directory = path.is_dir();
-    let place = if is_directory { path } else { path.parent().unwrap_or(path) };
+    let place = if is_directory {
+        path
+    } else {
+        path.parent().unwrap_or(path)
+    };
     let subject = (!is_directory).then(|| path.to_owned());
     let found = move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
@@ -98,7 +123,9 @@ fn start(path: &Path, gathered: Arc<Gathered>) -> Result<RecommendedWatcher, Ref
     };
     let refused = |error: notify::Error| Refusal::failed(format!("watching `{}`: {error}", place.display()));
     let mut watcher = notify::recommended_watcher(found).map_err(refused)?;
-    watcher.watch(place, RecursiveMode::NonRecursive).map_err(refused)?;
+    watcher
+        .watch(place, RecursiveMode::NonRecursive)
+        .map_err(refused)?;
     Ok(watcher)
 }
 
@@ -115,7 +142,10 @@ async fn tell(connection: Connection, watch_id: String, path: PathBuf, gathered:
             paths = BTreeSet::from([path.clone()]);
         }
         let changed_paths = paths.iter().map(|it| it.display().to_string()).collect();
-        let changed = FsChanged { watch_id: watch_id.clone(), changed_paths };
+        let changed = FsChanged {
+            watch_id: watch_id.clone(),
+            changed_paths,
+        };
         connection.tell(&Notice::new("fs/changed", &changed));
     }
 }

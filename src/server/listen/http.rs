@@ -36,7 +36,9 @@ where
         }
         std::future::ready(Ok::<_, Infallible>(answer))
     });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service).with_upgrades();
+    let connection = http1::Builder::new()
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
     let spoken = tokio::select! {
         it = tokio::time::timeout(UPGRADE_PATIENCE, connection) => it,
         () = cancel.cancelled() => return,
@@ -57,7 +59,13 @@ fn answer(mut request: Request<Incoming>) -> (Response<String>, Option<OnUpgrade
     let headers = request.headers();
     // Browsers send it always: no web page talks to this server, whatever it claims to be.
     if headers.contains_key(header::ORIGIN) {
-        return (plain(StatusCode::FORBIDDEN, "requests with an Origin header are refused"), None);
+        return (
+            plain(
+                StatusCode::FORBIDDEN,
+                "requests with an Origin header are refused",
+            ),
+            None,
+        );
     }
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return (plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served"), None);
@@ -66,8 +74,13 @@ fn answer(mut request: Request<Incoming>) -> (Response<String>, Option<OnUpgrade
         return (plain(StatusCode::OK, ""), None);
     }
     let says = |name: header::HeaderName, word: &str| {
-        let values = headers.get_all(name).into_iter().filter_map(|it| it.to_str().ok());
-        values.flat_map(|it| it.split(',')).any(|it| it.trim().eq_ignore_ascii_case(word))
+        let values = headers
+            .get_all(name)
+            .into_iter()
+            .filter_map(|it| it.to_str().ok());
+        values
+            .flat_map(|it| it.split(','))
+            .any(|it| it.trim().eq_ignore_ascii_case(word))
     };
     let lack = if !says(header::CONNECTION, "upgrade") {
         "Connection header did not include 'upgrade'"
@@ -83,7 +96,9 @@ fn answer(mut request: Request<Incoming>) -> (Response<String>, Option<OnUpgrade
     if !lack.is_empty() {
         return (plain(StatusCode::BAD_REQUEST, lack), None);
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(|it| derive_accept_key(it.as_bytes()));
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .map(|it| derive_accept_key(it.as_bytes()));
     let response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::CONNECTION, "Upgrade")
@@ -93,7 +108,10 @@ fn answer(mut request: Request<Incoming>) -> (Response<String>, Option<OnUpgrade
         .body(String::new());
     match response {
         Ok(response) => (response, Some(hyper::upgrade::on(&mut request))),
-        Err(_) => (plain(StatusCode::BAD_REQUEST, "the request could not be answered"), None),
+        Err(_) => (
+            plain(StatusCode::BAD_REQUEST, "the request could not be answered"),
+            None,
+        ),
     }
 }
 

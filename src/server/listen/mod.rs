@@ -2,8 +2,8 @@
 //!
 //! A listener makes transports; what is said over them is no business of this module.
 
-mod stdio;
 mod http;
+mod stdio;
 mod tcp;
 mod unix;
 
@@ -68,7 +68,9 @@ impl FromStr for Listen {
             return Ok(Listen::Stdio);
         }
         if let Some(path) = text.strip_prefix("unix://") {
-            return Ok(Listen::Unix(Some(PathBuf::from(path)).filter(|it| !it.as_os_str().is_empty())));
+            return Ok(Listen::Unix(
+                Some(PathBuf::from(path)).filter(|it| !it.as_os_str().is_empty()),
+            ));
         }
         let address = text.strip_prefix("ws://").ok_or_else(unknown)?;
         let address: SocketAddr = address.trim_end_matches('/').parse().map_err(|_| unknown())?;
@@ -94,7 +96,7 @@ impl Listen {
 }
 
 /// Where `unix://` listens.
-pub(crate) fn default_socket(setup: &Setup) -> PathBuf {
+pub fn default_socket(setup: &Setup) -> PathBuf {
     setup.own_folder().join("app-server.sock")
 }
 
@@ -155,7 +157,14 @@ mod tests {
         for text in ["ws://0.0.0.0:1", "ws://[::]:1", "ws://192.168.1.2:1"] {
             assert!(matches!(parse(text), Err(ListenError::NotLoopback(_))), "{text}");
         }
-        for text in ["", "ws://localhost:1", "ws://127.0.0.1", "wss://127.0.0.1:1", "stdio", "http://x"] {
+        for text in [
+            "",
+            "ws://localhost:1",
+            "ws://127.0.0.1",
+            "wss://127.0.0.1:1",
+            "stdio",
+            "http://x",
+        ] {
             assert!(matches!(parse(text), Err(ListenError::Address(_))), "{text}");
         }
     }

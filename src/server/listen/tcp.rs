@@ -15,7 +15,10 @@ pub(super) struct Tcp {
 
 /// `address` is a loopback one.
 pub(super) async fn bind(address: SocketAddr) -> Result<Tcp, ListenError> {
-    let failed = |source| ListenError::Io { address: format!("ws://{address}"), source };
+    let failed = |source| ListenError::Io {
+        address: format!("ws://{address}"),
+        source,
+    };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(Tcp { listener, address })

@@ -31,7 +31,10 @@ pub(super) struct Unix {
 /// Binds a socket of mode 0600 in a directory that no other user can enter. A socket that nobody listens at
 /// is replaced.
 pub(super) async fn bind(path: PathBuf) -> Result<Unix, ListenError> {
-    let failed = |source| ListenError::Io { address: format!("unix://{}", path.display()), source };
+    let failed = |source| ListenError::Io {
+        address: format!("unix://{}", path.display()),
+        source,
+    };
     let directory = path.parent().unwrap_or(Path::new("/"));
     private::directory(directory).map_err(failed)?;
     let metadata = fs::metadata(directory).map_err(failed)?;
@@ -49,12 +52,19 @@ pub(super) async fn bind(path: PathBuf) -> Result<Unix, ListenError> {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     let metadata = fs::symlink_metadata(&path).map_err(failed)?;
     let identity = (metadata.dev(), metadata.ino());
-    Ok(Unix { listener, path, identity })
+    Ok(Unix {
+        listener,
+        path,
+        identity,
+    })
 }
 
 impl Unix {
     pub(super) fn banner(&self) -> String {
-        format!("codex app-server (WebSockets)\n  listening on: unix://{}", self.path.display())
+        format!(
+            "codex app-server (WebSockets)\n  listening on: unix://{}",
+            self.path.display()
+        )
     }
 
     pub(super) async fn run(self, server: Server, cancel: CancellationToken) {
@@ -99,7 +109,9 @@ impl Drop for Unix {
 /// Whether the peer runs as this user, or as root, who could do everything anyway.
 fn is_ours(stream: &UnixStream) -> bool {
     let uid = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|it| it.uid() == uid || it.uid() == 0)
+    stream
+        .peer_cred()
+        .is_ok_and(|it| it.uid() == uid || it.uid() == 0)
 }
 
 pub(super) async fn pause_after(error: &io::Error) {

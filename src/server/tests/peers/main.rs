@@ -1,0 +1,10 @@
+//! Peers of a whole server: what they ask for, and what they get.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test helpers")]
+
+mod client;
+mod commands;
+mod files;
+mod handshake;
+mod listeners;
+mod schema;
+mod settings;
