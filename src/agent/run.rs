@@ -271,11 +271,11 @@ impl Driver {
         Ok(())
     }
 
-    async fn tell(&self, output: TurnOutput) -> Result<(), Gone> {
+    async fn tell(&mut self, output: TurnOutput) -> Result<(), Gone> {
         self.outputs.send(output).await.map_err(|_| Gone)
     }
 
-    async fn flush(&self) -> Result<(), Gone> {
+    async fn flush(&mut self) -> Result<(), Gone> {
         let (done, flushed) = oneshot::channel();
         self.tell(TurnOutput::Flush(done)).await?;
         flushed.await.map_err(|_| Gone)

@@ -197,7 +197,7 @@ fn words(action: &TurnAction) -> Option<String> {
             TurnEvent::ItemCompleted { item, .. } => format!("-{}{}", item.tag(), end(item)),
             TurnEvent::TokenUsage { .. } => return None,
             TurnEvent::Error { will_retry, .. } => format!("error retry={will_retry}"),
-            TurnEvent::Completed { status, .. } => format!("{}", status.as_str()),
+            TurnEvent::Completed { status, .. } => status.as_str().to_owned(),
             TurnEvent::PlanUpdated { .. } => "plan".into(),
             TurnEvent::DiffUpdated { .. } => "diff".into(),
             TurnEvent::TerminalInteraction { .. } => "typed".into(),
