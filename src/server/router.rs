@@ -1,6 +1,10 @@
 //! The method table: from a name to the handler that answers.
 
-use std::{collections::BTreeMap, future::Future};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use codex_protocol::Params;
 use futures_util::future::BoxFuture;
@@ -19,13 +23,13 @@ use crate::{
 pub struct Call {
     pub server: Server,
     pub connection: Connection,
-    turn: Option<Turn>,
+    turn: Arc<Mutex<Option<Turn>>>,
 }
 
 impl Call {
     /// Lets the requests go on that wait for this one: what they may rely on is done.
-    pub fn release(&mut self) {
-        self.turn = None;
+    pub fn release(&self) {
+        release(&self.turn);
     }
 
     /// Refuses a field that may still change to a peer which has not asked for such; `field` is for
@@ -110,12 +114,15 @@ impl Router {
             let handler = handler.clone();
             let job: Job = Box::pin(async move {
                 turn.come().await;
+                // Held here too: a handler may be done with the call long before it is done.
+                let turn = Arc::new(Mutex::new(Some(turn)));
                 let call = Call {
                     server,
                     connection,
-                    turn: Some(turn),
+                    turn: Arc::clone(&turn),
                 };
                 handler(call, params, responder).await;
+                release(&turn);
             });
             Some(job)
         };
@@ -155,4 +162,10 @@ pub(crate) fn read<P: DeserializeOwned>(params: Option<&Params>) -> Result<P, Re
     let text = params.map_or("{}", |it| it.get());
     let text = if text == "null" { "{}" } else { text };
     serde_json::from_str(text).map_err(Refusal::from)
+}
+
+fn release(turn: &Mutex<Option<Turn>>) {
+    let turn = turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // Outside of the lock: others start.
+    drop(turn);
 }

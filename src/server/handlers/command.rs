@@ -54,7 +54,7 @@ pub(super) fn routes(router: &mut Router) {
 /// The commands of one connection that have a name; dropped, they are killed.
 pub(crate) type Processes = BTreeMap<String, Arc<Process>>;
 
-async fn exec(mut call: Call, params: CommandExecParams) -> Result<CommandExecResponse, Refusal> {
+async fn exec(call: Call, params: CommandExecParams) -> Result<CommandExecResponse, Refusal> {
     check(&call, &params)?;
     let server = call.server.clone();
     let config = super::blocking(move || Ok(server.config())).await?;
@@ -305,7 +305,7 @@ async fn resize(call: Call, params: CommandExecResizeParams) -> Result<Empty, Re
     Ok(Empty {})
 }
 
-async fn terminate(mut call: Call, params: CommandExecTerminateParams) -> Result<Empty, Refusal> {
+async fn terminate(call: Call, params: CommandExecTerminateParams) -> Result<Empty, Refusal> {
     let process = process(&call, &params.process_id)?;
     call.release();
     process.terminate().await;

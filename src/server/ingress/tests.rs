@@ -38,7 +38,9 @@ impl Client {
     }
 
     async fn next(&mut self) -> Value {
-        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("nothing is said");
+        let line = tokio::time::timeout(PATIENCE, self.lines.next_line())
+            .await
+            .expect("nothing is said");
         serde_json::from_str(&line.unwrap().expect("the connection ended")).unwrap()
     }
 }
@@ -57,11 +59,20 @@ fn setup() -> Setup {
 async fn connect(server: &Server, pipe_bytes: usize) -> (Client, JoinSet<()>) {
     let (near, far) = tokio::io::duplex(pipe_bytes);
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve_peer(server.clone(), jsonl(far, 1 << 20), CancellationToken::new()));
+    tasks.spawn(serve_peer(
+        server.clone(),
+        jsonl(far, 1 << 20),
+        CancellationToken::new(),
+    ));
     let (reader, writer) = split(near);
-    let mut client = Client { lines: BufReader::new(reader).lines(), writer };
+    let mut client = Client {
+        lines: BufReader::new(reader).lines(),
+        writer,
+    };
     let params = json!({ "clientInfo": { "name": "test", "version": "1" } });
-    client.send(json!({ "id": "hello", "method": "initialize", "params": params }).to_string()).await;
+    client
+        .send(json!({ "id": "hello", "method": "initialize", "params": params }).to_string())
+        .await;
     assert_eq!(client.next().await["id"], "hello");
     (client, tasks)
 }
@@ -92,7 +103,10 @@ async fn a_handler_that_panics_or_forgets_to_answer_answers_internal_error() {
     for (id, method) in [(1, "panics"), (2, "forgets"), (3, "panics")] {
         client.ask(id, method).await;
         let answer = client.next().await;
-        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(id), &json!(-32603)));
+        assert_eq!(
+            (&answer["id"], &answer["error"]["code"]),
+            (&json!(id), &json!(-32603))
+        );
     }
 }
 
@@ -101,14 +115,24 @@ async fn a_peer_with_too_many_requests_is_refused_and_nobody_else_is() {
     let gate = Arc::new(Semaphore::new(0));
     let mut router = Router::default();
     let held = Arc::clone(&gate);
-    router.answer("waits", Stable, |_: &Empty| Scope::free(), move |_: Call, _: Empty| {
-        let gate = Arc::clone(&held);
-        async move {
-            gate.acquire().await.map_err(|_| Refusal::overloaded())?.forget();
-            Ok(Empty {})
-        }
-    });
-    router.answer("quick", Stable, |_: &Empty| Scope::free(), |_: Call, _: Empty| async { Ok(Empty {}) });
+    router.answer(
+        "waits",
+        Stable,
+        |_: &Empty| Scope::free(),
+        move |_: Call, _: Empty| {
+            let gate = Arc::clone(&held);
+            async move {
+                gate.acquire().await.map_err(|_| Refusal::overloaded())?.forget();
+                Ok(Empty {})
+            }
+        },
+    );
+    router.answer(
+        "quick",
+        Stable,
+        |_: &Empty| Scope::free(),
+        |_: Call, _: Empty| async { Ok(Empty {}) },
+    );
     let server = Server::with_router(setup(), router);
     let (mut busy, _busy_tasks) = connect(&server, 1 << 20).await;
     let (mut other, _other_tasks) = connect(&server, 1024).await;
@@ -117,7 +141,10 @@ async fn a_peer_with_too_many_requests_is_refused_and_nobody_else_is() {
     }
     busy.ask(1000, "quick").await;
     let refused = busy.next().await;
-    assert_eq!(refused["error"], json!({ "code": -32001, "message": "Server overloaded; retry later." }));
+    assert_eq!(
+        refused["error"],
+        json!({ "code": -32001, "message": "Server overloaded; retry later." })
+    );
     other.ask(1, "quick").await;
     assert_eq!(other.next().await["result"], json!({}));
     gate.add_permits(REQUESTS_MAX);
@@ -136,15 +163,30 @@ async fn answers_come_as_they_are_ready_but_conflicting_requests_in_order() {
     let gate = Arc::new(Semaphore::new(0));
     let mut router = Router::default();
     let held = Arc::clone(&gate);
-    router.answer("first", Stable, |_: &Empty| Scope::thread("t"), move |_: Call, _: Empty| {
-        let gate = Arc::clone(&held);
-        async move {
-            gate.acquire().await.map_err(|_| Refusal::overloaded())?.forget();
-            Ok(Empty {})
-        }
-    });
-    router.answer("same", Stable, |_: &Empty| Scope::thread("t"), |_: Call, _: Empty| async { Ok(Empty {}) });
-    router.answer("other", Stable, |_: &Empty| Scope::thread("o"), |_: Call, _: Empty| async { Ok(Empty {}) });
+    router.answer(
+        "first",
+        Stable,
+        |_: &Empty| Scope::thread("t"),
+        move |_: Call, _: Empty| {
+            let gate = Arc::clone(&held);
+            async move {
+                gate.acquire().await.map_err(|_| Refusal::overloaded())?.forget();
+                Ok(Empty {})
+            }
+        },
+    );
+    router.answer(
+        "same",
+        Stable,
+        |_: &Empty| Scope::thread("t"),
+        |_: Call, _: Empty| async { Ok(Empty {}) },
+    );
+    router.answer(
+        "other",
+        Stable,
+        |_: &Empty| Scope::thread("o"),
+        |_: Call, _: Empty| async { Ok(Empty {}) },
+    );
     let server = Server::with_router(setup(), router);
     let (mut client, _tasks) = connect(&server, 1024).await;
     for (id, method) in [(1, "first"), (2, "same"), (3, "other")] {
@@ -212,7 +254,8 @@ async fn beyond_the_limit_the_detail_is_given_up_and_marked_and_the_item_arrives
         for _ in 0..6 {
             call.connection.append(&text(), &line);
         }
-        call.connection.tell(&Notice::new("item/completed", &json!({ "whole": true })));
+        call.connection
+            .tell(&Notice::new("item/completed", &json!({ "whole": true })));
     }
     let mut router = Router::default();
     router.hand_over("floods", Stable, |_: &Empty| Scope::free(), floods);
@@ -223,7 +266,11 @@ async fn beyond_the_limit_the_detail_is_given_up_and_marked_and_the_item_arrives
     let delta = client.next().await;
     let delta = delta["params"]["delta"].as_str().unwrap();
     let expected = format!("\n[{} bytes are left out here", 2 << 20);
-    assert!(delta.starts_with(&"x".repeat(4 << 20)) && delta.contains(&expected), "{}", &delta[4 << 20..]);
+    assert!(
+        delta.starts_with(&"x".repeat(4 << 20)) && delta.contains(&expected),
+        "{}",
+        &delta[4 << 20..]
+    );
     assert_eq!(client.next().await["params"]["whole"], true);
 }
 
@@ -237,7 +284,9 @@ async fn the_first_answer_to_a_question_counts_whoever_gives_it() {
     server.for_each(|it| it.ask(question, "item/fileChange/requestApproval", &json!({})));
     for client in [&mut one, &mut other] {
         assert_eq!(client.next().await["id"], question);
-        client.send(json!({ "id": question, "result": { "decision": "accept" } }).to_string()).await;
+        client
+            .send(json!({ "id": question, "result": { "decision": "accept" } }).to_string())
+            .await;
     }
     let answer = answered.recv().await.unwrap();
     assert_eq!(answer.outcome.unwrap().get(), r#"{"decision":"accept"}"#);
@@ -260,12 +309,23 @@ async fn what_is_no_message_costs_itself_and_is_answered_where_an_id_can_be_told
     client.send("").await;
     client.send("{\"id\":5,\"method\":").await;
     let answer = client.next().await;
-    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(5), &json!(-32700)));
-    client.send(format!("{{\"id\":6,\"method\":\"{}\"}}", "x".repeat(2 << 20))).await;
+    assert_eq!(
+        (&answer["id"], &answer["error"]["code"]),
+        (&json!(5), &json!(-32700))
+    );
+    client
+        .send(format!("{{\"id\":6,\"method\":\"{}\"}}", "x".repeat(2 << 20)))
+        .await;
     let answer = client.next().await;
-    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(6), &json!(-32602)));
+    assert_eq!(
+        (&answer["id"], &answer["error"]["code"]),
+        (&json!(6), &json!(-32602))
+    );
     client.send(b"{\"id\":\"\",\"method\":\"caf\xe9\"}").await;
     let answer = client.next().await;
-    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(""), &json!(-32601)));
+    assert_eq!(
+        (&answer["id"], &answer["error"]["code"]),
+        (&json!(""), &json!(-32601))
+    );
     assert!(answer.to_string().len() < 200, "{answer}");
 }

@@ -32,7 +32,9 @@ impl Home {
         }
         let path = std::env::var("PATH").unwrap();
         let variables = variables.iter().copied().chain([("PATH", path.as_str())]);
-        let environment: BTreeMap<_, _> = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let environment: BTreeMap<_, _> = variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         let server = Server::new(Setup {
             codex_home: folder.path().to_owned(),
             cwd: folder.path().to_owned(),
@@ -53,7 +55,13 @@ impl Home {
         let mut tasks = JoinSet::new();
         tasks.spawn(serving);
         let (reader, writer) = split(near);
-        Client { lines: BufReader::new(reader).lines(), writer: Some(writer), told: Vec::new(), ids: 0, tasks }
+        Client {
+            lines: BufReader::new(reader).lines(),
+            writer: Some(writer),
+            told: Vec::new(),
+            ids: 0,
+            tasks,
+        }
     }
 
     /// A client that is initialized, with the experimental API.
@@ -78,13 +86,19 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) async fn send(&mut self, message: &Value) {
         let line = format!("{message}\n");
-        self.writer.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
+        self.writer
+            .as_mut()
+            .unwrap()
+            .write_all(line.as_bytes())
+            .await
+            .unwrap();
     }
 
     /// Asks without waiting; returns the id.
     pub(crate) async fn ask(&mut self, method: &str, params: Value) -> i64 {
         self.ids += 1;
-        self.send(&json!({ "id": self.ids, "method": method, "params": params })).await;
+        self.send(&json!({ "id": self.ids, "method": method, "params": params }))
+            .await;
         self.ids
     }
 
@@ -131,6 +145,8 @@ impl Client {
         drop(self.writer.take());
         drop(self.lines);
         let ended = async { while self.tasks.join_next().await.is_some() {} };
-        tokio::time::timeout(PATIENCE, ended).await.expect("the server serves on");
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .expect("the server serves on");
     }
 }

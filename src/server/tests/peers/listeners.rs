@@ -38,7 +38,9 @@ impl Serving {
 
     async fn drained(mut self) {
         self.signals.drain.cancel();
-        let ended = tokio::time::timeout(PATIENCE, self.tasks.join_next()).await.expect("the server serves on");
+        let ended = tokio::time::timeout(PATIENCE, self.tasks.join_next())
+            .await
+            .expect("the server serves on");
         ended.unwrap().unwrap();
     }
 }
@@ -49,7 +51,10 @@ async fn typed(address: SocketAddr, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !answer.windows(4).any(|it| it == b"\r\n\r\n") {
-        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await.expect("no answer").unwrap();
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer))
+            .await
+            .expect("no answer")
+            .unwrap();
         if read == 0 {
             break;
         }
@@ -60,9 +65,18 @@ async fn typed(address: SocketAddr, text: &str) -> String {
 async fn initialize(transport: &mut (impl Transport + ?Sized)) -> Value {
     let params = json!({ "clientInfo": { "name": "socket", "version": "1" } });
     let params = serde_json::value::to_raw_value(&params).unwrap();
-    let request = Request { id: Id::Integer(1), method: "initialize".to_owned(), params: Some(params) };
+    let request = Request {
+        id: Id::Integer(1),
+        method: "initialize".to_owned(),
+        params: Some(params),
+    };
     transport.send(Message::Request(request)).await.unwrap();
-    match tokio::time::timeout(PATIENCE, transport.next()).await.expect("no answer").unwrap().unwrap() {
+    match tokio::time::timeout(PATIENCE, transport.next())
+        .await
+        .expect("no answer")
+        .unwrap()
+        .unwrap()
+    {
         Incoming::Message(Message::Response(it)) => serde_json::from_str(it.outcome.unwrap().get()).unwrap(),
         other => panic!("{other:?}"),
     }
@@ -73,28 +87,53 @@ async fn websockets_are_served_over_loopback_with_probes_and_without_browsers() 
     let home = Home::new();
     let listener = bind(&home, "ws://127.0.0.1:0").await.unwrap();
     let address = listener.address().unwrap();
-    assert!(listener.banner().unwrap().contains(&format!("listening on: ws://{address}\n")));
+    assert!(
+        listener
+            .banner()
+            .unwrap()
+            .contains(&format!("listening on: ws://{address}\n"))
+    );
     let serving = Serving::start(&home, listener);
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for (request, status) in [
         ("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "200"),
         ("HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "200"),
-        ("GET /readyz HTTP/1.1\r\nHost: x\r\nOrigin: null\r\n\r\n".to_owned(), "403"),
-        (format!("GET / HTTP/1.1\r\nHost: x\r\nOrigin: http://127.0.0.1\r\n{upgrade}\r\n"), "403"),
+        (
+            "GET /readyz HTTP/1.1\r\nHost: x\r\nOrigin: null\r\n\r\n".to_owned(),
+            "403",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nHost: x\r\nOrigin: http://127.0.0.1\r\n{upgrade}\r\n"),
+            "403",
+        ),
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "400"),
-        (format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", upgrade.replace("13", "8")), "400"),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".to_owned(), "405"),
+        (
+            format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", upgrade.replace("13", "8")),
+            "400",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "405",
+        ),
         (format!("GET /any HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n"), "101"),
     ] {
         let answer = typed(address, &request).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {answer}"
+        );
         if status == "101" {
             assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
-            assert!(answer.contains("x-codex-websocket-max-unfragmented-message-bytes: 16777216"), "{answer}");
+            assert!(
+                answer.contains("x-codex-websocket-max-unfragmented-message-bytes: 16777216"),
+                "{answer}"
+            );
         }
     }
     let stream = TcpStream::connect(address).await.unwrap();
-    let mut transport = connect_websocket(stream, &format!("ws://{address}/")).await.unwrap();
+    let mut transport = connect_websocket(stream, &format!("ws://{address}/"))
+        .await
+        .unwrap();
     let answer = initialize(&mut transport).await;
     assert!(answer["userAgent"].as_str().unwrap().starts_with("socket/"));
     serving.drained().await;
@@ -138,7 +177,10 @@ async fn a_socket_is_not_put_where_others_can_go_or_where_something_is() {
     assert!(matches!(file, Err(ListenError::NotASocket(_))));
     let made = bind(&home, "unix://").await.unwrap();
     let folder = home.path("codex-server");
-    assert_eq!(fs::metadata(Path::new(&folder)).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(Path::new(&folder)).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
     drop(made);
 }
 
@@ -149,7 +191,10 @@ async fn what_speaks_no_http_is_left() -> io::Result<()> {
     let address = listener.address().unwrap();
     let serving = Serving::start(&home, listener);
     let answer = typed(address, "{\"id\":1,\"method\":\"initialize\"}\n\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 400 ") || answer.is_empty(), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") || answer.is_empty(),
+        "{answer}"
+    );
     serving.drained().await;
     Ok(())
 }
