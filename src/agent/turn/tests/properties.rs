@@ -227,7 +227,9 @@ impl World {
             Happening::Interrupt => TurnInput::Interrupt,
             Happening::Stray(0) => TurnInput::Begin(vec![said("again")]),
             Happening::Stray(1) => TurnInput::Tool(call("nobody"), ended(0)),
-            Happening::Stray(2) => TurnInput::Decision(call("call1"), answer(0)),
+            Happening::Stray(2) if !self.asking.contains(&call("call1")) => {
+                TurnInput::Decision(call("call1"), answer(0))
+            }
             Happening::Stray(3) if !self.sampling => TurnInput::Model(Ok(completed(5))),
             Happening::Stray(_) => TurnInput::Prepared(call("nobody"), prepared_command()),
         })
