@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use codex_agent::ports::CallId;
 use codex_agent::run::{Command, TurnOutput};
-use codex_agent::turn::{Answer, Setup, TurnEvent};
+use codex_agent::turn::{Answer, Record, Setup, TurnEvent};
 use codex_protocol::v2::{ApprovalDecision, CommandExecutionStatus, ThreadItem, TurnStatus};
 use codex_testkit::{Model, Reply, Step};
 use serde_json::json;
@@ -193,6 +193,33 @@ async fn a_tool_that_breaks_down_breaks_nothing_else() {
     let mut stage = Stage::at(model.port(), "run panic\noutputs");
     assert_eq!(stage.end().await.0, TurnStatus::Completed);
     assert!(stage.messages()[0].contains("a defect"), "{:?}", stage.messages());
+}
+
+#[tokio::test]
+async fn a_command_waits_until_its_item_is_on_disk() {
+    let model = Model::start();
+    let mut stage = Stage::at(model.port(), "run ls");
+    let flushed = stage
+        .until("a flush", |output| matches!(output, TurnOutput::Flush(_)))
+        .await;
+    assert!(flushed, "nobody was asked to write: {:?}", stage.records);
+    let started = |record: &Record| {
+        matches!(
+            record,
+            Record::Event(TurnEvent::ItemStarted {
+                item: ThreadItem::CommandExecution(_),
+                ..
+            })
+        )
+    };
+    assert!(stage.records.iter().any(started));
+    assert!(
+        !stage
+            .told
+            .iter()
+            .any(|event| matches!(event, TurnEvent::OutputDelta { .. }))
+    );
+    assert_eq!(stage.end().await.0, TurnStatus::Completed);
 }
 
 #[tokio::test]
