@@ -125,62 +125,62 @@ impl Message {
 
     /// Writes the message as one line, without the line's end.
     pub fn to_line(&self) -> serde_json::Result<Vec<u8>> {
-        let envelope = match self.clone() {
-            Message::Request(Request { id, method, params }) => Envelope {
-                id: Some(id),
-                method: Some(method),
-                params,
-                ..Envelope::default()
+        // By reference: a file of hundreds of megabytes may be in it.
+        let line = match self {
+            Message::Request(it) => Line {
+                id: Some(&it.id),
+                method: Some(&it.method),
+                params: it.params.as_deref(),
+                ..Line::default()
             },
-            Message::Notification(Notification {
-                method,
-                params,
-                emitted_at_ms,
-            }) => Envelope {
-                method: Some(method),
-                params,
-                emitted_at_ms,
-                ..Envelope::default()
+            Message::Notification(it) => Line {
+                method: Some(&it.method),
+                params: it.params.as_deref(),
+                emitted_at_ms: it.emitted_at_ms,
+                ..Line::default()
             },
-            Message::Response(Response {
-                id,
-                outcome: Ok(result),
-            }) => Envelope {
-                id: Some(id),
-                result: Some(result),
-                ..Envelope::default()
-            },
-            Message::Response(Response {
-                id,
-                outcome: Err(error),
-            }) => Envelope {
-                id: Some(id),
-                error: Some(error),
-                ..Envelope::default()
+            Message::Response(it) => Line {
+                id: Some(&it.id),
+                result: it.outcome.as_deref().ok(),
+                error: it.outcome.as_ref().err(),
+                ..Line::default()
             },
         };
-        serde_json::to_vec(&envelope)
+        serde_json::to_vec(&line)
     }
 }
 
-#[derive(Default, Serialize, Deserialize)]
+/// A message as it is written, in the official order.
+#[derive(Default, Serialize)]
+struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a ErrorObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawValue>,
+    #[serde(rename = "emittedAtMs", skip_serializing_if = "Option::is_none")]
+    emitted_at_ms: Option<i64>,
+}
+
+#[derive(Deserialize)]
 struct Envelope {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     error: Option<ErrorObject>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     id: Option<Id>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     method: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     params: Option<Params>,
     /// `null` is a result; only absence is none.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present")]
     result: Option<Params>,
-    #[serde(default, rename = "emittedAtMs", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "emittedAtMs")]
     emitted_at_ms: Option<i64>,
 }
 

@@ -1,6 +1,7 @@
 //! The binary against real hosts: sshd, the official codex, and a scripted model.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod app_server;
 mod bad_input;
 mod exec;
 mod faults;

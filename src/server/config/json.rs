@@ -1,7 +1,7 @@
 //! TOML as JSON and back.
 
 use serde_json::{Map, Value};
-use toml_edit::{Array, InlineTable, Item, TableLike};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, TableLike};
 
 pub(super) fn from_table(table: &dyn TableLike) -> Value {
     let entries = table.iter().map(|(key, item)| (key.to_owned(), from_item(item)));
@@ -47,4 +47,17 @@ pub(super) fn to_value(value: &Value) -> Option<toml_edit::Value> {
             entries.collect::<Option<InlineTable>>()?.into()
         }
     })
+}
+
+/// A document that says the same. What TOML cannot say is left out.
+pub(super) fn to_document(value: &Value) -> DocumentMut {
+    let mut document = DocumentMut::new();
+    for (key, value) in value.as_object().into_iter().flatten() {
+        if let Some(value) = to_value(value) {
+            // An inline table would have to stay on one line, and be found by the reader all the same.
+            let item = Item::Value(value).into_table().map_or_else(|it| it, Item::Table);
+            document.insert(key, item);
+        }
+    }
+    document
 }

@@ -6,12 +6,14 @@ use std::{
 };
 
 use codex_agent::model::{ProviderConfig, built_in};
-use codex_protocol::v2::{AskForApproval, ConfigWarning, SandboxMode, SandboxPolicy, WorkspaceWrite};
+use codex_protocol::v2::{
+    AskForApproval, ConfigEdit, ConfigWarning, MergeStrategy, SandboxMode, SandboxPolicy, WorkspaceWrite,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use toml_edit::{Document, Item, TableLike};
 
-use super::{DEFAULT_MODEL, DEFAULT_PROVIDER, json, place};
+use super::{DEFAULT_MODEL, DEFAULT_PROVIDER, edit, json, place};
 
 /// What the configuration says. Absent: the user has left it open.
 #[derive(Clone, Default)]
@@ -61,7 +63,7 @@ impl SandboxSettings {
                 json!({})
             }
         };
-        let policy = match mode.or_else(|| self.mode.clone()) {
+        match mode.or_else(|| self.mode.clone()) {
             Some(SandboxMode::DangerFullAccess) => SandboxPolicy::DangerFullAccess(Default::default()),
             Some(SandboxMode::WorkspaceWrite) => {
                 let roots: Vec<_> = self
@@ -83,8 +85,7 @@ impl SandboxSettings {
                 let policy = serde_json::from_value(network(self.network_access));
                 SandboxPolicy::ReadOnly(policy.unwrap_or_default())
             }
-        };
-        policy
+        }
     }
 }
 
@@ -115,6 +116,27 @@ impl Config {
         };
         let config = reader.config(document.as_table());
         (config, reader.warnings)
+    }
+
+    /// This configuration with some keys set otherwise, by dotted path, as `thread/start` may ask. Says what
+    /// is wrong with them.
+    pub fn overridden(&self, overrides: &BTreeMap<String, Value>) -> Result<Config, String> {
+        let mut document = json::to_document(&self.value);
+        for (key_path, value) in overrides {
+            let edit = ConfigEdit {
+                key_path: key_path.clone(),
+                value: value.clone(),
+                merge_strategy: MergeStrategy::Upsert,
+            };
+            edit::apply(&mut document, &edit).map_err(|it| it.to_string())?;
+        }
+        let place = Path::new("config");
+        let (_, before) = Config::read(&json::to_document(&self.value).to_string(), place);
+        let (config, after) = Config::read(&document.to_string(), place);
+        match after.get(before.len()..) {
+            Some([wrong, ..]) => Err(wrong.summary.clone()),
+            _ => Ok(config),
+        }
     }
 
     /// The id of the provider that is asked.
@@ -338,6 +360,20 @@ mod tests {
             (&policy["writableRoots"], &policy["networkAccess"]),
             (&json!(["/b"]), &json!(true))
         );
+    }
+
+    #[test]
+    fn keys_can_be_set_otherwise_for_one_thread() {
+        let text = "model = \"a\"\nmystery = 1\nreview_model = 7\n[sandbox]\nnetwork_access = true\n";
+        let (config, _) = Config::read(text, Path::new("/c/config.toml"));
+        let overridden =
+            |key: &str, value: Value| config.overridden(&BTreeMap::from([(key.to_owned(), value)]));
+        let other = overridden("sandbox.mode", json!("workspace-write")).unwrap_or_default();
+        assert_eq!((other.model(), other.value["mystery"].as_i64()), ("a", Some(1)));
+        assert!(other.sandbox.network_access && other.sandbox.mode == Some(SandboxMode::WorkspaceWrite));
+        assert!(overridden("mcp_servers", json!({})).is_ok());
+        assert!(overridden("sandbox_mode", json!("safe")).is_err_and(|it| it.contains("read-only")));
+        assert!(overridden("model.name", json!(1)).is_err());
     }
 
     #[test]

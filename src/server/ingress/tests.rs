@@ -329,3 +329,30 @@ async fn what_is_no_message_costs_itself_and_is_answered_where_an_id_can_be_told
     );
     assert!(answer.to_string().len() < 200, "{answer}");
 }
+
+#[tokio::test]
+async fn a_peer_that_asks_five_thousand_times_before_it_reads_gets_every_answer() {
+    let mut router = Router::default();
+    router.answer(
+        "quick",
+        Stable,
+        |_: &Empty| Scope::free(),
+        |_: Call, _: Empty| async { Ok(Empty {}) },
+    );
+    let server = Server::with_router(setup(), router);
+    let (mut client, _tasks) = connect(&server, 256).await;
+    for id in 0..5_000 {
+        tokio::time::timeout(PATIENCE, client.ask(id, "quick"))
+            .await
+            .expect("nothing is read any more");
+    }
+    let mut answered = std::collections::BTreeSet::new();
+    while answered.len() < 5_000 {
+        let answer = client.next().await;
+        assert!(
+            answer.get("result").is_some() || answer["error"]["code"] == -32001,
+            "{answer}"
+        );
+        assert!(answered.insert(answer["id"].as_u64()), "answered twice: {answer}");
+    }
+}
