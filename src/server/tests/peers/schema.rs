@@ -18,20 +18,24 @@ fn validator(file: &str) -> Validator {
     jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
 }
 
+type Asked = (&'static str, Value, &'static str);
+
 /// Every method that needs no thread: its parameters, and the schema of its answer.
-fn calls(home: &Home) -> Vec<(&'static str, Value, &'static str)> {
-    let file = home.path("file");
-    let watch = json!({ "path": home.path(""), "watchId": "w" });
-    let command = json!({ "command": ["echo", "x"], "processId": "p", "streamStdoutStderr": true, "sandboxPolicy": { "type": "dangerFullAccess" } });
-    let write = json!({ "keyPath": "model", "value": "m", "mergeStrategy": "replace" });
-    let batch = json!({ "edits": [write], "reloadUserConfig": true });
+fn calls(home: &Home) -> Vec<Asked> {
+    [files(home), settings(), catalog()].concat()
+}
+
+fn files(home: &Home) -> Vec<Asked> {
+    let (file, root) = (home.path("file"), home.path(""));
+    let watch = json!({ "path": root, "watchId": "w" });
+    let write = json!({ "path": file, "dataBase64": "YQ==" });
+    let copy = json!({ "sourcePath": file, "destinationPath": home.path("c") });
+    let search = json!({ "query": "fi", "roots": [root] });
+    let policy = json!({ "type": "dangerFullAccess" });
+    let command = json!({ "command": ["echo", "x"], "processId": "p", "streamStdoutStderr": true, "sandboxPolicy": policy });
     vec![
         ("fs/watch", watch, "v2/FsWatchResponse.json"),
-        (
-            "fs/writeFile",
-            json!({ "path": file, "dataBase64": "YQ==" }),
-            "v2/FsWriteFileResponse.json",
-        ),
+        ("fs/writeFile", write, "v2/FsWriteFileResponse.json"),
         (
             "fs/readFile",
             json!({ "path": file }),
@@ -44,7 +48,7 @@ fn calls(home: &Home) -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "fs/readDirectory",
-            json!({ "path": home.path("") }),
+            json!({ "path": root }),
             "v2/FsReadDirectoryResponse.json",
         ),
         (
@@ -52,29 +56,32 @@ fn calls(home: &Home) -> Vec<(&'static str, Value, &'static str)> {
             json!({ "path": home.path("d") }),
             "v2/FsCreateDirectoryResponse.json",
         ),
-        (
-            "fs/copy",
-            json!({ "sourcePath": file, "destinationPath": home.path("c") }),
-            "v2/FsCopyResponse.json",
-        ),
+        ("fs/copy", copy, "v2/FsCopyResponse.json"),
         (
             "fs/remove",
             json!({ "path": home.path("c") }),
             "v2/FsRemoveResponse.json",
         ),
         (
-            "fuzzyFileSearch",
-            json!({ "query": "fi", "roots": [home.path("")] }),
-            "FuzzyFileSearchResponse.json",
+            "fs/unwatch",
+            json!({ "watchId": "w" }),
+            "v2/FsUnwatchResponse.json",
         ),
+        ("fuzzyFileSearch", search, "FuzzyFileSearchResponse.json"),
         ("command/exec", command, "v2/CommandExecResponse.json"),
+    ]
+}
+
+fn settings() -> Vec<Asked> {
+    let write = json!({ "keyPath": "model", "value": "m", "mergeStrategy": "replace" });
+    let batch = json!({ "edits": [write], "reloadUserConfig": true });
+    let read = json!({ "includeLayers": true, "cwd": "." });
+    let login = json!({ "type": "apiKey", "apiKey": "k" });
+    let capabilities = "v2/ModelProviderCapabilitiesReadResponse.json";
+    vec![
         ("config/value/write", write, "v2/ConfigWriteResponse.json"),
         ("config/batchWrite", batch, "v2/ConfigWriteResponse.json"),
-        (
-            "config/read",
-            json!({ "includeLayers": true, "cwd": "." }),
-            "v2/ConfigReadResponse.json",
-        ),
+        ("config/read", read, "v2/ConfigReadResponse.json"),
         (
             "configRequirements/read",
             json!(null),
@@ -90,34 +97,26 @@ fn calls(home: &Home) -> Vec<(&'static str, Value, &'static str)> {
             json!({}),
             "v2/ModelProviderListResponse.json",
         ),
-        (
-            "modelProvider/capabilities/read",
-            json!({}),
-            "v2/ModelProviderCapabilitiesReadResponse.json",
-        ),
+        ("modelProvider/capabilities/read", json!({}), capabilities),
         ("account/read", json!({}), "v2/GetAccountResponse.json"),
-        (
-            "account/login/start",
-            json!({ "type": "apiKey", "apiKey": "k" }),
-            "v2/LoginAccountResponse.json",
-        ),
+        ("account/login/start", login, "v2/LoginAccountResponse.json"),
         ("account/read", json!({}), "v2/GetAccountResponse.json"),
         ("account/logout", json!(null), "v2/LogoutAccountResponse.json"),
+    ]
+}
+
+fn catalog() -> Vec<Asked> {
+    let gov_cloud = "account/bedrock/checkGovCloudRequirements";
+    let skills = json!({ "cwds": ["/w"], "forceReload": true });
+    let hooks = json!({ "cwds": ["/w"], "threadId": null });
+    vec![
         (
-            "account/bedrock/checkGovCloudRequirements",
+            gov_cloud,
             json!({}),
             "v2/BedrockCheckGovCloudRequirementsResponse.json",
         ),
-        (
-            "skills/list",
-            json!({ "cwds": ["/w"], "forceReload": true }),
-            "v2/SkillsListResponse.json",
-        ),
-        (
-            "hooks/list",
-            json!({ "cwds": ["/w"], "threadId": null }),
-            "v2/HooksListResponse.json",
-        ),
+        ("skills/list", skills, "v2/SkillsListResponse.json"),
+        ("hooks/list", hooks, "v2/HooksListResponse.json"),
         (
             "permissionProfile/list",
             json!({}),
@@ -143,11 +142,6 @@ fn calls(home: &Home) -> Vec<(&'static str, Value, &'static str)> {
             "server/diagnostics",
             json!({}),
             "v2/ServerDiagnosticsResponse.json",
-        ),
-        (
-            "fs/unwatch",
-            json!({ "watchId": "w" }),
-            "v2/FsUnwatchResponse.json",
         ),
     ]
 }
