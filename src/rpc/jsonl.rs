@@ -4,7 +4,7 @@
 //! message is reported, a line beyond the limit is skipped while it arrives, in bounded memory.
 
 use bytes::{Buf, BufMut, BytesMut};
-use codex_protocol::{Id, Message};
+use codex_protocol::{Id, Malformed, Message};
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::transport::{Incoming, TransportError};
@@ -97,7 +97,7 @@ impl Decoder for Jsonl {
             return Ok(None);
         }
         Ok(Some(Incoming::Malformed {
-            why: "the connection closed inside a line".to_owned(),
+            why: Malformed::Shape("the connection closed inside a line"),
             beginning: sample(&rest),
             // Who closed waits for no answer.
             id: None,
@@ -115,7 +115,7 @@ pub(crate) fn read(line: &[u8]) -> Incoming {
     match message {
         Ok(message) => Incoming::Message(message),
         Err(why) => Incoming::Malformed {
-            why: why.to_string(),
+            why,
             beginning: sample(line),
             id: leading_id(line),
         },
@@ -225,11 +225,11 @@ mod tests {
             b"{\"method\":\"good\"}\r\n{\"met",
         ]);
         let expected = [
-            "Malformed { why: \"not a JSON object\", beginning: \"Welcome!\", id: None }",
+            "Malformed { why: Shape(\"not a JSON object\"), beginning: \"Welcome!\", id: None }",
             "Message(Notification(Notification { method: \"bad\u{fffd}\", params: None, emitted_at_ms: None }))",
             "TooLong { bytes: 1020, id: Some(Integer(7)) }",
             "Message(Notification(Notification { method: \"good\", params: None, emitted_at_ms: None }))",
-            "Malformed { why: \"the connection closed inside a line\", beginning: \"{\\\"met\", id: None }",
+            "Malformed { why: Shape(\"the connection closed inside a line\"), beginning: \"{\\\"met\", id: None }",
         ];
         assert_eq!(seen, expected);
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::BytesMut;
-use codex_protocol::{Id, Message};
+use codex_protocol::{Id, Malformed, Message};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::codec::{Framed, FramedParts};
@@ -24,7 +24,7 @@ pub enum Incoming {
     Message(Message),
     /// A line that is no message.
     Malformed {
-        why: String,
+        why: Malformed,
         /// How it begins. May hold secrets of the peer.
         beginning: String,
         /// The id of the request that it may have been meant to be.

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use codex_protocol::Message;
+use codex_protocol::{Malformed, Message};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
@@ -91,7 +91,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
                 }
                 Ok(tungstenite::Message::Binary(_)) => {
                     return Poll::Ready(Some(Ok(Incoming::Malformed {
-                        why: "a binary frame".to_owned(),
+                        why: Malformed::Shape("a binary frame"),
                         beginning: String::new(),
                         id: None,
                     })));

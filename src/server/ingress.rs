@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use codex_protocol::{Id, Message, Request, Response, v2::InitializeParams};
+use codex_protocol::{Id, Malformed, Message, Request, Response, v2::InitializeParams};
 use codex_rpc::{Incoming, Transport};
 use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
 use tokio::task::JoinSet;
@@ -107,7 +107,13 @@ impl Peer {
             // `initialized` demands nothing, and the others are of versions that we do not know.
             Incoming::Message(Message::Notification(_)) => (),
             // The beginning of the line is not logged: it may hold a key.
-            Incoming::Malformed { why, id, .. } => self.handle_malformed(Refusal::not_json(why), id),
+            Incoming::Malformed { why, id, .. } => {
+                let refusal = match &why {
+                    Malformed::Json(_) => Refusal::not_json(why.to_string()),
+                    Malformed::Shape(_) => Refusal::invalid(format!("Invalid request: {why}")),
+                };
+                self.handle_malformed(refusal, id);
+            }
             Incoming::TooLong { bytes, id } => {
                 let text = format!("the message has {bytes} bytes, more than is read");
                 self.handle_malformed(Refusal::params(text), id);
@@ -127,6 +133,7 @@ impl Peer {
 
     fn handle_request(&mut self, request: Request) {
         let Request { id, method, params } = request;
+        tracing::debug!(connection = %self.connection.id(), method, "asked");
         let slot = self.connection.slot();
         let is_full = slot.is_none();
         let responder = Responder::new(self.connection.clone(), id, slot);

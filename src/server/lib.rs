@@ -50,6 +50,8 @@
 //!   answer, whichever connection it comes from;
 //! - [`Server::broadcast`] tells every initialized connection.
 //!
+//! What belongs to one connection (watches, commands) is in [`Connection`] and ends with it.
+//!
 //! A producer that is allowed to wait (a command's output, not a turn) awaits [`Connection::room`] first.
 //!
 //! # Lives

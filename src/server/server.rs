@@ -26,8 +26,8 @@ use crate::{
 /// official CLI on the same machine is never disturbed.
 const OWN_FOLDER: &str = "codex-server";
 
-/// What the server is told about the world when it starts.
-#[derive(Clone, Debug)]
+/// What the server is told about the world when it starts. Without `Debug`: the environment holds keys.
+#[derive(Clone)]
 pub struct Setup {
     /// `$CODEX_HOME`, absolute; need not exist.
     pub codex_home: PathBuf,
@@ -45,6 +45,11 @@ impl Setup {
     /// The folder of our own state.
     pub fn own_folder(&self) -> PathBuf {
         self.codex_home.join(OWN_FOLDER)
+    }
+
+    /// What a sandboxed command must not read: our state, and the official program's login.
+    pub fn hidden(&self) -> Vec<PathBuf> {
+        vec![self.own_folder(), self.codex_home.join("auth.json")]
     }
 
     /// A variable of the environment that is set and not empty.

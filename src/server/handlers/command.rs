@@ -83,7 +83,7 @@ async fn exec(call: Call, params: CommandExecParams) -> Result<CommandExecRespon
             .sandbox_policy
             .unwrap_or_else(|| config.sandbox.policy(None)),
         unix_sockets: Vec::new(),
-        hidden: vec![call.server.setup().own_folder()],
+        hidden: call.server.setup().hidden(),
         argv: params.command,
     };
     let (process, chunks) = call

@@ -313,6 +313,12 @@ async fn what_is_no_message_costs_itself_and_is_answered_where_an_id_can_be_told
         (&answer["id"], &answer["error"]["code"]),
         (&json!(5), &json!(-32700))
     );
+    client.send("{\"id\":7}").await;
+    let answer = client.next().await;
+    assert_eq!(
+        (&answer["id"], &answer["error"]["code"]),
+        (&json!(7), &json!(-32600))
+    );
     client
         .send(format!("{{\"id\":6,\"method\":\"{}\"}}", "x".repeat(2 << 20)))
         .await;
