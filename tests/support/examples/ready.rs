@@ -39,7 +39,8 @@ fn main() {
         time(command, INITIALIZE, |line| line.contains("\"userAgent\""))
     };
     // The first runs fill caches of the machine and of the server.
-    (ours(), theirs());
+    ours();
+    theirs();
     let (mut mine, mut others): (Vec<Duration>, Vec<Duration>) =
         (0..RUNS).map(|_| (ours(), theirs())).unzip();
     println!("| | median | fastest | slowest |\n|---|---|---|---|");
