@@ -57,3 +57,50 @@ impl Life {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const DRAIN: Duration = Duration::from_secs(7);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_waits_for_work_but_not_for_ever() {
+        let (life, hurry) = (Life::default(), CancellationToken::new());
+        let began = Instant::now();
+        life.finish(DRAIN, &hurry).await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "nothing goes on");
+
+        let (life, began) = (Life::default(), Instant::now());
+        let work = life.work();
+        let ends_itself = async {
+            life.draining().cancelled().await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            assert!(!life.stopping().is_cancelled());
+            drop(work);
+        };
+        tokio::join!(life.finish(DRAIN, &hurry), ends_itself);
+        assert_eq!(began.elapsed(), Duration::from_secs(3));
+
+        let (life, began) = (Life::default(), Instant::now());
+        let _stuck = life.work();
+        life.finish(DRAIN, &hurry).await;
+        assert_eq!(began.elapsed(), DRAIN + STOP_PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_interrupts_at_once() {
+        let (life, hurry, began) = (Life::default(), CancellationToken::new(), Instant::now());
+        let work = life.work();
+        let interrupted = async {
+            life.draining().cancelled().await;
+            hurry.cancel();
+            life.stopping().cancelled().await;
+            drop(work);
+        };
+        tokio::join!(life.finish(DRAIN, &hurry), interrupted);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}

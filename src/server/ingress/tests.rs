@@ -362,3 +362,54 @@ async fn a_peer_that_asks_five_thousand_times_before_it_reads_gets_every_answer(
         assert!(answered.insert(answer["id"].as_u64()), "answered twice: {answer}");
     }
 }
+
+#[tokio::test]
+async fn what_runs_for_a_peer_alone_hears_that_it_leaves_and_the_rest_is_still_done() {
+    let (told, done) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let mut router = Router::default();
+    let (hears, does) = (Arc::clone(&told), Arc::clone(&done));
+    router.answer(
+        "waits",
+        Stable,
+        |_: &Empty| Scope::free(),
+        move |call: Call, _: Empty| {
+            let told = Arc::clone(&hears);
+            async move {
+                call.connection.leaving().cancelled().await;
+                told.add_permits(1);
+                Ok(Empty {})
+            }
+        },
+    );
+    let after = Arc::clone(&told);
+    router.answer(
+        "works",
+        Stable,
+        |_: &Empty| Scope::free(),
+        move |_: Call, _: Empty| {
+            let (told, done) = (Arc::clone(&after), Arc::clone(&does));
+            async move {
+                told.acquire().await.map_err(|_| Refusal::overloaded())?.forget();
+                done.add_permits(1);
+                Ok(Empty {})
+            }
+        },
+    );
+    let server = Server::with_router(setup(), router);
+    let (mut client, mut tasks) = connect(&server, 1024).await;
+    client.ask(1, "waits").await;
+    client.ask(2, "works").await;
+    // The peer says nothing more, and goes on reading.
+    client.writer.shutdown().await.unwrap();
+    let mut answered = vec![
+        client.next().await["id"].clone(),
+        client.next().await["id"].clone(),
+    ];
+    answered.sort_by_key(Value::as_u64);
+    assert_eq!(answered, [1, 2]);
+    let ended = tokio::time::timeout(PATIENCE, tasks.join_next())
+        .await
+        .expect("the server serves on");
+    ended.unwrap().unwrap();
+    assert_eq!((done.available_permits(), server.connection_count()), (1, 0));
+}
