@@ -36,10 +36,13 @@ enum Command {
     Connect(ConnectArgs),
     Hosts(HostsArgs),
     Exec(ExecArgs),
+    // Not offered in the help: the server serves files, commands and settings, but no threads.
+    #[command(hide = true)]
     AppServer(app_server::AppServerArgs),
-    #[command(alias = "auth")]
+    #[command(alias = "auth", hide = true)]
     Login(login::LoginArgs),
     /// Forget the stored API key
+    #[command(hide = true)]
     Logout,
 }
 
