@@ -120,6 +120,7 @@ impl Connection {
         }))
     }
 
+    /// Its name.
     pub fn id(&self) -> ConnectionId {
         self.0.id
     }

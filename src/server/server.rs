@@ -97,6 +97,7 @@ impl Server {
         }))
     }
 
+    /// What it was told when it started.
     pub fn setup(&self) -> &Setup {
         &self.0.setup
     }
@@ -128,6 +129,7 @@ impl Server {
         &self.0.settings
     }
 
+    /// Where it stands on its way to the end.
     pub fn life(&self) -> &Life {
         &self.0.life
     }
