@@ -164,12 +164,18 @@ impl Transcript {
         self.put(Key::Plan(turn.clone()), Body::Plan { steps, explanation }, false);
     }
 
-    /// Takes the end of a turn. Its messages that are not completed never will be; commands go on.
+    /// Takes the end of a turn. Its messages that are not completed never will be; commands go on, but for
+    /// those that an interrupt kept from beginning: of them nothing more is heard.
     pub fn end_turn(&mut self, turn: &v2::Turn) {
         for index in 0..self.entries.len() {
             let entry = &mut self.entries[index];
-            let is_text = !matches!(entry.body, Body::Item(ThreadItem::CommandExecution(_)));
-            if entry.live && is_text && entry.turn() == Some(&turn.id) {
+            let goes_on = match &entry.body {
+                Body::Item(ThreadItem::CommandExecution(it)) => {
+                    turn.status != v2::TurnStatus::Interrupted || has_begun(it)
+                }
+                _ => false,
+            };
+            if entry.live && !goes_on && entry.turn() == Some(&turn.id) {
                 entry.live = false;
                 entry.revision = next(&mut self.next_revision);
             }
@@ -386,6 +392,15 @@ fn place_for(entries: &[Entry], entry: &Entry) -> usize {
 fn next(counter: &mut u64) -> u64 {
     *counter += 1;
     *counter
+}
+
+/// Whether anything shows that a command ran: while it waits for an approval, nothing does.
+fn has_begun(command: &v2::CommandExecution) -> bool {
+    let has_output = command
+        .aggregated_output
+        .as_ref()
+        .is_some_and(|it| !it.is_empty());
+    command.process_id.is_some() || has_output
 }
 
 /// Whether the item itself says that it goes on. Messages do not say.

@@ -18,7 +18,8 @@ pub const TAB_WIDTH: usize = 8;
 pub const ZERO_WIDTH_RUN_MAX: usize = 16;
 
 /// Returns the text without anything that a terminal would obey: no control character but `\n`, no
-/// bidirectional or invisible formatting. Idempotent, linear in time; printable text comes back as it is.
+/// bidirectional or invisible formatting. Idempotent, linear in time; printable text comes back as it is,
+/// but for flags, which become their letters.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
     if is_clean(text) {
         return Cow::Borrowed(text);
@@ -61,7 +62,12 @@ fn is_clean(text: &str) -> bool {
     let mut run = 0;
     text.chars().all(|c| {
         run = if is_zero_width(c) { run + 1 } else { 0 };
-        (c == '\n' || !c.is_control()) && !is_separator(c) && !is_format(c) && !is_joiner(c) && run <= 1
+        (c == '\n' || !c.is_control())
+            && flag_letter(c).is_none()
+            && !is_separator(c)
+            && !is_format(c)
+            && !is_joiner(c)
+            && run <= 1
     })
 }
 
@@ -144,6 +150,14 @@ fn is_zero_width(c: char) -> bool {
     !c.is_ascii() && c.width() == Some(0)
 }
 
+/// The letter of a regional indicator. Terminals disagree whether a flag, which is two of them, takes two
+/// columns or four: what follows would be drawn beside its place, and stay there. Its letters take two.
+fn flag_letter(c: char) -> Option<char> {
+    const FIRST: char = '\u{1f1e6}';
+    let index = u8::try_from(u32::from(c).checked_sub(u32::from(FIRST))?).ok()?;
+    (index < 26).then(|| char::from(b'A' + index))
+}
+
 /// Whether a joiner beside this character can mean something.
 fn can_join(c: char) -> bool {
     !c.is_ascii() && !c.is_whitespace()
@@ -175,7 +189,7 @@ impl Screen {
     }
 
     fn put(&mut self, c: char) {
-        match c {
+        match flag_letter(c).unwrap_or(c) {
             c if is_line_break(c) => self.end_line(),
             '\t' => self.tab(),
             '\u{8}' => self.go_back(1),

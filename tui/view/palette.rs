@@ -14,6 +14,8 @@ use crate::{
 const WIDTH_MAX: u16 = 90;
 const HEIGHT_MAX: u16 = 30;
 const KEYS_WIDTH: usize = 26;
+/// In a narrower list what a key does needs the room more than where it does so.
+const PLACE_WIDTH_MIN: u16 = 56;
 
 pub(super) fn draw(app: &App, pen: &mut Pen<'_, '_>, area: Rect) {
     let Some(palette) = &app.palette else { return };
@@ -51,11 +53,14 @@ pub(super) fn draw(app: &App, pen: &mut Pen<'_, '_>, area: Rect) {
     let first = (selected + 1).saturating_sub(height);
     for (index, line) in lines.iter().enumerate().skip(first).take(height) {
         let at = row_of(list, u16::try_from(index - first).unwrap_or(u16::MAX));
-        let keys_width = KEYS_WIDTH.min(usize::from(list.width) / 2);
+        let is_narrow = list.width < PLACE_WIDTH_MIN;
+        let keys_share = if is_narrow { 3 } else { 2 };
+        let keys_width = KEYS_WIDTH.min(usize::from(list.width) / keys_share);
         let keys = pen.fit(&line.keys, u16::try_from(keys_width).unwrap_or(0));
         let pad = " ".repeat(keys_width.saturating_sub(text_width(&keys)));
+        let place = if is_narrow { "" } else { line.place };
         let left = format!("{keys}{pad} {}", line.about);
-        let text = pen.pair(&left, Style::new(), line.place, pen.theme.dim, list.width);
+        let text = pen.pair(&left, Style::new(), place, pen.theme.dim, list.width);
         pen.line(at, &text);
         if index == selected {
             pen.style(at, pen.theme.selection);

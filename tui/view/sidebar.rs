@@ -16,6 +16,7 @@ use crate::{
         host::{HostEntry, ListState, status_word},
         sidebar::Row,
     },
+    text::wrap::text_width,
     theme::Theme,
 };
 
@@ -27,7 +28,7 @@ pub(super) fn draw(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
         let text = format!("/{filter}");
         pen.text(row_of(area, 0), &text, pen.theme.accent);
         if app.sidebar.is_filtering {
-            let column = 1 + crate::text::wrap::text_width(&filter[..app.sidebar.filter.cursor()]);
+            let column = 1 + text_width(&filter[..app.sidebar.filter.cursor()]);
             pen.cursor(
                 area.x + u16::try_from(column).unwrap_or(u16::MAX).min(area.width),
                 area.y,
@@ -78,8 +79,16 @@ fn host_line(host: &HostEntry, now: Instant, pen: &Pen<'_, '_>, width: u16) -> L
         (status, _) => status_text(status, now),
     };
     let (glyph, style) = status_look(&host.status, theme);
+    let name = format!("{glyph} {}", host.id);
+    // A row that does not say which host it is says nothing: times give way to the name.
+    let has_room = text_width(&name) + 1 + text_width(&word) <= usize::from(width);
+    let word = if has_room {
+        word
+    } else {
+        status_word(&host.status).to_owned()
+    };
     let mut line = pen.pair(
-        &format!("{glyph} {}", host.id),
+        &name,
         theme.accent.add_modifier(Modifier::BOLD),
         &word,
         style,

@@ -83,6 +83,55 @@ fn connections() {
 }
 
 #[test]
+fn a_host_in_trouble_keeps_its_name_in_the_list_and_says_all_that_went_wrong() {
+    let mut desk = Desk::connecting(&["devbox-with-a-long-name"]);
+    let until = desk.now + Duration::from_secs(9);
+    let mut failure = failure();
+    failure.message = "connecting to 10.0.0.9 port 2222: connection refused (os error 111)".to_owned();
+    failure.hint = Some("check that the host is up and that HostName and Port of it are right".to_owned());
+    desk.status(
+        "devbox-with-a-long-name",
+        Status::Waiting {
+            until,
+            retry: 2,
+            failure,
+        },
+    );
+    let screen = desk.screen(80, 24);
+    let first = screen.lines().next().unwrap_or_default();
+    assert!(
+        first.contains("devbox-w") && first.contains("unreachable"),
+        "{screen}"
+    );
+    assert!(
+        screen.contains("111)") && screen.contains("are right"),
+        "{screen}"
+    );
+    assert!(screen.contains("again in 9 s"), "{screen}");
+    for (width, height) in [(30, 10), (20, 5)] {
+        let screen = desk.screen(width, height);
+        assert!(screen.contains("› type"), "{screen}");
+    }
+}
+
+#[test]
+fn what_the_server_is_does_not_hide_how_to_begin() {
+    let mut desk = Desk::ready(&["devbox"]);
+    desk.notify("devbox", "warning", json!({"message": "an old configuration"}));
+    let screen = desk.screen(80, 24);
+    assert!(screen.contains("an old configuration"), "{screen}");
+    assert!(screen.contains("A new thread on devbox"), "{screen}");
+}
+
+#[test]
+fn a_narrow_help_says_what_the_keys_do() {
+    let mut desk = Desk::ready(&["devbox"]);
+    desk.keys("<F1>");
+    let screen = desk.screen(50, 20);
+    assert!(screen.contains("send; while a turn works"), "{screen}");
+}
+
+#[test]
 fn a_new_thread() {
     check("new_thread", Desk::ready(&["devbox", "gpu1"]));
 }

@@ -6,7 +6,7 @@ use codex_hosts::Status;
 use codex_protocol::v2;
 use ratatui::{
     layout::Rect,
-    style::Modifier,
+    style::{Modifier, Style},
     text::{Line, Span},
 };
 
@@ -25,13 +25,18 @@ use crate::{
         text_field::{place, rows},
     },
     cells,
-    text::sanitize::sanitize_line,
+    text::{
+        sanitize::sanitize_line,
+        wrap::{Breaks, Wrap},
+    },
 };
 
 /// Rows that a draft may take, at most: the transcript is worth more.
 const DRAFT_ROWS_MAX: u16 = 10;
 /// In a narrower pane the title needs the room.
 const TOKENS_WIDTH_MIN: u16 = 50;
+/// Notes may take one of this many parts of the rows before they are cut.
+const NOTES_SHARE: u16 = 3;
 /// Slash commands that are shown at once.
 const COMPLETIONS_MAX: usize = 8;
 
@@ -48,7 +53,12 @@ pub(super) fn draw(app: &App, cache: &mut Cache, now: Instant, pen: &mut Pen<'_,
     );
     let draft_max = DRAFT_ROWS_MAX.min(area.height / 3).max(1);
     let draft_height = u16::try_from(draft_rows.len()).unwrap_or(u16::MAX).min(draft_max);
-    let notes = notes(app, pane, now, pen);
+    let notes = fit_notes(
+        &notes(app, pane, now, pen),
+        (area.width, area.height),
+        draft_height,
+        pen,
+    );
     let notes_height = u16::try_from(notes.len()).unwrap_or(0);
     let below = (draft_height + 1 + notes_height).min(area.height.saturating_sub(1));
     let transcript_height = area.height.saturating_sub(header_rows + below);
@@ -197,7 +207,7 @@ fn tail(app: &App, pane: &Pane, pen: &Pen<'_, '_>, width: u16) -> Vec<Line<'stat
     if pane.link == Link::Resuming && !pane.transcript.has_items() {
         lines.push(Line::from(Span::styled("loading…", theme.dim)));
     }
-    if pane.is_draft() && pane.transcript.entries().is_empty() && pane.outgoing.is_empty() {
+    if pane.is_draft() && !pane.transcript.has_items() && pane.outgoing.is_empty() {
         lines.extend(welcome(app, pane, pen, width));
     }
     lines
@@ -227,25 +237,43 @@ fn welcome(app: &App, pane: &Pane, pen: &Pen<'_, '_>, width: u16) -> Vec<Line<'s
     lines
 }
 
+/// Something between transcript and draft.
+struct Note {
+    text: Span<'static>,
+    /// It takes the rows it needs. What counts seconds must not: the transcript would jump.
+    in_full: bool,
+}
+
+impl Note {
+    fn line(text: &str, style: Style) -> Note {
+        let text = Span::styled(sanitize_line(text).into_owned(), style);
+        Note { text, in_full: false }
+    }
+
+    fn in_full(text: &str, style: Style) -> Note {
+        Note {
+            in_full: true,
+            ..Note::line(text, style)
+        }
+    }
+}
+
 /// The lines between transcript and draft: what goes on, and what waits elsewhere.
-fn notes(app: &App, pane: &Pane, now: Instant, pen: &Pen<'_, '_>) -> Vec<Line<'static>> {
+fn notes(app: &App, pane: &Pane, now: Instant, pen: &Pen<'_, '_>) -> Vec<Note> {
     let theme = pen.theme;
-    let mut lines = Vec::new();
-    let mut note = |text: String, style| {
-        lines.push(Line::from(Span::styled(sanitize_line(&text).into_owned(), style)));
-    };
+    let mut notes = Vec::new();
     if let Some(host) = app.hosts.get(&pane.host)
         && !host.is_ready()
     {
         let (glyph, style) = status_look(&host.status, theme);
-        note(
-            format!("{glyph} {}: {}", host.id, status_text(&host.status, now)),
+        notes.push(Note::line(
+            &format!("{glyph} {}: {}", host.id, status_text(&host.status, now)),
             style,
-        );
+        ));
         if let Status::Failed(failure) | Status::Waiting { failure, .. } = &host.status {
-            note(format!("  {}", failure.message), style);
+            notes.push(Note::in_full(&format!("  {}", failure.message), style));
             if let Some(hint) = &failure.hint {
-                note(format!("  {hint}"), theme.dim);
+                notes.push(Note::in_full(&format!("  {hint}"), theme.dim));
             }
         }
     }
@@ -264,10 +292,10 @@ fn notes(app: &App, pane: &Pane, now: Instant, pen: &Pen<'_, '_>) -> Vec<Line<'s
             Interrupt::No => " · Esc interrupts · Enter steers",
             Interrupt::Wanted | Interrupt::Sent => "",
         };
-        note(
-            format!("{} {text}{what}{keys}", theme.glyphs.working),
+        notes.push(Note::line(
+            &format!("{} {text}{what}{keys}", theme.glyphs.working),
             theme.working,
-        );
+        ));
     }
     if app.dialog.is_none()
         && let Some(ask) = app.asks.first()
@@ -280,15 +308,47 @@ fn notes(app: &App, pane: &Pane, now: Instant, pen: &Pen<'_, '_>) -> Vec<Line<'s
             "{} {} needs you: Ctrl+Y to look{more}",
             theme.glyphs.warning, ask.host
         );
-        note(text, theme.needs_you);
+        notes.push(Note::line(&text, theme.needs_you));
     }
     if pane.composer.text().starts_with('!') {
         let text = format!(
             "{} runs on {} as you, outside the sandbox",
             theme.glyphs.warning, pane.host
         );
-        note(text, theme.warning);
+        notes.push(Note::line(&text, theme.warning));
     }
+    notes
+}
+
+/// The notes in full, or one line each where that would take too much of the transcript. The draft keeps
+/// its rows in any case.
+fn fit_notes(
+    notes: &[Note],
+    (width, height): (u16, u16),
+    draft_height: u16,
+    pen: &Pen<'_, '_>,
+) -> Vec<Line<'static>> {
+    let cut = |it: &Note| Line::from(Span::styled(pen.fit(&it.text.content, width), it.text.style));
+    let rest = [Span::raw("  ")];
+    let wrap = Wrap {
+        width,
+        breaks: Breaks::Words,
+        first: &[],
+        rest: &rest,
+    };
+    let mut lines = Vec::new();
+    for note in notes {
+        if note.in_full {
+            wrap.push(std::slice::from_ref(&note.text), &mut lines);
+        } else {
+            lines.push(cut(note));
+        }
+    }
+    if usize::from(height / NOTES_SHARE) < lines.len() {
+        lines = notes.iter().map(cut).collect();
+    }
+    // The header's row and the rule's.
+    lines.truncate(usize::from(height.saturating_sub(draft_height + 2)));
     lines
 }
 

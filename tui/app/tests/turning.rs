@@ -187,6 +187,35 @@ fn a_command_may_end_after_its_turn() {
 }
 
 #[test]
+fn a_command_that_an_interrupt_kept_from_beginning_does_not_run_for_ever() {
+    let mut desk = Desk::ready(&["devbox"]);
+    desk.open_thread("devbox", "t1");
+    let command = |id: &str, process: serde_json::Value| {
+        json!({"type": "commandExecution", "id": id, "command": format!("do {id}"), "cwd": "/srv",
+            "status": "inProgress", "processId": process})
+    };
+    desk.item(
+        "devbox",
+        "t1",
+        "u1",
+        "item/started",
+        command("waits", json!(null)),
+    );
+    desk.end_turn("devbox", "t1", "u1", "interrupted");
+    desk.shows("unfinished");
+    desk.hides("running");
+    desk.item(
+        "devbox",
+        "t1",
+        "u2",
+        "item/started",
+        command("works", json!("77")),
+    );
+    desk.end_turn("devbox", "t1", "u2", "interrupted");
+    desk.shows("running");
+}
+
+#[test]
 fn a_retry_is_shown_in_passing_and_the_final_error_stays() {
     let mut desk = Desk::ready(&["devbox"]);
     desk.open_thread("devbox", "t1");

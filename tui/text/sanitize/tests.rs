@@ -27,6 +27,15 @@ fn printable_text_is_not_touched_and_not_copied() {
 }
 
 #[test]
+fn flags_become_letters_because_terminals_disagree_about_their_width() {
+    check("a 🇩🇪 flag", "a DE flag");
+    check("🇦🇿", "AZ");
+    check("🇩", "D");
+    check("50 %\r🇩🇪", "DE %");
+    assert_eq!(crate::text::wrap::text_width("🇩🇪"), 2);
+}
+
+#[test]
 fn control_sequences_are_taken_out_whole() {
     check("a\u{1b}[31mred\u{1b}[0m b", "ared b");
     check("\u{1b}[2J\u{1b}[1;1H\u{1b}[?1049hx", "x");
