@@ -32,6 +32,14 @@ impl App {
         }
         if let Some(reason) = self.why_not_now(id) {
             self.toast(reason);
+            // The server of a lost connection may have held the thread only for a while.
+            let has_failed = self
+                .panes
+                .get(&id)
+                .is_some_and(|it| matches!(it.link, Link::Failed(_)));
+            if has_failed {
+                self.resume(id, effects);
+            }
             return;
         }
         self.clear_draft(id, &text);
@@ -66,9 +74,7 @@ impl App {
             Link::Resuming | Link::Listed | Link::Stale => {
                 Some("the thread is being opened; the draft stays".to_owned())
             }
-            Link::Failed(why) => Some(format!(
-                "the thread is not open ({why}); Enter in the list tries again"
-            )),
+            Link::Failed(why) => Some(format!("opening again, the draft stays; before: {why}")),
             Link::Draft | Link::Starting | Link::Open => None,
         }
     }

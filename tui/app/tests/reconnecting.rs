@@ -281,3 +281,21 @@ fn a_host_that_comes_back_gets_no_thread_that_nobody_asked_for() {
     come_back(&mut desk, json!([]));
     assert_eq!(desk.app.panes.len(), panes);
 }
+
+#[test]
+fn enter_opens_a_thread_again_that_could_not_be_opened_and_keeps_the_draft() {
+    let mut desk = Desk::ready(&["devbox"]);
+    desk.open_thread("devbox", "t1");
+    desk.lose("devbox");
+    desk.initialized("devbox");
+    let now = desk.now;
+    desk.status("devbox", ready(now));
+    desk.fail("thread/resume", refused("thread t1 already has an active writer"));
+    desk.shows("could not be opened");
+    desk.keys("go on<Enter>");
+    desk.shows("› go on");
+    desk.answer("thread/resume", opened("t1"));
+    desk.answer("thread/turns/list", json!({"data": []}));
+    desk.keys("<Enter>");
+    desk.take_call("turn/start");
+}
