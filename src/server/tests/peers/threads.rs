@@ -74,3 +74,22 @@ async fn an_archived_thread_is_not_resumed_and_a_deleted_one_is_gone() {
     let gone = client.call("thread/read", thread).await.unwrap_err();
     assert_eq!(gone["code"], -32600);
 }
+
+#[tokio::test]
+async fn a_thread_outlives_its_server() {
+    let mut home = Home::new();
+    let mut client = home.client().await;
+    let opened = client.call("thread/start", json!({})).await.unwrap();
+    let id = opened["thread"]["id"].clone();
+    let named = json!({ "threadId": id, "name": "kept" });
+    client.call("thread/name/set", named).await.unwrap();
+    home.server.life().stopping().cancel();
+    home.server = codex_server::Server::new(home.server.setup().clone());
+    let mut client = home.client().await;
+    let read = client
+        .call("thread/read", json!({ "threadId": id }))
+        .await
+        .unwrap();
+    assert_eq!(read["thread"]["name"], "kept");
+    assert_eq!(read["thread"]["status"]["type"], "notLoaded");
+}
