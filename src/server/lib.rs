@@ -78,6 +78,7 @@ mod router;
 mod scope;
 mod serve;
 mod server;
+mod threads;
 
 pub use config::{Config, SandboxSettings};
 pub use connection::{Connection, ConnectionId};

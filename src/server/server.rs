@@ -20,6 +20,7 @@ use crate::{
     notice::Notice,
     questions::Questions,
     router::Router,
+    threads::Threads,
 };
 
 /// The folder inside `$CODEX_HOME` that holds everything this server writes, but for `config.toml`: an
@@ -73,6 +74,7 @@ struct Inner {
     runner: Runner,
     life: Life,
     questions: Questions,
+    threads: Threads,
     next_connection: AtomicU64,
     connections: Mutex<BTreeMap<ConnectionId, Connection>>,
 }
@@ -92,6 +94,7 @@ impl Server {
             router,
             life: Life::default(),
             questions: Questions::default(),
+            threads: Threads::default(),
             next_connection: AtomicU64::new(0),
             connections: Mutex::default(),
         }))
@@ -137,6 +140,10 @@ impl Server {
     /// The questions that users have not answered.
     pub fn questions(&self) -> &Questions {
         &self.0.questions
+    }
+
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.0.threads
     }
 
     /// Tells every initialized connection.

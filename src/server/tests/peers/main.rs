@@ -8,3 +8,4 @@ mod handshake;
 mod listeners;
 mod schema;
 mod settings;
+mod threads;

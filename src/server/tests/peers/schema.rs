@@ -192,3 +192,42 @@ async fn every_answer_and_notification_fits_the_official_schema() {
     let refused = client.call("no/such", json!({})).await.unwrap_err();
     check(&error, &json!({ "id": 1, "error": refused }));
 }
+
+#[tokio::test]
+async fn every_answer_about_threads_fits_the_official_schema() {
+    require!(Official);
+    let home = Home::new();
+    let mut client = home.client().await;
+    let opened = client.call("thread/start", json!({})).await.unwrap();
+    check(&validator("v2/ThreadStartResponse.json"), &opened);
+    let thread = json!({ "threadId": opened["thread"]["id"] });
+    let read = json!({ "threadId": opened["thread"]["id"], "includeTurns": true });
+    let name = json!({ "threadId": opened["thread"]["id"], "name": "n" });
+    let calls = [
+        ("thread/name/set", &name, "v2/ThreadSetNameResponse.json"),
+        ("thread/list", &json!({}), "v2/ThreadListResponse.json"),
+        (
+            "thread/loaded/list",
+            &json!({}),
+            "v2/ThreadLoadedListResponse.json",
+        ),
+        ("thread/read", &read, "v2/ThreadReadResponse.json"),
+        ("thread/turns/list", &thread, "v2/ThreadTurnsListResponse.json"),
+        ("thread/items/list", &thread, "v2/ThreadItemsListResponse.json"),
+        ("thread/resume", &thread, "v2/ThreadResumeResponse.json"),
+        ("thread/unsubscribe", &thread, "v2/ThreadUnsubscribeResponse.json"),
+        ("thread/archive", &thread, "v2/ThreadArchiveResponse.json"),
+        ("thread/unarchive", &thread, "v2/ThreadUnarchiveResponse.json"),
+        ("thread/delete", &thread, "v2/ThreadDeleteResponse.json"),
+    ];
+    for (method, params, file) in calls {
+        let answer = client.call(method, params.clone()).await;
+        check(
+            &validator(file),
+            &answer.unwrap_or_else(|error| panic!("{method}: {error}")),
+        );
+    }
+    client.notification("thread/deleted").await;
+    let notifications = validator("ServerNotification.json");
+    client.told.iter().for_each(|said| check(&notifications, said));
+}
