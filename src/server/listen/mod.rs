@@ -2,6 +2,7 @@
 //!
 //! A listener makes transports; what is said over them is no business of this module.
 
+mod accept;
 mod http;
 mod stdio;
 mod tcp;
@@ -14,9 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::server::{Server, Setup};
 
 pub(crate) use stdio::LINE_BYTES_MAX;
-
-/// Connections of one listener at a time. Beyond it the next one waits in the kernel's queue.
-const CONNECTIONS_MAX: usize = 64;
 
 /// An address to listen at, as it is written: `stdio://`, `ws://IP:PORT`, `unix://PATH`, `unix://`.
 #[derive(Clone, Debug, PartialEq, Eq)]

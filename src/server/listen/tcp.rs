@@ -1,11 +1,11 @@
 //! WebSockets over loopback TCP.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{CONNECTIONS_MAX, ListenError, http};
+use super::{ListenError, accept::serve_each};
 use crate::server::Server;
 
 pub(super) struct Tcp {
@@ -38,32 +38,13 @@ impl Tcp {
     }
 
     pub(super) async fn run(self, server: Server, cancel: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut peers = JoinSet::new();
-        loop {
-            while peers.try_join_next().is_some() {}
-            // A place before a peer: nobody is accepted and then left alone.
-            let accepted = tokio::select! {
-                it = async {
-                    let permit = Arc::clone(&permits).acquire_owned().await;
-                    (permit, self.listener.accept().await)
-                } => it,
-                () = cancel.cancelled() => break,
-            };
-            match accepted {
-                (Ok(permit), Ok((stream, _))) => {
-                    let (server, cancel) = (server.clone(), cancel.clone());
-                    peers.spawn(async move {
-                        // Deltas are small and late ones are seen: without it they wait for each other.
-                        _ = stream.set_nodelay(true);
-                        http::serve(server, stream, cancel).await;
-                        drop(permit);
-                    });
-                }
-                (_, Err(error)) => super::unix::pause_after(&error).await,
-                (Err(_), _) => break,
-            }
-        }
-        while peers.join_next().await.is_some() {}
+        let listener = &self.listener;
+        let accept = || async move {
+            let (stream, _) = listener.accept().await?;
+            // Deltas are small and late ones are seen: without it they wait for each other.
+            _ = stream.set_nodelay(true);
+            Ok(Some(stream))
+        };
+        serve_each(accept, server, cancel).await;
     }
 }

@@ -1,25 +1,16 @@
 //! WebSockets over a Unix socket that belongs to this user alone.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
 };
 
-use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::Semaphore,
-    task::JoinSet,
-};
+use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{CONNECTIONS_MAX, ListenError, http};
+use super::{ListenError, accept::serve_each};
 use crate::{private, server::Server};
-
-/// Rest after a failed accept: it fails again at once while, for instance, no file descriptor is free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Unix {
     listener: UnixListener,
@@ -68,31 +59,16 @@ impl Unix {
     }
 
     pub(super) async fn run(self, server: Server, cancel: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut peers = JoinSet::new();
-        loop {
-            while peers.try_join_next().is_some() {}
-            let accepted = tokio::select! {
-                it = async {
-                    let permit = Arc::clone(&permits).acquire_owned().await;
-                    (permit, self.listener.accept().await)
-                } => it,
-                () = cancel.cancelled() => break,
-            };
-            match accepted {
-                (Ok(permit), Ok((stream, _))) if is_ours(&stream) => {
-                    let (server, cancel) = (server.clone(), cancel.clone());
-                    peers.spawn(async move {
-                        http::serve(server, stream, cancel).await;
-                        drop(permit);
-                    });
-                }
-                (Ok(_), Ok(_)) => tracing::warn!("a connection of another user was refused"),
-                (_, Err(error)) => pause_after(&error).await,
-                (Err(_), _) => break,
+        let listener = &self.listener;
+        let accept = || async move {
+            let (stream, _) = listener.accept().await?;
+            if !is_ours(&stream) {
+                tracing::warn!("a connection of another user was refused");
+                return Ok(None);
             }
-        }
-        while peers.join_next().await.is_some() {}
+            Ok(Some(stream))
+        };
+        serve_each(accept, server, cancel).await;
     }
 }
 
@@ -112,9 +88,4 @@ fn is_ours(stream: &UnixStream) -> bool {
     stream
         .peer_cred()
         .is_ok_and(|it| it.uid() == uid || it.uid() == 0)
-}
-
-pub(super) async fn pause_after(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be accepted");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
