@@ -45,10 +45,11 @@ pub struct Ports {
 /// What a turn is told from outside.
 #[derive(Debug)]
 pub enum Command {
-    /// More words of the user. The answer says whether they were taken.
+    /// More words of the user, under a number of the sender's. [`TurnOutput::Steered`] says whether they were taken;
+    /// without it the turn was over before.
     Steer {
         said: Said,
-        taken: oneshot::Sender<Result<(), NotSteerable>>,
+        number: u64,
     },
     Decide {
         call: CallId,
@@ -66,6 +67,12 @@ pub enum TurnOutput {
     Ask(CallId, Question),
     /// The question was answered by the end of the turn.
     Withdraw(CallId),
+    /// Whether the words of [`Command::Steer`] were taken. Their records come before it, what is emitted about them
+    /// after it.
+    Steered {
+        number: u64,
+        taken: Result<(), NotSteerable>,
+    },
     /// To be answered when all records so far are on disk: a call is run only then.
     Flush(oneshot::Sender<()>),
     /// The turn is over and the next one may begin. Events of commands in the background may follow.
@@ -203,14 +210,27 @@ impl Driver {
         match command {
             Command::Interrupt => self.handle(TurnInput::Interrupt).await,
             Command::Decide { call, answer } => self.handle(TurnInput::Decision(call, answer)).await,
-            Command::Steer { said, taken } => {
-                let steerable = self.turn.steerable();
-                if steerable.is_ok() {
-                    self.handle(TurnInput::Steer(said)).await?;
+            Command::Steer { said, number } => {
+                let taken = self.turn.steerable();
+                if taken.is_err() {
+                    return self.tell(TurnOutput::Steered { number, taken }).await;
                 }
-                // Whoever asked may have gone; the words are taken all the same.
-                let _ = taken.send(steerable);
-                Ok(())
+                self.turn
+                    .handle((self.ports.outside.now)(), TurnInput::Steer(said));
+                // The client hears that its words were taken when they are kept, and before what follows from them.
+                let mut answer = Some(TurnOutput::Steered { number, taken });
+                while let Some(action) = self.turn.poll_action() {
+                    if matches!(action, TurnAction::Emit(_))
+                        && let Some(answer) = answer.take()
+                    {
+                        self.tell(answer).await?;
+                    }
+                    self.perform_one(action).await?;
+                }
+                match answer {
+                    Some(answer) => self.tell(answer).await,
+                    None => Ok(()),
+                }
             }
         }
     }
@@ -249,24 +269,29 @@ impl Driver {
 
     async fn perform(&mut self) -> Result<(), Gone> {
         while let Some(action) = self.turn.poll_action() {
-            match action {
-                TurnAction::Sample(prompt, retry) => self.sample(*prompt, retry),
-                TurnAction::StopSampling => self.sampling = None,
-                TurnAction::Prepare(call) => self.prepare(call),
-                TurnAction::Run(call, permission) => {
-                    self.flush().await?;
-                    self.run(call, permission);
-                }
-                TurnAction::Stop(call) => {
-                    if let Some(token) = self.tokens.get(&call) {
-                        token.cancel();
-                    }
-                }
-                TurnAction::Ask(call, question) => self.tell(TurnOutput::Ask(call, question)).await?,
-                TurnAction::Withdraw(call) => self.tell(TurnOutput::Withdraw(call)).await?,
-                TurnAction::Record(record) => self.tell(TurnOutput::Record(record)).await?,
-                TurnAction::Emit(event) => self.tell(TurnOutput::Emit(event)).await?,
+            self.perform_one(action).await?;
+        }
+        Ok(())
+    }
+
+    async fn perform_one(&mut self, action: TurnAction) -> Result<(), Gone> {
+        match action {
+            TurnAction::Sample(prompt, retry) => self.sample(*prompt, retry),
+            TurnAction::StopSampling => self.sampling = None,
+            TurnAction::Prepare(call) => self.prepare(call),
+            TurnAction::Run(call, permission) => {
+                self.flush().await?;
+                self.run(call, permission);
             }
+            TurnAction::Stop(call) => {
+                if let Some(token) = self.tokens.get(&call) {
+                    token.cancel();
+                }
+            }
+            TurnAction::Ask(call, question) => self.tell(TurnOutput::Ask(call, question)).await?,
+            TurnAction::Withdraw(call) => self.tell(TurnOutput::Withdraw(call)).await?,
+            TurnAction::Record(record) => self.tell(TurnOutput::Record(record)).await?,
+            TurnAction::Emit(event) => self.tell(TurnOutput::Emit(event)).await?,
         }
         Ok(())
     }

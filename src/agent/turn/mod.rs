@@ -58,6 +58,9 @@ pub struct Setup {
     pub usage: ThreadTokenUsage,
     /// How often an answer that broke off is asked for again before the turn fails.
     pub stream_max_retries: u32,
+    /// Calls of `history` that waited for the user when the process ended. They are prepared and asked about again,
+    /// and the turn goes on from there without being started a second time.
+    pub reopened: Vec<CallId>,
 }
 
 /// What a turn is for.
@@ -291,6 +294,9 @@ impl Turn {
             return;
         }
         self.started_at = now;
+        if !self.setup.reopened.is_empty() {
+            return self.reopen(now);
+        }
         self.commit(TurnEvent::Started { at: now });
         said.into_iter().for_each(|said| self.say(now, said));
         match self.setup.kind.clone() {
@@ -303,6 +309,24 @@ impl Turn {
                 self.show(now, ThreadItem::EnteredReviewMode(item));
             }
             TurnKind::Regular => {}
+        }
+        self.phase = Phase::Calling;
+        self.follow_up = true;
+    }
+
+    /// Takes the calls up again that waited for the user.
+    fn reopen(&mut self, now: UnixMillis) {
+        let waiting: BTreeSet<CallId> = std::mem::take(&mut self.setup.reopened).into_iter().collect();
+        let calls: Vec<_> = self
+            .history
+            .iter()
+            .filter_map(|item| match wire::read_item(item) {
+                wire::ModelItem::Call(call) if waiting.contains(&call.id) => Some(call),
+                _ => None,
+            })
+            .collect();
+        for call in calls {
+            self.add_call(now, call);
         }
         self.phase = Phase::Calling;
         self.follow_up = true;

@@ -35,6 +35,7 @@ pub(super) fn setup(kind: TurnKind) -> Setup {
         grants: Grants::default(),
         usage: ThreadTokenUsage::default(),
         stream_max_retries: 2,
+        reopened: Vec::new(),
     }
 }
 

@@ -127,6 +127,35 @@ impl Confinement {
     }
 }
 
+impl Rules {
+    /// Whether a file of this path may be written: links are followed as far as the path exists. For what this
+    /// process writes itself in place of a command.
+    pub fn may_write(&self, path: &Path) -> bool {
+        let Some(target) = followed(path) else { return false };
+        let is_within = |place: &Path| target.starts_with(place);
+        self.writable.iter().any(|root| is_within(root))
+            && !self.protected.iter().any(|entry| is_within(&entry.path))
+            && !self.hidden.iter().any(|hidden| is_within(hidden))
+    }
+}
+
+/// Where a write to this path would end up: links are followed where the path exists, and what does not exist is
+/// taken by its words. `None`: it cannot be told, as with a link to nowhere.
+fn followed(path: &Path) -> Option<PathBuf> {
+    let mut missing = Vec::new();
+    for place in path.ancestors() {
+        match place.symlink_metadata() {
+            Ok(_) => {
+                let mut target = place.canonicalize().ok()?;
+                target.extend(missing.iter().rev());
+                return Some(target);
+            }
+            Err(_) => missing.push(place.file_name()?.to_owned()),
+        }
+    }
+    None
+}
+
 fn is_granted(network: &NetworkSandbox) -> bool {
     network.network_access == true || network.network_access == "enabled"
 }
@@ -334,6 +363,22 @@ mod tests {
         assert_eq!(missing(tmpdir.path().join(".git")), Some(Missing::Creatable));
         let without = json!({"type": "workspaceWrite", "excludeSlashTmp": true, "excludeTmpdirEnvVar": true});
         assert_eq!(confined(without, cwd.path()).writable, [cwd.path().to_owned()]);
+    }
+
+    #[test]
+    fn what_this_process_writes_itself_is_held_to_the_same_rules() {
+        let cwd = scratch();
+        let inside = |name: &str| cwd.path().join(name);
+        fs::create_dir(inside(".git")).unwrap();
+        symlink("/etc", inside("out")).unwrap();
+        symlink("/etc/not-there", inside("dangling")).unwrap();
+        let rules = confined(json!({"type": "workspaceWrite", "excludeSlashTmp": true}), cwd.path());
+        assert!(rules.may_write(&inside("new/file")) && rules.may_write(&inside("file")));
+        for outside in ["out/file", "dangling", ".git/hooks/pre-commit", ".codex/config.toml"] {
+            assert!(!rules.may_write(&inside(outside)), "{outside}");
+        }
+        assert!(!rules.may_write(Path::new("/etc/file")));
+        assert!(!confined(json!({"type": "readOnly"}), cwd.path()).may_write(&inside("file")));
     }
 
     #[test]

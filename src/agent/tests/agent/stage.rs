@@ -13,7 +13,7 @@ use codex_agent::ports::{
 use codex_agent::run::{COMMANDS_MAX, Command, OUTPUTS_MAX, Ports, TurnOutput, run};
 use codex_agent::tools::patch::{self, Disk};
 use codex_agent::tools::{Invocation, PatchTool, built_in};
-use codex_agent::turn::{ModelSettings, Record, Said, Setup, Turn, TurnEvent, TurnKind};
+use codex_agent::turn::{ModelSettings, NotSteerable, Record, Said, Setup, Turn, TurnEvent, TurnKind};
 use codex_protocol::v2::{ThreadItem, ThreadTokenUsage, TurnError, TurnStatus, UserInput, UserMessage};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Barrier, mpsc};
@@ -172,6 +172,7 @@ pub(crate) fn setup() -> Setup {
         grants: Grants::default(),
         usage: ThreadTokenUsage::default(),
         stream_max_retries: 1,
+        reopened: Vec::new(),
     }
 }
 
@@ -195,12 +196,27 @@ pub(crate) struct Stage {
     outputs: mpsc::Receiver<TurnOutput>,
     pub(crate) told: Vec<TurnEvent>,
     pub(crate) records: Vec<Record>,
+    /// Which words were taken, and how much was told before.
+    pub(crate) steered: Vec<(u64, Result<(), NotSteerable>, usize)>,
     _turn: JoinSet<()>,
     _folder: tempfile::TempDir,
 }
 
 impl Stage {
     pub(crate) fn start(model: Arc<dyn Model>, setup: Setup, text: &str) -> Stage {
+        Stage::begin(model, setup, vec![said(text)])
+    }
+
+    /// Goes on with a turn of an earlier process.
+    pub(crate) fn reopened(provider: Provider, setup: Setup) -> Stage {
+        Stage::begin(
+            Arc::new(Responses::new(provider, outside()).unwrap()),
+            setup,
+            Vec::new(),
+        )
+    }
+
+    fn begin(model: Arc<dyn Model>, setup: Setup, said: Vec<Said>) -> Stage {
         let folder = tempfile::tempdir().unwrap();
         let tools = Workshop::new(folder.path().to_owned());
         let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
@@ -214,7 +230,7 @@ impl Stage {
         let mut turn = JoinSet::new();
         turn.spawn(run(
             Turn::new(setup),
-            vec![said(text)],
+            said,
             ports,
             commands_out,
             outputs_in,
@@ -226,6 +242,7 @@ impl Stage {
             outputs,
             told: Vec::new(),
             records: Vec::new(),
+            steered: Vec::new(),
             _turn: turn,
             _folder: folder,
         }
@@ -261,6 +278,9 @@ impl Stage {
                     TurnOutput::Emit(event) => self.told.push(event),
                     TurnOutput::Record(record) => self.records.push(record),
                     TurnOutput::Flush(done) => done.send(()).unwrap(),
+                    TurnOutput::Steered { number, taken } => {
+                        self.steered.push((number, taken, self.told.len()));
+                    }
                     TurnOutput::Ask(..) | TurnOutput::Withdraw(_) | TurnOutput::Over(_) => {}
                 }
                 if found {

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use codex_agent::RawItem;
+use codex_agent::model::wire;
 use codex_agent::ports::CallId;
 use codex_agent::run::{Command, TurnOutput};
 use codex_agent::turn::{Answer, Record, Setup, TurnEvent};
-use codex_protocol::v2::{ApprovalDecision, CommandExecutionStatus, ThreadItem, TurnStatus};
+use codex_protocol::v2::{ApprovalDecision, CommandExecutionStatus, ThreadItem, TurnStatus, UserInput};
 use codex_testkit::{Model, Reply, Step};
 use serde_json::json;
-use tokio::sync::oneshot;
 
 use crate::stage::{Stage, said, setup};
 
@@ -168,17 +169,19 @@ async fn steering_keeps_what_was_said_and_goes_on_in_the_same_turn() {
             |event| matches!(event, TurnEvent::TextDelta { delta, .. } if delta == "for-ever"),
         )
         .await;
-    let (taken, answer) = oneshot::channel();
-    stage
-        .commands
-        .send(Command::Steer {
-            said: said("say steered"),
-            taken,
-        })
-        .await
-        .unwrap();
+    let steer = Command::Steer {
+        said: said("say steered"),
+        number: 7,
+    };
+    stage.commands.send(steer).await.unwrap();
     assert_eq!(stage.end().await.0, TurnStatus::Completed);
-    assert_eq!(answer.await.unwrap(), Ok(()));
+    let told = stage.told.iter().position(
+        |it| matches!(it, TurnEvent::ItemStarted { item: ThreadItem::UserMessage(it), .. } if it.id.0.ends_with("steered")),
+    );
+    let [(7, Ok(()), before)] = stage.steered[..] else {
+        panic!("{:?}", stage.steered)
+    };
+    assert!(told.is_some_and(|at| before <= at), "{before} {told:?}");
     assert_eq!(stage.messages(), ["holding for-ever", "steered"]);
     let second = model.requests()[1].body["input"].to_string();
     assert!(
@@ -283,20 +286,59 @@ async fn words_for_a_turn_that_is_over_are_refused() {
         "say hi",
     );
     stage.end().await;
-    let (taken, answer) = oneshot::channel();
-    let sent = stage
-        .commands
-        .send(Command::Steer {
-            said: said("late"),
-            taken,
-        })
-        .await;
-    assert!(sent.is_err());
-    drop(sent);
-    assert!(answer.await.is_err());
+    let late = Command::Steer {
+        said: said("late"),
+        number: 1,
+    };
+    assert!(stage.commands.send(late).await.is_err());
     let unknown = Command::Decide {
         call: CallId("x".into()),
         answer: Answer::Failed(String::new()),
     };
     assert!(stage.commands.send(unknown).await.is_err());
+}
+
+#[tokio::test]
+async fn a_question_that_outlived_its_process_is_asked_again_and_the_turn_goes_on() {
+    let model = Model::start();
+    let call = json!({"type": "function_call", "call_id": "c1", "name": "exec_command",
+        "arguments": json!({"cmd": "touch x", "sandbox_permissions": "require_escalated"}).to_string()});
+    let lost = json!({"type": "function_call", "call_id": "c0", "name": "exec_command",
+        "arguments": json!({"cmd": "ran before"}).to_string()});
+    let history = [wire::user_message(&[UserInput::text("say done")], |_| {
+        Err(std::io::ErrorKind::NotFound.into())
+    })]
+    .into_iter()
+    .chain([lost, call].map(RawItem::new))
+    .collect();
+    let setup = Setup {
+        history,
+        reopened: vec![CallId("c1".into())],
+        ..setup()
+    };
+    let provider = crate::stage::provider(model.port());
+    let mut stage = Stage::reopened(provider, setup);
+    stage
+        .until(
+            "the question",
+            |it| matches!(it, TurnOutput::Ask(id, _) if id.0 == "c1"),
+        )
+        .await;
+    assert!(
+        !stage
+            .told
+            .iter()
+            .any(|it| matches!(it, TurnEvent::Started { .. }))
+    );
+    let accept = Command::Decide {
+        call: CallId("c1".into()),
+        answer: Answer::Decision(ApprovalDecision::Accept),
+    };
+    stage.commands.send(accept).await.unwrap();
+    assert_eq!(stage.end().await.0, TurnStatus::Completed);
+    let asked = model.requests()[0].body["input"].to_string();
+    assert!(
+        asked.contains("ran touch x") && !asked.contains("ran ran before"),
+        "{asked}"
+    );
 }
