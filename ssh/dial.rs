@@ -1,17 +1,20 @@
 //! The first bytes of the way: names, addresses, sockets.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+mod race;
+mod socket;
+
+use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::SockRef;
 use tokio::{
-    net::{TcpSocket, TcpStream, lookup_host},
-    time::{Instant, timeout, timeout_at},
+    net::{TcpStream, lookup_host},
+    time::{Instant, sleep, timeout_at},
 };
 
+use self::{
+    race::{Lost, interleave, race},
+    socket::Sources,
+};
 use crate::{
     ask::Report,
     config::settings::{AddressFamily, HostSettings},
@@ -21,44 +24,47 @@ use crate::{
     link::Link,
 };
 
-/// Resolves and connects, one address after the other, before `deadline`.
+/// Resolves and connects, before `limit` is over: addresses race each other (RFC 8305), and all of
+/// them are tried again as often as `ConnectionAttempts` says.
 pub(crate) async fn tcp(settings: &HostSettings, report: &Report, limit: Duration) -> Result<Link, Failure> {
     let deadline = Instant::now() + limit;
     report.stage(Stage::Resolving).await;
     let host = settings.host_name.as_str();
-    let found = timeout_at(deadline, resolve(host, settings)).await;
-    let addresses = found.map_err(|_| Failure::TimedOut {
+    let ready = async { tokio::try_join!(resolve(host, settings), Sources::of(settings)) };
+    let found = timeout_at(deadline, ready).await;
+    let (addresses, sources) = found.map_err(|_| Failure::TimedOut {
         step: format!("resolving {host}"),
         limit,
     })??;
-    let from = match &settings.bind_address {
-        Some(name) => bind_addresses(name).await?,
-        None => Vec::new(),
-    };
-    let mut failures: Vec<(SocketAddr, Option<io::Error>)> = Vec::new();
-    let last = addresses.len().saturating_sub(1);
-    for (at, address) in addresses.into_iter().enumerate() {
-        report.stage(Stage::Connecting { address }).await;
-        let left = deadline.saturating_duration_since(Instant::now());
-        // The last one may use all the time there is.
-        let own = if at == last {
-            left
-        } else {
-            left.min(limits::CONNECT_ADDRESS)
+    let addresses = interleave(addresses);
+    let begin = |address| report.stage(Stage::Connecting { address });
+    let mut attempt = 1;
+    loop {
+        let connect = |address| {
+            let sources = sources.clone();
+            async move { sources.connect(address).await }
         };
-        match timeout(own, connect(address, &from)).await {
-            Ok(Ok(socket)) => {
+        match race(&addresses, deadline, begin, connect).await {
+            Ok((socket, address)) => {
                 tune(&socket, settings).map_err(|source| Failure::Unreachable {
                     target: target(&address),
                     source,
                 })?;
                 return Ok(Link::tcp(socket, address));
             }
-            Ok(Err(error)) => failures.push((address, Some(error))),
-            Err(_) => failures.push((address, None)),
+            Err(lost) if attempt == settings.network.connection_attempts || over(&lost, deadline) => {
+                return Err(failed(lost, limit));
+            }
+            Err(_) => sleep(limits::CONNECTION_PAUSE).await,
         }
+        attempt += 1;
     }
-    Err(failed(failures, limit))
+}
+
+/// Whether there is no time for another attempt.
+fn over(lost: &[Lost], deadline: Instant) -> bool {
+    let in_time = Instant::now() + limits::CONNECTION_PAUSE < deadline;
+    !in_time || lost.is_empty()
 }
 
 async fn resolve(host: &str, settings: &HostSettings) -> Result<Vec<SocketAddr>, Failure> {
@@ -87,43 +93,18 @@ async fn resolve(host: &str, settings: &HostSettings) -> Result<Vec<SocketAddr>,
     }
 }
 
-async fn bind_addresses(name: &str) -> Result<Vec<SocketAddr>, Failure> {
-    let failed = |source| Failure::Resolve {
-        host: format!("BindAddress {name}"),
-        source,
-    };
-    if let Ok(address) = name.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, 0)]);
-    }
-    let found = timeout(limits::CONNECT, lookup_host((name, 0))).await;
-    let found = found
-        .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
-        .map_err(failed)?;
-    Ok(found.collect())
-}
-
-async fn connect(address: SocketAddr, from: &[SocketAddr]) -> io::Result<TcpStream> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    if !from.is_empty() {
-        let own = from.iter().find(|own| own.is_ipv4() == address.is_ipv4());
-        let own = own.ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::AddrNotAvailable,
-                "BindAddress is of the other family",
-            )
-        })?;
-        socket.bind(*own)?;
-    }
-    socket.connect(address).await
-}
-
 fn tune(socket: &TcpStream, settings: &HostSettings) -> io::Result<()> {
     // Nagle's algorithm holds the second of two small messages back for a round trip.
     socket.set_nodelay(true)?;
-    SockRef::from(socket).set_keepalive(settings.tcp_keep_alive)
+    let socket = SockRef::from(socket);
+    if let Some(class) = settings.network.ip_qos {
+        // A network that does not let us choose still carries the bytes.
+        let _ = match socket.local_addr().ok().and_then(|it| it.as_socket()) {
+            Some(SocketAddr::V6(_)) => socket.set_tclass_v6(u32::from(class)),
+            _ => socket.set_tos_v4(u32::from(class)),
+        };
+    }
+    socket.set_keepalive(settings.tcp_keep_alive)
 }
 
 fn target(address: &SocketAddr) -> String {
@@ -131,10 +112,10 @@ fn target(address: &SocketAddr) -> String {
 }
 
 /// One failure for all addresses: the last answer, else the silence.
-fn failed(mut failures: Vec<(SocketAddr, Option<io::Error>)>, limit: Duration) -> Failure {
-    let all: Vec<String> = failures.iter().map(|(address, _)| target(address)).collect();
+fn failed(mut lost: Vec<Lost>, limit: Duration) -> Failure {
+    let all: Vec<String> = lost.iter().map(|it| target(&it.address)).collect();
     let all = all.join(", ");
-    let answered = failures.iter_mut().rev().find_map(|(_, error)| error.take());
+    let answered = lost.iter_mut().rev().find_map(|it| it.error.take());
     match answered {
         Some(source) => Failure::Unreachable { target: all, source },
         None => Failure::TimedOut {

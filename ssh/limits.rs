@@ -4,8 +4,10 @@ use std::time::Duration;
 
 /// DNS and TCP together, when `ConnectTimeout` is not configured.
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
-/// One address of several: a black hole must not use up the time of the addresses after it.
-pub(crate) const CONNECT_ADDRESS: Duration = Duration::from_secs(4);
+/// What an address may have for itself before the next one of its name is tried too (RFC 8305, 8).
+pub(crate) const HEAD_START: Duration = Duration::from_millis(250);
+/// Between two of the `ConnectionAttempts`, as in OpenSSH.
+pub(crate) const CONNECTION_PAUSE: Duration = Duration::from_secs(1);
 /// Addresses of one name that are tried; more are a mistake in the DNS.
 pub(crate) const ADDRESSES: usize = 16;
 /// From the connection to the server's identification line.

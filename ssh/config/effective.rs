@@ -1,5 +1,7 @@
 //! From values in text to [`HostSettings`]: tokens, homes, defaults and types.
 
+mod rules;
+
 use std::{path::PathBuf, time::Duration};
 
 use super::{
@@ -419,6 +421,12 @@ impl Builder<'_> {
             pubkey_accepted_algorithms: typed.pubkey_accepted_algorithms,
             remote_command: self.text("remotecommand"),
             set_env: set_env.map(|it| (it.0.to_owned(), it.1.to_owned())).collect(),
+            send_env: self.send_env(),
+            rekey_limit: self.rekey_limit(),
+            network: self.network(),
+            host_keys: self.host_key_rules()?,
+            add_keys_to_agent: self.add_keys_to_agent(),
+            forwarding: self.forwarding(),
         })
     }
 }

@@ -1,6 +1,9 @@
 //! `LocalForward`, `RemoteForward` and `DynamicForward`, in the one spelling of `ssh -G`.
 
-use super::keywords::Direction;
+use super::{
+    keywords::Direction,
+    settings::{Endpoint, Forward, Target},
+};
 
 /// One end of a forwarding: a path or a host with a port.
 struct Field {
@@ -63,6 +66,47 @@ pub(super) fn canonical(
         text
     };
     Some((text, direction))
+}
+
+/// Reads what [`canonical`] wrote.
+pub(super) fn read(direction: Direction, text: &str) -> Option<Forward> {
+    let (listen, rest) = endpoint(text)?;
+    let target = match rest.strip_prefix(' ') {
+        None => Target::Socks,
+        Some("[socks]:0") => Target::Socks,
+        Some(path) if path.starts_with('/') => Target::Unix(path.into()),
+        Some(text) => match endpoint(text)?.0 {
+            Endpoint::Tcp {
+                host: Some(host),
+                port,
+            } => Target::Tcp { host, port },
+            Endpoint::Tcp { .. } => return None,
+            Endpoint::Unix(path) => Target::Unix(path),
+        },
+    };
+    let is_remote = direction == Direction::Remote;
+    Some(Forward {
+        is_remote,
+        listen,
+        target,
+    })
+}
+
+/// `[host]:port`, `port` or a path, and what follows.
+fn endpoint(text: &str) -> Option<(Endpoint, &str)> {
+    if let Some(inner) = text.strip_prefix('[') {
+        let (host, rest) = inner.split_once("]:")?;
+        let end = rest.find(' ').unwrap_or(rest.len());
+        let (port, rest) = rest.split_at(end);
+        let host = Some(host.to_owned());
+        let port = port.parse().ok()?;
+        return Some((Endpoint::Tcp { host, port }, rest));
+    }
+    let (word, rest) = text.split_at(text.find(' ').unwrap_or(text.len()));
+    Some(match word.parse() {
+        Ok(port) => (Endpoint::Tcp { host: None, port }, rest),
+        Err(_) => (Endpoint::Unix(word.into()), rest),
+    })
 }
 
 /// Fields between colons; brackets and backslashes protect a colon.

@@ -28,9 +28,11 @@ const COLLECTED_MAX: usize = 100;
 const DECISIVE: &[&str] = &[
     "hostname",
     "hostkeyalias",
+    "knownhostscommand",
     "port",
     "proxycommand",
     "proxyjump",
+    "revokedhostkeys",
     "stricthostkeychecking",
     "user",
     "userknownhostsfile",
@@ -369,12 +371,12 @@ impl Interpreter<'_> {
             }
             match keyword.effect {
                 Effect::Applied => {}
-                Effect::Idle => {
-                    let message = format!("{name} has no effect on these connections");
+                Effect::Idle(why) => {
+                    let message = format!("{name} has no effect on these connections: {why}");
                     self.problems.add(origin, Severity::Note, true, message);
                 }
-                Effect::Missing => {
-                    let message = format!("{name} is not supported on these connections");
+                Effect::Missing(why) => {
+                    let message = format!("{name} is not supported on these connections: {why}");
                     self.problems.add(origin, Severity::Warning, true, message);
                 }
             }

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+pub use super::tokens::CommandTemplate;
+
 /// The effective settings of one hop: values are expanded, defaults are filled in.
 ///
 /// Field names follow the keywords of ssh_config(5).
@@ -52,6 +54,187 @@ pub struct HostSettings {
     /// Shown as a notice: the command that we start is our own.
     pub remote_command: Option<String>,
     pub set_env: Vec<(String, String)>,
+    /// The variables of this process that `SendEnv` chose, with their values.
+    pub send_env: Vec<(String, String)>,
+    pub rekey_limit: RekeyLimit,
+    pub network: Network,
+    pub host_keys: HostKeyRules,
+    pub add_keys_to_agent: AddKeysToAgent,
+    pub forwarding: Forwarding,
+}
+
+impl HostSettings {
+    /// What holds for a host without any configuration: OpenSSH's defaults, without keys, agent and
+    /// `known_hosts` files, which are the caller's to name.
+    pub fn plain(alias: impl Into<String>, user: impl Into<String>, port: u16) -> HostSettings {
+        let alias = alias.into();
+        HostSettings {
+            host_name: alias.clone(),
+            alias,
+            user: user.into(),
+            port,
+            route: Via::Direct,
+            identity_files: Vec::new(),
+            identity_files_configured: true,
+            certificate_files: Vec::new(),
+            identities_only: false,
+            identity_agent: IdentityAgent::Off,
+            user_known_hosts_files: Vec::new(),
+            global_known_hosts_files: Vec::new(),
+            host_key_alias: None,
+            strict_host_key_checking: StrictHostKeyChecking::Ask,
+            hash_known_hosts: false,
+            connect_timeout: None,
+            server_alive_interval: None,
+            server_alive_count_max: None,
+            tcp_keep_alive: true,
+            address_family: AddressFamily::Any,
+            bind_address: None,
+            compression: false,
+            batch_mode: false,
+            pubkey_authentication: true,
+            password_authentication: true,
+            kbd_interactive_authentication: true,
+            number_of_password_prompts: 3,
+            preferred_authentications: ["publickey", "keyboard-interactive", "password"]
+                .map(str::to_owned)
+                .to_vec(),
+            ciphers: None,
+            kex_algorithms: None,
+            macs: None,
+            host_key_algorithms: None,
+            pubkey_accepted_algorithms: None,
+            remote_command: None,
+            set_env: Vec::new(),
+            send_env: Vec::new(),
+            rekey_limit: RekeyLimit::default(),
+            network: Network::default(),
+            host_keys: HostKeyRules::default(),
+            add_keys_to_agent: AddKeysToAgent::No,
+            forwarding: Forwarding::default(),
+        }
+    }
+}
+
+/// When new session keys are agreed on; `None`: as the cipher needs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RekeyLimit {
+    /// After so many bytes in one direction.
+    pub bytes: Option<u64>,
+    pub time: Option<Duration>,
+}
+
+/// How sockets are made, beyond `AddressFamily` and `BindAddress`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// `BindInterface`: the name of an interface whose address the connection comes from.
+    pub bind_interface: Option<String>,
+    /// How often all addresses are tried, with a second between two tries. At least 1.
+    pub connection_attempts: u32,
+    /// The IP type-of-service byte of sessions without a terminal, when `IPQoS` is configured.
+    pub ip_qos: Option<u8>,
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network {
+            bind_interface: None,
+            connection_attempts: 1,
+            ip_qos: None,
+        }
+    }
+}
+
+/// What decides about host keys, beyond the files and `StrictHostKeyChecking`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostKeyRules {
+    /// `KnownHostsCommand`: a program whose output counts as one more `known_hosts` file.
+    pub command: Option<CommandTemplate>,
+    /// `CheckHostIP`: the address must be known by the same key.
+    pub check_ip: bool,
+    /// `UpdateHostKeys`: keys that a known host proves to have as well are recorded.
+    pub update: bool,
+    /// `RevokedHostKeys`: keys that are never accepted, for any host.
+    pub revoked_files: Vec<PathBuf>,
+    /// `RequiredRSASize`, in bits: shorter RSA keys are refused.
+    pub required_rsa_size: u32,
+    /// `NoHostAuthenticationForLocalhost`: any key is good for a loopback address.
+    pub trust_localhost: bool,
+}
+
+impl Default for HostKeyRules {
+    fn default() -> HostKeyRules {
+        HostKeyRules {
+            command: None,
+            check_ip: false,
+            update: false,
+            revoked_files: Vec::new(),
+            required_rsa_size: 1024,
+            trust_localhost: false,
+        }
+    }
+}
+
+/// Whether keys that were opened from files are given to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddKeysToAgent {
+    No,
+    /// `confirm`: the agent asks before each use. `lifetime`: the agent forgets the key after it.
+    Yes {
+        confirm: bool,
+        lifetime: Option<Duration>,
+    },
+    /// The user is asked first.
+    Ask,
+}
+
+/// Connections that are passed through the session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarding {
+    /// `LocalForward`, `RemoteForward` and `DynamicForward`; empty with `ClearAllForwardings`.
+    pub list: Vec<Forward>,
+    /// `ForwardAgent`: the socket of the agent that commands on the host may use.
+    pub agent: Option<PathBuf>,
+    /// Whether other machines may use local ports that name no address.
+    pub gateway_ports: bool,
+    /// `ExitOnForwardFailure`.
+    pub exit_on_failure: bool,
+    /// `StreamLocalBindUnlink`: a socket file that is in the way is removed.
+    pub unlink: bool,
+    /// `StreamLocalBindMask`, as of umask(2); `None`: 0177.
+    pub mask: Option<u32>,
+    /// `PermitRemoteOpen`: where the SOCKS server of a `RemoteForward` may connect; `None`: anywhere.
+    pub permit_remote_open: Option<Vec<(String, Option<u16>)>>,
+}
+
+/// One forwarding of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The end that listens is the host's.
+    pub is_remote: bool,
+    pub listen: Endpoint,
+    pub target: Target,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `None`: no address is named, which `GatewayPorts` decides. Port 0, on the host only: any.
+    Tcp {
+        host: Option<String>,
+        port: u16,
+    },
+    Unix(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix(PathBuf),
+    /// Each connection names its own, by SOCKS.
+    Socks,
 }
 
 /// How this hop is reached.

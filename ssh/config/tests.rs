@@ -1,5 +1,7 @@
 //! The interpreter against a machine that is made of maps.
 
+mod rules;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -88,6 +90,10 @@ impl World for Machine {
 
     fn env(&self, name: &str) -> Option<String> {
         self.env.get(name).cloned()
+    }
+
+    fn env_names(&self) -> Vec<String> {
+        self.env.keys().cloned().collect()
     }
 
     fn home(&self) -> PathBuf {
@@ -316,7 +322,7 @@ fn a_broken_block_hides_no_other_host() {
 #[test]
 fn an_unknown_keyword_is_an_error_unless_it_is_ignored() {
     let config =
-        "IgnoreUnknown UseKey*,foo\nUseKeychainX yes\nFOO x\nBar y\nProtocol 2\nLocalForward 80 h:80\n";
+        "IgnoreUnknown UseKey*,foo\nUseKeychainX yes\nFOO x\nBar y\nProtocol 2\nVerifyHostKeyDNS yes\n";
     let resolved = Machine::with(&[("config", config)]).ask("a");
     assert_eq!(
         errors(&resolved),
@@ -331,6 +337,16 @@ fn an_unknown_keyword_is_an_error_unless_it_is_ignored() {
     };
     assert_eq!(severity(5), Some(Severity::Note));
     assert_eq!(severity(6), Some(Severity::Warning));
+    let warning = resolved
+        .problems
+        .iter()
+        .find(|it| it.line == 6)
+        .unwrap()
+        .to_string();
+    assert!(
+        warning.starts_with("/home/me/.ssh/config:6: verifyhostkeydns is not supported"),
+        "{warning}"
+    );
 }
 
 #[test]

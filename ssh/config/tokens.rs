@@ -3,7 +3,7 @@
 use sha1::{Digest as _, Sha1};
 
 /// What `%` tokens stand for, for one host at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tokens {
     pairs: Vec<(char, String)>,
 }
@@ -92,6 +92,30 @@ impl Tokens {
     /// `%` tokens and `${VARIABLES}`.
     pub(crate) fn expand_all(&self, text: &str, env: Env<'_>) -> Result<String, TokenError> {
         expand(text, Some(self), Some(env))
+    }
+}
+
+/// A command whose last tokens become known only when it is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandTemplate {
+    words: Vec<String>,
+    tokens: Tokens,
+}
+
+impl CommandTemplate {
+    /// `late` names the tokens that [`expand`](Self::expand) will get.
+    pub(crate) fn new(words: Vec<String>, tokens: Tokens, late: &str) -> Result<CommandTemplate, TokenError> {
+        let template = CommandTemplate { words, tokens };
+        let dummies: Vec<(char, String)> = late.chars().map(|key| (key, String::new())).collect();
+        template.expand(&dummies)?;
+        Ok(template)
+    }
+
+    /// The program and its arguments; a shell has no part in it.
+    pub(crate) fn expand(&self, late: &[(char, String)]) -> Result<Vec<String>, TokenError> {
+        let mut tokens = self.tokens.clone();
+        tokens.pairs.extend_from_slice(late);
+        self.words.iter().map(|word| tokens.expand(word)).collect()
     }
 }
 

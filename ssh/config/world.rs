@@ -41,6 +41,10 @@ pub trait World {
     /// Whether the resolver knows `name`: for `CanonicalizeHostname` only.
     fn resolves(&mut self, name: &str) -> bool;
     fn env(&self, name: &str) -> Option<String>;
+    /// The names of all environment variables, for the patterns of `SendEnv`.
+    fn env_names(&self) -> Vec<String> {
+        Vec::new()
+    }
     fn home(&self) -> PathBuf;
     /// The home of another user, for `~name/`.
     fn home_of(&self, user: &str) -> Option<PathBuf>;
@@ -136,6 +140,14 @@ impl World for SystemWorld {
             Some(value) => value.clone(),
             None => std::env::var(name).ok(),
         }
+    }
+
+    fn env_names(&self) -> Vec<String> {
+        let own = std::env::vars_os().filter_map(|it| it.0.into_string().ok());
+        let mut names: Vec<String> = own.chain(self.env.keys().cloned()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// `HOME` when it is absolute, else the password database. OpenSSH asks the database only; the

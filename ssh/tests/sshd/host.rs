@@ -11,7 +11,7 @@ use std::{
 
 use codex_ssh::{
     Answer, ConnectError, Connector, Event, Local, Question, Route, Session, Stage,
-    config::settings::{AddressFamily, HostSettings, IdentityAgent, StrictHostKeyChecking, Via},
+    config::settings::HostSettings,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -172,43 +172,8 @@ pub(crate) fn settings(port: u16) -> HostSettings {
         .unwrap()
         .unwrap();
     HostSettings {
-        alias: "testhost".to_owned(),
         host_name: "127.0.0.1".to_owned(),
-        user: user.name,
-        port,
-        route: Via::Direct,
-        identity_files: Vec::new(),
-        identity_files_configured: true,
-        certificate_files: Vec::new(),
-        identities_only: false,
-        identity_agent: IdentityAgent::Off,
-        user_known_hosts_files: Vec::new(),
-        global_known_hosts_files: Vec::new(),
-        host_key_alias: None,
-        strict_host_key_checking: StrictHostKeyChecking::Ask,
-        hash_known_hosts: false,
-        connect_timeout: None,
-        server_alive_interval: None,
-        server_alive_count_max: None,
-        tcp_keep_alive: true,
-        address_family: AddressFamily::Any,
-        bind_address: None,
-        compression: false,
-        batch_mode: false,
-        pubkey_authentication: true,
-        password_authentication: true,
-        kbd_interactive_authentication: true,
-        number_of_password_prompts: 3,
-        preferred_authentications: ["publickey", "keyboard-interactive", "password"]
-            .map(str::to_owned)
-            .to_vec(),
-        ciphers: None,
-        kex_algorithms: None,
-        macs: None,
-        host_key_algorithms: None,
-        pubkey_accepted_algorithms: None,
-        remote_command: None,
-        set_env: Vec::new(),
+        ..HostSettings::plain("testhost", user.name, port)
     }
 }
 

@@ -5,6 +5,7 @@
     reason = "the helpers of tests fail and skip as tests do"
 )]
 
+mod addresses;
 mod asking;
 mod host;
 mod host_keys;
