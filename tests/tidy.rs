@@ -17,7 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("codex-hosts", &[]),
     ("codex-threads", &["codex-protocol"]),
     ("codex-exec", &["codex-protocol"]),
-    ("codex-mcp", &["codex-rpc"]),
+    ("codex-mcp", &[]),
     ("codex-agent", &["codex-protocol"]),
     (
         "codex-fleet",
@@ -34,6 +34,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "codex-threads",
             "codex-ssh",
         ],
+    ),
+    (
+        "codex-demo",
+        &["codex-protocol", "codex-agent", "codex-exec", "codex-server"],
     ),
     ("codex-tui", &["codex-protocol", "codex-hosts"]),
     ("codex-testkit", &[]),
