@@ -18,7 +18,7 @@ use codex_tui::{
 use tokio::sync::mpsc;
 
 use super::{
-    ConnectArgs, Directories,
+    ConnectArgs, Directories, demo,
     report::{Code, Problem},
     ssh::{self, SshConfig},
 };
@@ -26,7 +26,28 @@ use super::{
 /// Events and effects on their way between the two sides; the real buffers are theirs.
 const BRIDGE_MAX: usize = 256;
 
-pub(crate) fn run(args: ConnectArgs) -> Result<Code, Problem> {
+pub(crate) fn run(mut args: ConnectArgs) -> Result<Code, Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed(format!("starting the runtime: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let demo = demo::start(&mut args).await?;
+        let outcome = open(&args).await;
+        if let Some(demo) = demo {
+            demo.shutdown().await;
+        }
+        outcome
+    });
+    runtime.shutdown_timeout(Duration::ZERO);
+    outcome.map(|()| Code::Done)
+}
+
+fn failed(error: String) -> Problem {
+    Problem::new(Code::TurnFailed, error)
+}
+
+async fn open(args: &ConnectArgs) -> Result<(), Problem> {
     ssh::check_destinations(&args.hosts)?;
     let directories = Directories::parse(&args.cd, &args.hosts)?;
     let config = SshConfig::new(&args.ssh);
@@ -40,32 +61,23 @@ pub(crate) fn run(args: ConnectArgs) -> Result<Code, Problem> {
         hosts,
         ..environment()
     };
-    let failed = |error: String| Problem::new(Code::TurnFailed, error);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failed(format!("starting the runtime: {error}")))?;
-    let outcome = runtime.block_on(async {
-        let (fleet, fleet_events) =
-            Fleet::start(config.fleet("codex-connect")).map_err(|error| failed(error.to_string()))?;
-        let (events, tui_events) = mpsc::channel(BRIDGE_MAX);
-        let (effects, tui_effects) = mpsc::channel(BRIDGE_MAX);
-        let outcome = tokio::select! {
-            outcome = codex_tui::run(start, Outside { events: tui_events, effects }) => outcome,
-            // They end with the interface, or with a fleet that is gone.
-            () = carry_events(fleet_events, events) => return Err(failed("the connections ended".to_owned())),
-            () = carry_effects(tui_effects, &fleet) => unreachable_outcome().await,
-        };
-        fleet.shutdown().await;
-        outcome.map_err(|error| {
-            let cause = std::error::Error::source(&error)
-                .map(|it| format!(": {it}"))
-                .unwrap_or_default();
-            failed(format!("{error}{cause}")).hint("`codex connect` needs a terminal; see `codex exec`")
-        })
-    });
-    runtime.shutdown_timeout(Duration::ZERO);
-    outcome.map(|()| Code::Done)
+    let (fleet, fleet_events) =
+        Fleet::start(config.fleet("codex-connect")).map_err(|error| failed(error.to_string()))?;
+    let (events, tui_events) = mpsc::channel(BRIDGE_MAX);
+    let (effects, tui_effects) = mpsc::channel(BRIDGE_MAX);
+    let outcome = tokio::select! {
+        outcome = codex_tui::run(start, Outside { events: tui_events, effects }) => outcome,
+        // They end with the interface, or with a fleet that is gone.
+        () = carry_events(fleet_events, events) => return Err(failed("the connections ended".to_owned())),
+        () = carry_effects(tui_effects, &fleet) => unreachable_outcome().await,
+    };
+    fleet.shutdown().await;
+    outcome.map_err(|error| {
+        let cause = std::error::Error::source(&error)
+            .map(|it| format!(": {it}"))
+            .unwrap_or_default();
+        failed(format!("{error}{cause}")).hint("`codex connect` needs a terminal; see `codex exec`")
+    })
 }
 
 /// What the interface has to know of the surroundings, read once.

@@ -3,6 +3,7 @@
 mod app_server;
 mod ask;
 mod connect;
+mod demo;
 mod exec;
 mod home;
 mod hosts;
@@ -53,6 +54,7 @@ enum Command {
 /// there but sshd.
 #[derive(Args)]
 #[command(after_help = "Examples:
+  codex connect --demo
   codex connect devbox gpu1
   codex connect me@10.0.0.4:2222 --cd /srv/app
   codex connect devbox gpu1 --cd devbox=~/src/app --cd gpu1=/data")]
@@ -60,6 +62,9 @@ struct ConnectArgs {
     /// Hosts to connect to at once
     #[arg(value_name = "HOST")]
     hosts: Vec<String>,
+    /// Try it without any host: opens two that run inside this program, with a scripted model
+    #[arg(long, conflicts_with_all = ["hosts", "file"])]
+    demo: bool,
     /// Working directory of new threads on the hosts; HOST=DIR for one host only
     #[arg(long = "cd", short = 'C', value_name = "[HOST=]DIR")]
     cd: Vec<String>,
