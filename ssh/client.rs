@@ -9,7 +9,7 @@ use russh::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{ask::WeakReport, session::Closed};
+use crate::{ask::WeakReport, limits, session::Closed};
 
 /// The key that a server has proved to hold, and where our verdict goes.
 pub(crate) struct Presented {
@@ -39,6 +39,8 @@ pub(crate) struct Client {
     pub(crate) agreed: Arc<OnceLock<Agreed>>,
     pub(crate) refusal: Refusal,
     pub(crate) ended: watch::Sender<Option<Closed>>,
+    /// The host keys that the server says it has; a full queue drops them.
+    pub(crate) announced: mpsc::Sender<Vec<PublicKey>>,
 }
 
 impl Handler for Client {
@@ -67,6 +69,18 @@ impl Handler for Client {
             cipher: names.cipher.as_ref().to_owned(),
             host_key: names.key.to_string(),
         });
+        Ok(())
+    }
+
+    async fn openssh_ext_host_keys_announced(
+        &mut self,
+        keys: Vec<PublicKey>,
+        _: &mut RusshSession,
+    ) -> Result<(), russh::Error> {
+        if keys.len() <= limits::ANNOUNCED_KEYS {
+            // Whoever wants them waits for them already.
+            let _ = self.announced.try_send(keys);
+        }
         Ok(())
     }
 

@@ -19,7 +19,8 @@ use crate::{
     error::{ConnectError, Failure},
     event::{Event, Hop, Stage},
     handshake::{Secured, secure},
-    host_key, limits,
+    host_key::{self, Updater},
+    limits,
     link::{Carrier, Link},
     proxy::Proxy,
     route::Route,
@@ -99,12 +100,12 @@ impl Connector {
             host_key::load(settings),
             link(settings, via, report, &self.local.shell)
         );
-        let link = link?;
+        let (link, known) = (link?, known?);
         let banner = banner_limit(settings, &link, start.elapsed());
         let mut secured = secure(link, settings, &known, report, banner).await?;
         let work = Login {
             settings,
-            trust: secured.trust,
+            trust: secured.verified.trust,
             keyring: &self.keyring,
             report,
             gone: &secured.gone,
@@ -112,8 +113,10 @@ impl Connector {
         };
         login(&mut secured.handle, work).await?;
         report.stage(Stage::Authenticated).await;
+        let learn = settings.host_keys.update && secured.verified.learn;
         let Secured {
             handle,
+            announced,
             ended,
             refusal,
             peer,
@@ -121,6 +124,7 @@ impl Connector {
             carrier,
             ..
         } = secured;
+        let updater = learn.then(|| Updater::new(settings, known, announced, report.weak()));
         let (name, environment) = (settings.alias.clone(), settings.set_env.clone());
         Ok(Session::new(Parts {
             handle,
@@ -131,6 +135,7 @@ impl Connector {
             environment,
             cut,
             carrier,
+            updater,
         }))
     }
 }

@@ -178,6 +178,10 @@ pub enum Failure {
         file: PathBuf,
         line: usize,
     },
+    #[error("the RSA host key of {target} has fewer than {bits} bits, the least that RequiredRSASize allows")]
+    HostKeyTooShort { target: String, bits: u32 },
+    #[error("KnownHostsCommand `{command}`: {why}")]
+    KnownHostsCommand { command: String, why: String },
     #[error("logging in as {user}: {}", Tried(.tried, .accepts, .closing.as_deref()))]
     Unauthorized {
         user: String,
@@ -206,16 +210,17 @@ pub enum Failure {
 impl Failure {
     pub fn class(&self) -> Class {
         match self {
-            Failure::Config(_) => Class::Config,
+            Failure::Config(_) | Failure::KnownHostsCommand { .. } => Class::Config,
             Failure::Resolve { .. } => Class::Resolve,
             Failure::Unreachable { .. }
             | Failure::Closed { .. }
             | Failure::SentAway { .. }
             | Failure::Proxy { .. } => Class::Unreachable,
             Failure::TimedOut { .. } => Class::TimedOut,
-            Failure::NotSsh { .. } | Failure::NoCommonAlgorithm { .. } | Failure::Protocol { .. } => {
-                Class::Protocol
-            }
+            Failure::NotSsh { .. }
+            | Failure::NoCommonAlgorithm { .. }
+            | Failure::HostKeyTooShort { .. }
+            | Failure::Protocol { .. } => Class::Protocol,
             Failure::HostKeyUnknown { .. } => Class::HostKeyUnknown,
             Failure::HostKeyChanged { .. } => Class::HostKeyChanged,
             Failure::HostKeyRevoked { .. } => Class::HostKeyRevoked,
@@ -263,6 +268,12 @@ impl Failure {
             }
             Failure::NoCommonAlgorithm { .. } => {
                 format!("check Ciphers, MACs, KexAlgorithms and HostKeyAlgorithms of `{alias}`")
+            }
+            Failure::HostKeyTooShort { .. } => {
+                "give the host a longer or an Ed25519 key, or lower RequiredRSASize for it".to_owned()
+            }
+            Failure::KnownHostsCommand { .. } => {
+                "run the command by hand: host keys are trusted only when it ends with status 0".to_owned()
             }
             Failure::Config(_)
             | Failure::Closed { .. }

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use russh::client::{Config, Handle, connect_stream};
+use russh::{
+    client::{Config, Handle, connect_stream},
+    keys::PublicKey,
+};
 use tokio::{
     io::BufReader,
     sync::{mpsc, watch},
@@ -22,7 +25,7 @@ use crate::{
     config::settings::HostSettings,
     error::Failure,
     event::{Hop, Stage},
-    host_key::{Check, Trust},
+    host_key::{Check, Verified},
     known_hosts::KnownHosts,
     limits,
     link::{Carrier, Gone, Greeting, Link, Wire},
@@ -32,7 +35,9 @@ use crate::{
 /// A connection whose server is the right one, before the login.
 pub(crate) struct Secured {
     pub(crate) handle: Handle<Client>,
-    pub(crate) trust: Trust,
+    pub(crate) verified: Verified,
+    /// The host keys that the server announces after the login.
+    pub(crate) announced: mpsc::Receiver<Vec<PublicKey>>,
     pub(crate) gone: Gone,
     pub(crate) ended: watch::Receiver<Option<Closed>>,
     pub(crate) refusal: Refusal,
@@ -62,7 +67,9 @@ pub(crate) async fn secure(
     let (told, ended) = watch::channel(None);
     let agreed: Arc<OnceLock<Agreed>> = Arc::default();
     let refusal = Refusal::default();
+    let (announce, announced) = mpsc::channel(1);
     let client = Client {
+        announced: announce,
         report: report.weak(),
         presented,
         agreed: Arc::clone(&agreed),
@@ -90,9 +97,10 @@ pub(crate) async fn secure(
         settings,
         known,
         report,
+        address,
     };
-    let trust = tokio::select! {
-        trust = check.verify(&shown.key) => trust?,
+    let verified = tokio::select! {
+        verified = check.verify(&shown.key) => verified?,
         _ = connecting.as_mut() => return Err(steps.closed("while its host key was being checked")),
         () = gone.wait() => return Err(steps.closed("while its host key was being checked")),
     };
@@ -105,7 +113,8 @@ pub(crate) async fn secure(
     let peer = peer(&greeting, agreed.get(), address);
     Ok(Secured {
         handle,
-        trust,
+        verified,
+        announced,
         gone,
         ended,
         refusal,

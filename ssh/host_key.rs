@@ -1,6 +1,11 @@
 //! Whether to trust the key that a server has shown: the files, the configuration, the user.
 
+mod address;
+mod command;
+mod update;
+
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -8,6 +13,8 @@ use std::{
 use russh::keys::{HashAlg, PublicKey};
 use tokio::task::spawn_blocking;
 
+use self::command::Purpose;
+pub(crate) use self::update::Updater;
 use crate::{
     ask::Report,
     client::ServerKey,
@@ -25,52 +32,96 @@ pub(crate) enum Trust {
     NoPasswords,
 }
 
+/// A key that may be gone on with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verified {
+    pub(crate) trust: Trust,
+    /// Whether the host may tell its other keys: the user's own files or the user vouch for this one.
+    pub(crate) learn: bool,
+}
+
 pub(crate) struct Check<'a> {
     pub(crate) settings: &'a HostSettings,
     pub(crate) known: &'a KnownHosts,
     pub(crate) report: &'a Report,
+    /// Absent when a proxy command or a jump host makes the connection.
+    pub(crate) address: Option<SocketAddr>,
 }
 
-/// Reads the files; they may be large, or on a slow disk.
-pub(crate) async fn load(settings: &HostSettings) -> KnownHosts {
-    let settings = settings.clone();
-    spawn_blocking(move || KnownHosts::load(&settings))
+/// Reads the files, which may be large or on a slow disk, and asks `KnownHostsCommand` which keys it
+/// will know.
+pub(crate) async fn load(settings: &HostSettings) -> Result<KnownHosts, Failure> {
+    let own = settings.clone();
+    let mut known = spawn_blocking(move || KnownHosts::load(&own))
         .await
-        .unwrap_or_default()
+        .unwrap_or_default();
+    command::ask(settings, &mut known, Purpose::Order).await?;
+    Ok(known)
 }
 
 impl Check<'_> {
     /// Decides, asks the user if there is something to ask, and records an accepted key.
-    pub(crate) async fn verify(&self, presented: &ServerKey) -> Result<Trust, Failure> {
+    pub(crate) async fn verify(&self, presented: &ServerKey) -> Result<Verified, Failure> {
         self.report.stage(Stage::HostKey).await;
-        let (key, verdict) = match presented {
-            ServerKey::Plain(key) => (key.clone(), self.known.check(key)),
+        let rules = &self.settings.host_keys;
+        let local = self.address.is_some_and(|it| it.ip().is_loopback());
+        if rules.trust_localhost && local && self.settings.host_key_alias.is_none() {
+            let trust = Trust::Full;
+            return Ok(Verified { trust, learn: false });
+        }
+        if let Some(why) = self.known.unknown_revocations() {
+            return Err(Failure::Config(why.to_owned()));
+        }
+        let key = match presented {
+            ServerKey::Plain(key) => key.clone(),
+            ServerKey::Certified(certificate) => PublicKey::from(certificate.public_key().clone()),
+        };
+        if is_short_rsa(&key, rules.required_rsa_size) {
+            return Err(Failure::HostKeyTooShort {
+                target: self.target(),
+                bits: rules.required_rsa_size,
+            });
+        }
+        let mut known = self.known.clone();
+        command::ask(self.settings, &mut known, Purpose::HostName(&key)).await?;
+        let verdict = match presented {
+            ServerKey::Plain(key) => known.check(key),
             ServerKey::Certified(certificate) => {
-                let key = PublicKey::from(certificate.public_key().clone());
                 let alias = self.settings.host_key_alias.as_ref();
                 let name = alias.unwrap_or(&self.settings.host_name);
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                match self.known.check_certificate(certificate, name, now.as_secs()) {
-                    Ok(verdict) => (key, verdict),
+                match known.check_certificate(certificate, name, now.as_secs()) {
+                    Ok(verdict) => verdict,
                     Err(why) => return Err(self.unknown(&key, why)),
                 }
             }
         };
-        match verdict {
-            Verdict::Known { .. } => Ok(Trust::Full),
-            Verdict::Revoked { file, line } => Err(Failure::HostKeyRevoked {
-                target: self.target(),
-                key_type: key_type(&key.algorithm()),
-                fingerprint: fingerprint(&key),
-                file,
-                line,
-            }),
-            Verdict::Changed { known } => self.changed(&key, &known).await,
-            Verdict::Unknown { others } => self.decide(&key, &others).await,
+        let verified = match verdict {
+            Verdict::Known { file, .. } => {
+                let users = self.settings.user_known_hosts_files.contains(&file);
+                Verified {
+                    trust: Trust::Full,
+                    learn: users && matches!(presented, ServerKey::Plain(_)),
+                }
+            }
+            Verdict::Revoked { file, line } => return Err(self.revoked(&key, file, line)),
+            Verdict::Changed { known } => self.changed(&key, &known).await?,
+            Verdict::Unknown { others } => self.decide(&key, &others).await?,
+        };
+        self.check_address(&key, verified).await
+    }
+
+    fn revoked(&self, key: &PublicKey, file: PathBuf, line: usize) -> Failure {
+        Failure::HostKeyRevoked {
+            target: self.target(),
+            key_type: key_type(&key.algorithm()),
+            fingerprint: fingerprint(key),
+            file,
+            line,
         }
     }
 
-    async fn changed(&self, key: &PublicKey, known: &[Known]) -> Result<Trust, Failure> {
+    async fn changed(&self, key: &PublicKey, known: &[Known]) -> Result<Verified, Failure> {
         let failure = Failure::HostKeyChanged {
             target: self.target(),
             key_type: key_type(&key.algorithm()),
@@ -83,10 +134,13 @@ impl Check<'_> {
         }
         let text = format!("{failure}; StrictHostKeyChecking is off: going on without passwords");
         self.report.notice(text).await;
-        Ok(Trust::NoPasswords)
+        Ok(Verified {
+            trust: Trust::NoPasswords,
+            learn: false,
+        })
     }
 
-    async fn decide(&self, key: &PublicKey, others: &[Known]) -> Result<Trust, Failure> {
+    async fn decide(&self, key: &PublicKey, others: &[Known]) -> Result<Verified, Failure> {
         let ask = match self.settings.strict_host_key_checking {
             StrictHostKeyChecking::Yes => {
                 return Err(self.unknown(key, "StrictHostKeyChecking is yes"));
@@ -110,7 +164,10 @@ impl Check<'_> {
             );
             self.report.notice(text).await;
         }
-        Ok(Trust::Full)
+        Ok(Verified {
+            trust: Trust::Full,
+            learn: ask,
+        })
     }
 
     async fn ask(&self, key: &PublicKey, others: &[Known]) -> Result<(), Failure> {
@@ -146,12 +203,12 @@ impl Check<'_> {
 
     /// A key that cannot be recorded is asked for again next time: worth a notice, no failure.
     async fn record(&self, key: &PublicKey) -> Option<PathBuf> {
+        self.record_as(&self.known.entry, key).await
+    }
+
+    async fn record_as(&self, entry: &str, key: &PublicKey) -> Option<PathBuf> {
         let file = self.file()?;
-        let (entry, key, hashed) = (
-            self.known.entry.clone(),
-            key.clone(),
-            self.settings.hash_known_hosts,
-        );
+        let (entry, key, hashed) = (entry.to_owned(), key.clone(), self.settings.hash_known_hosts);
         let added =
             spawn_blocking(move || known_hosts::add(&file, &entry, &key, hashed).map(|()| file)).await;
         match added {
@@ -186,6 +243,11 @@ impl Check<'_> {
 
 fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+/// Whether it is an RSA key of fewer bits than `least`.
+pub(crate) fn is_short_rsa(key: &PublicKey, least: u32) -> bool {
+    key.key_data().rsa().is_some_and(|it| it.key_size() < least)
 }
 
 fn described(known: &Known) -> KnownKey {

@@ -20,6 +20,7 @@ mod host_key;
 pub mod known_hosts;
 mod limits;
 mod link;
+mod program;
 mod proxy;
 mod route;
 mod session;

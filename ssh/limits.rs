@@ -65,5 +65,11 @@ pub(crate) const AGENT_MESSAGE: usize = 256 * 1024;
 pub(crate) const KEY_FILE: u64 = 1024 * 1024;
 /// A `known_hosts` file.
 pub(crate) const KNOWN_HOSTS_FILE: u64 = 64 * 1024 * 1024;
+/// A `KnownHostsCommand`: a lookup in a directory, while a connection waits.
+pub(crate) const KNOWN_HOSTS_COMMAND: Duration = Duration::from_secs(10);
+/// What a program of the user may say: thousands of host keys.
+pub(crate) const PROGRAM_OUTPUT: u64 = 1024 * 1024;
+/// Keys that a server may announce as its own; OpenSSH takes no more either.
+pub(crate) const ANNOUNCED_KEYS: usize = 100;
 /// Hops of a route.
 pub(crate) const HOPS: usize = 8;

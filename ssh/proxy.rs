@@ -7,10 +7,6 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
 use tokio::{
     io::{AsyncReadExt, join},
     process::{Child, Command},
@@ -20,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{exec::Stderr, link::Io};
+use crate::{exec::Stderr, link::Io, program::Group};
 
 /// A running `ProxyCommand`. Dropping it ends the command and everything in its process group.
 pub(crate) struct Proxy {
@@ -30,18 +26,6 @@ pub(crate) struct Proxy {
     over: CancellationToken,
     _tasks: JoinSet<()>,
     _group: Group,
-}
-
-/// Ends a process group when dropped.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may have ended by itself. Nothing in it is worth a grace: it only carries bytes.
-            let _ = killpg(group, Signal::SIGKILL);
-        }
-    }
 }
 
 impl Proxy {
@@ -57,10 +41,7 @@ impl Proxy {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
-        let group = child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .map(Pid::from_raw);
+        let group = Group::of(&child);
         let (Some(input), Some(output), Some(mut errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -84,7 +65,7 @@ impl Proxy {
             status,
             over,
             _tasks: tasks,
-            _group: Group(group),
+            _group: group,
         };
         Ok((Box::new(join(output, input)), proxy))
     }

@@ -20,6 +20,7 @@ use crate::{
     client::{Client, Refusal},
     error::{ExecError, PingError},
     exec::{Pipe, Process},
+    host_key::Updater,
     limits,
     link::Carrier,
 };
@@ -87,11 +88,13 @@ pub(crate) struct Parts {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) cut: DropGuard,
     pub(crate) carrier: Carrier,
+    /// For hosts whose other keys may be learnt.
+    pub(crate) updater: Option<Updater>,
 }
 
 impl Session {
     pub(crate) fn new(parts: Parts) -> Session {
-        Session {
+        let session = Session {
             handle: Arc::new(parts.handle),
             tasks: Mutex::default(),
             ended: parts.ended,
@@ -101,7 +104,11 @@ impl Session {
             environment: parts.environment,
             _cut: parts.cut,
             carrier: parts.carrier,
+        };
+        if let Some(updater) = parts.updater {
+            session.spawn(updater.run(Arc::downgrade(&session.handle)));
         }
+        session
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -10,6 +10,7 @@ use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey};
 use super::{
     entry_name,
     parse::{Line, Marker, parse},
+    revoked::Revoked,
 };
 use crate::{config::settings::HostSettings, limits};
 
@@ -23,6 +24,9 @@ pub struct KnownHosts {
     portless: Vec<Known>,
     /// Files that exist and could not be read.
     pub problems: Vec<(PathBuf, String)>,
+    /// What `CheckHostIP` will ask about, once the address is known.
+    all: Vec<(PathBuf, Line)>,
+    revoked: Revoked,
 }
 
 /// A key and where it stands.
@@ -57,6 +61,14 @@ pub enum Verdict {
 }
 
 impl KnownHosts {
+    /// Nothing is known of it yet.
+    pub(crate) fn of(entry: &str) -> KnownHosts {
+        KnownHosts {
+            entry: entry.to_owned(),
+            ..KnownHosts::default()
+        }
+    }
+
     /// Reads the user's files, then the global ones. A missing file is normal.
     ///
     /// Blocks on the disk.
@@ -76,12 +88,40 @@ impl KnownHosts {
         let users = settings.user_known_hosts_files.iter();
         for file in users.chain(&settings.global_known_hosts_files) {
             match read(file) {
-                Ok(bytes) => hosts.take(file, &parse(&bytes), portless.as_deref()),
+                Ok(bytes) => {
+                    let lines = parse(&bytes);
+                    hosts.take(file, &lines, portless.as_deref());
+                    if settings.host_keys.check_ip {
+                        hosts
+                            .all
+                            .extend(lines.into_iter().map(|line| (file.clone(), line)));
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => hosts.problems.push((file.clone(), error.to_string())),
             }
         }
+        hosts.revoked = Revoked::load(&settings.host_keys.revoked_files);
         hosts
+    }
+
+    /// Adds what a `KnownHostsCommand` said; `program` stands for the file.
+    pub(crate) fn add_output(&mut self, program: &Path, output: &[u8]) {
+        self.take(program, &parse(output), None);
+    }
+
+    /// What the files say about `key` at an address, whatever name led there.
+    pub(crate) fn check_address(&self, entry: &str, key: &PublicKey) -> Verdict {
+        let mut hosts = KnownHosts::of(entry);
+        for (file, line) in &self.all {
+            hosts.take(file, std::slice::from_ref(line), None);
+        }
+        hosts.check(key)
+    }
+
+    /// Why no key can be accepted at all: what is revoked is not known.
+    pub(crate) fn unknown_revocations(&self) -> Option<&str> {
+        self.revoked.unusable.as_deref()
     }
 
     fn take(&mut self, file: &Path, lines: &[Line], portless: Option<&str>) {
@@ -102,6 +142,9 @@ impl KnownHosts {
     }
 
     pub fn check(&self, key: &PublicKey) -> Verdict {
+        if let Some((file, line)) = self.revoked.find(key) {
+            return Verdict::Revoked { file, line };
+        }
         let same = |known: &&Known| known.key.key_data() == key.key_data();
         let all = || self.lines.iter().chain(&self.portless);
         let revoked = |known: &&Known| known.marker == Marker::Revoked && same(known);
@@ -228,7 +271,7 @@ pub(crate) fn key_type(algorithm: &Algorithm) -> String {
     }
 }
 
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read(file: &Path) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut bytes = Vec::new();
     let read = std::fs::File::open(file)?

@@ -2,12 +2,15 @@
 
 mod check;
 mod parse;
+mod revoked;
+mod update;
 mod write;
 
 pub(crate) use check::key_type;
 pub use check::{Known, KnownHosts, Verdict};
 pub(crate) use parse::matches;
 pub use parse::{Line, Marker, hash_name, parse};
+pub(crate) use update::{Update, replace};
 pub use write::{WriteError, add};
 
 /// A host's name as `known_hosts` has it: `host`, or `[host]:port` for a port that is not 22.

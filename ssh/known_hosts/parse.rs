@@ -101,6 +101,24 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Whether the line is about `name` and about nothing else.
+    pub(crate) fn is_only_about(&self, name: &str) -> bool {
+        match &self.hosts {
+            Hosts::Hashed { .. } => self.is_about(name),
+            Hosts::Patterns(patterns) => matches!(patterns.as_slice(), [one] if one == name),
+        }
+    }
+
+    /// Whether the line names its hosts by patterns.
+    pub(crate) fn has_patterns(&self) -> bool {
+        match &self.hosts {
+            Hosts::Hashed { .. } => false,
+            Hosts::Patterns(patterns) => patterns.iter().any(|it| it.contains(['*', '?', '!'])),
+        }
+    }
+}
+
 /// `name` as `HashKnownHosts` writes it.
 pub fn hash_name(salt: &[u8], name: &str) -> String {
     let (salt_text, hash) = (BASE64.encode(salt), digest(salt, name));

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -19,8 +20,12 @@ const SALT: usize = 20;
 #[error("recording the host key in {}: {source}", .file.display())]
 pub struct WriteError {
     pub file: PathBuf,
-    source: io::Error,
+    pub(super) source: io::Error,
 }
+
+/// One writer at a time in this process: a file that is being replaced must not lose what another host
+/// adds meanwhile.
+pub(super) static WRITING: Mutex<()> = Mutex::new(());
 
 /// Appends a line with `key` for `name`. A missing file is created for its user alone, a missing
 /// directory too.
@@ -28,13 +33,15 @@ pub struct WriteError {
 /// The line is one write in append mode, so that lines of several programs do not mix. Blocks on the
 /// disk.
 pub fn add(file: &Path, name: &str, key: &PublicKey, hashed: bool) -> Result<(), WriteError> {
+    let _one = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     append(file, name, key, hashed).map_err(|source| WriteError {
         file: file.to_owned(),
         source,
     })
 }
 
-fn append(file: &Path, name: &str, key: &PublicKey, hashed: bool) -> io::Result<()> {
+/// A line for `known_hosts`, with its end.
+pub(super) fn line(name: &str, key: &PublicKey, hashed: bool) -> io::Result<String> {
     let name = match hashed {
         true => {
             let mut salt = [0; SALT];
@@ -49,6 +56,11 @@ fn append(file: &Path, name: &str, key: &PublicKey, hashed: bool) -> io::Result<
     let mut key = key.clone();
     key.set_comment("");
     let key = key.to_openssh().map_err(io::Error::other)?;
+    Ok(format!("{name} {}\n", key.trim_end()))
+}
+
+fn append(file: &Path, name: &str, key: &PublicKey, hashed: bool) -> io::Result<()> {
+    let line = line(name, key, hashed)?;
     if let Some(directory) = file.parent().filter(|it| !it.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
@@ -63,7 +75,7 @@ fn append(file: &Path, name: &str, key: &PublicKey, hashed: bool) -> io::Result<
         true => "\n",
         false => "",
     };
-    output.write_all(format!("{newline}{name} {}\n", key.trim_end()).as_bytes())
+    output.write_all(format!("{newline}{line}").as_bytes())
 }
 
 /// Whether the last line lacks its end; another line would become a part of it.

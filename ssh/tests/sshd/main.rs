@@ -8,6 +8,7 @@
 mod addresses;
 mod asking;
 mod host;
+mod host_key_rules;
 mod host_keys;
 mod logins;
 mod processes;

@@ -1,0 +1,101 @@
+//! `UpdateHostKeys`: a known host tells its other keys and proves that it has them (OpenSSH's
+//! `PROTOCOL`, 2.5: `hostkeys-00@openssh.com`, `hostkeys-prove-00@openssh.com`).
+
+use std::{path::PathBuf, sync::Weak};
+
+use russh::{
+    client::Handle,
+    keys::{Algorithm, PublicKey},
+};
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+
+use crate::{
+    algorithms,
+    ask::WeakReport,
+    client::Client,
+    config::settings::HostSettings,
+    known_hosts::{self, KnownHosts, Update, Verdict},
+    limits,
+};
+
+/// What an update needs when the session runs.
+pub(crate) struct Updater {
+    pub(crate) announced: mpsc::Receiver<Vec<PublicKey>>,
+    pub(crate) known: KnownHosts,
+    pub(crate) report: WeakReport,
+    files: Vec<PathBuf>,
+    hashed: bool,
+    required_rsa_size: u32,
+}
+
+impl Updater {
+    pub(crate) fn new(
+        settings: &HostSettings,
+        known: KnownHosts,
+        announced: mpsc::Receiver<Vec<PublicKey>>,
+        report: WeakReport,
+    ) -> Updater {
+        Updater {
+            announced,
+            known,
+            report,
+            files: settings.user_known_hosts_files.clone(),
+            hashed: settings.hash_known_hosts,
+            required_rsa_size: settings.host_keys.required_rsa_size,
+        }
+    }
+
+    /// Waits for the announcement, which comes at most once, after the login.
+    ///
+    /// A session does not depend on it: what goes wrong is a notice, if anybody still listens.
+    pub(crate) async fn run(mut self, session: Weak<Handle<Client>>) {
+        let Some(announced) = self.announced.recv().await else {
+            return;
+        };
+        let announced: Vec<PublicKey> = announced.into_iter().filter(|it| self.usable(it)).collect();
+        if announced.is_empty() {
+            return;
+        }
+        let (files, entry) = (self.files.clone(), self.known.entry.clone());
+        let keys = announced.clone();
+        let compared = spawn_blocking(move || Update::of(&files, &entry, &keys)).await;
+        let Some(update) = compared.ok().filter(|it| !it.is_empty()) else {
+            return;
+        };
+        let Some(handle) = session.upgrade() else { return };
+        if !update.new.is_empty() {
+            let proved = timeout(limits::AUTH_STEP, handle.hostkeys_prove(update.new.clone())).await;
+            if !matches!(proved, Ok(Ok(()))) {
+                self.report.notice(
+                    "UpdateHostKeys: the server does not prove that it has the keys it announced".to_owned(),
+                );
+                return;
+            }
+        }
+        drop(handle);
+        let text = format!(
+            "UpdateHostKeys: {} new and {} old keys of {}",
+            update.new.len(),
+            update.gone.len(),
+            self.known.entry
+        );
+        let (files, entry, hashed) = (self.files, self.known.entry, self.hashed);
+        let done = spawn_blocking(move || known_hosts::replace(&files, &entry, &update, hashed)).await;
+        match done {
+            Ok(Ok(())) => self.report.notice(text),
+            Ok(Err(error)) => self.report.notice(format!("UpdateHostKeys: {error}")),
+            Err(_) => {}
+        }
+    }
+
+    /// Keys that could be used to check this host. Revoked ones are not learnt again.
+    fn usable(&self, key: &PublicKey) -> bool {
+        let algorithm = match key.algorithm() {
+            Algorithm::Rsa { .. } => "rsa-sha2-512".to_owned(),
+            other => other.as_str().to_owned(),
+        };
+        algorithms::is_known(&algorithm)
+            && !super::is_short_rsa(key, self.required_rsa_size)
+            && !matches!(self.known.check(key), Verdict::Revoked { .. })
+    }
+}
