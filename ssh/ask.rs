@@ -2,18 +2,32 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::event::{Answer, Event, Question, Stage};
+use crate::{
+    askpass::Askpass,
+    event::{Answer, Event, Question, Stage},
+};
 
 /// The events of one hop.
 #[derive(Clone)]
 pub(crate) struct Report {
     hop: usize,
     events: mpsc::Sender<Event>,
+    askpass: Option<Askpass>,
 }
 
 impl Report {
     pub(crate) fn new(hop: usize, events: mpsc::Sender<Event>) -> Report {
-        Report { hop, events }
+        Report {
+            hop,
+            events,
+            askpass: None,
+        }
+    }
+
+    /// Questions go to this program, not to the listener.
+    pub(crate) fn asking_by(mut self, askpass: Option<Askpass>) -> Report {
+        self.askpass = askpass;
+        self
     }
 
     pub(crate) async fn stage(&self, stage: Stage) {
@@ -37,6 +51,9 @@ impl Report {
 
     /// Waits without limit. Nobody there to ask is a refusal.
     pub(crate) async fn ask(&self, question: Question) -> Answer {
+        if let Some(askpass) = &self.askpass {
+            return askpass.answer(&question).await;
+        }
         let (answer, answered) = oneshot::channel();
         let hop = self.hop;
         let event = Event::Question {

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,8 @@ use tokio::{
 
 use crate::{
     ask::Report,
-    auth::{Keyring, Login, login},
+    askpass::Askpass,
+    auth::{Keyring, Login, Memory, login},
     config::settings::{HostSettings, Via},
     dial,
     error::{ConnectError, Failure},
@@ -32,6 +34,8 @@ use crate::{
 pub struct Connector {
     local: Local,
     keyring: Keyring,
+    memory: Arc<Memory>,
+    askpass: Option<Askpass>,
 }
 
 /// What connections need to know about this machine.
@@ -54,7 +58,24 @@ impl Connector {
         Connector {
             local,
             keyring: Keyring::default(),
+            memory: Arc::default(),
+            askpass: None,
         }
+    }
+
+    /// Remembers in `file`, beyond this process, which key each host took: that key is offered first.
+    /// The file holds names of hosts and fingerprints of public keys, and belongs to this crate. Blocks on the disk.
+    #[must_use]
+    pub fn with_memory(mut self, file: PathBuf) -> Connector {
+        self.memory = Arc::new(Memory::at(file));
+        self
+    }
+
+    /// Lets a program ask the user in place of [`Event::Question`].
+    #[must_use]
+    pub fn with_askpass(mut self, askpass: Option<Askpass>) -> Connector {
+        self.askpass = askpass;
+        self
     }
 
     /// Connects and logs in, hop by hop. Each host key is checked before anything secret is sent.
@@ -64,7 +85,7 @@ impl Connector {
     pub async fn connect(&self, route: &Route, events: mpsc::Sender<Event>) -> Result<Session, ConnectError> {
         let mut via: Option<Session> = None;
         for (index, settings) in route.hops.iter().enumerate() {
-            let report = Report::new(index, events.clone());
+            let report = Report::new(index, events.clone()).asking_by(self.askpass.clone());
             if index + 1 == route.hops.len()
                 && let Some(command) = &settings.remote_command
             {
@@ -107,6 +128,7 @@ impl Connector {
             settings,
             trust: secured.verified.trust,
             keyring: &self.keyring,
+            memory: &self.memory,
             report,
             gone: &secured.gone,
             ended: secured.ended.clone(),

@@ -7,6 +7,7 @@ pub mod config;
 
 mod algorithms;
 mod ask;
+mod askpass;
 mod auth;
 mod channel;
 mod client;
@@ -25,6 +26,7 @@ mod proxy;
 mod route;
 mod session;
 
+pub use askpass::Askpass;
 pub use connect::{Connector, Local};
 pub use error::{Attempt, Class, ConnectError, ExecError, Failure, KnownKey, Outcome, PingError};
 pub use event::{Answer, Event, Hop, Prompt, Question, Stage};

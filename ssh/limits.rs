@@ -71,5 +71,7 @@ pub(crate) const KNOWN_HOSTS_COMMAND: Duration = Duration::from_secs(10);
 pub(crate) const PROGRAM_OUTPUT: u64 = 1024 * 1024;
 /// Keys that a server may announce as its own; OpenSSH takes no more either.
 pub(crate) const ANNOUNCED_KEYS: usize = 100;
+/// Hosts whose last key is remembered; beyond them the oldest is forgotten.
+pub(crate) const REMEMBERED_KEYS: usize = 2_000;
 /// Hops of a route.
 pub(crate) const HOPS: usize = 8;

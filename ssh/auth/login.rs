@@ -1,5 +1,7 @@
 //! Carries out the plan: asks the server, the agent and the user, and writes down what was tried.
 
+use std::sync::Arc;
+
 use russh::{
     MethodSet,
     client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Interactive},
@@ -12,6 +14,7 @@ use super::{
     conversation::{Conversation, words},
     key::{Files, Private, is_security_key},
     keyring::{Keyring, Opened},
+    memory::Memory,
     offers::{Holder, Offer, order},
     plan::{Method, Plan, Rules, Step},
     signer::{Clock, KeySigner, Passphrases, SignError},
@@ -23,7 +26,7 @@ use crate::{
     config::settings::{HostSettings, IdentityAgent},
     error::{Attempt, Failure, Outcome},
     event::{Answer, Hop, Prompt, Question, Stage},
-    host_key::Trust,
+    host_key::{Trust, is_short_rsa},
     limits,
     link::Gone,
     session::Closed,
@@ -34,6 +37,7 @@ pub(crate) struct Login<'a> {
     pub(crate) settings: &'a HostSettings,
     pub(crate) trust: Trust,
     pub(crate) keyring: &'a Keyring,
+    pub(crate) memory: &'a Arc<Memory>,
     pub(crate) report: &'a Report,
     pub(crate) gone: &'a Gone,
     pub(crate) ended: watch::Receiver<Option<Closed>>,
@@ -45,6 +49,7 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
         settings,
         trust,
         keyring,
+        memory,
         report,
         gone,
         ended,
@@ -73,14 +78,24 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
         ended,
         cut: false,
     };
-    let offers = state.collect(handle).await;
+    let mut offers = state.collect(handle).await;
+    memory.promote(settings, &mut offers);
     let mut plan = Plan::new(&rules(settings, trust), offers.len());
     for _ in 0..limits::AUTH_STEPS {
         let step = plan.next();
         if step == Step::GiveUp {
             break;
         }
-        match state.step(handle, step, &offers).await? {
+        let told = state.step(handle, step, &offers).await?;
+        if let (Step::Offer(number), Told::Accepted | Told::Partial(_)) = (step, &told)
+            && let Some(offer) = offers.get(number)
+        {
+            let (memory, own, taken) = (Arc::clone(memory), settings.clone(), offer.clone());
+            // It is an order for the next time, and nothing of this login.
+            let _ = spawn_blocking(move || memory.remember(&own, &taken)).await;
+            state.add_to_agent(offer).await;
+        }
+        match told {
             Told::Accepted => return Ok(()),
             Told::Skipped => plan.skipped(),
             Told::Denied { accepts, asked } => {
@@ -110,12 +125,12 @@ fn rules(settings: &HostSettings, trust: Trust) -> Rules {
     }
 }
 
-struct State<'a> {
-    settings: &'a HostSettings,
-    hop: &'a Hop,
-    report: &'a Report,
-    conversation: &'a Conversation<'a>,
-    passphrases: Passphrases<'a>,
+pub(super) struct State<'a> {
+    pub(super) settings: &'a HostSettings,
+    pub(super) hop: &'a Hop,
+    pub(super) report: &'a Report,
+    pub(super) conversation: &'a Conversation<'a>,
+    pub(super) passphrases: Passphrases<'a>,
     /// What `PubkeyAcceptedAlgorithms` leaves.
     signatures: Vec<String>,
     agent: Option<Agent>,
@@ -232,6 +247,9 @@ impl State<'_> {
         let Some(public) = offer.public.clone() else {
             return Ok(Told::Skipped);
         };
+        if is_short_rsa(&public, self.settings.host_keys.required_rsa_size) {
+            return Ok(self.skip(&offer, "RequiredRSASize excludes it".to_owned()));
+        }
         let hash = match self.hash(handle, &offer, &public).await? {
             Ok(hash) => hash,
             Err(why) => return Ok(self.skip(&offer, why)),

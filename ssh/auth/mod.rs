@@ -1,13 +1,16 @@
 //! Logging in.
 
+mod add;
 mod agent;
 mod conversation;
 mod key;
 mod keyring;
 mod login;
+mod memory;
 mod offers;
 mod plan;
 mod signer;
 
 pub(crate) use keyring::Keyring;
 pub(crate) use login::{Login, login};
+pub(crate) use memory::Memory;

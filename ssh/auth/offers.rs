@@ -43,6 +43,15 @@ impl Offer {
         }
     }
 
+    /// Names the key across logins: its fingerprint, and whether its certificate is offered.
+    pub(crate) fn identity(&self) -> Option<String> {
+        let print = self.public.as_ref()?.fingerprint(HashAlg::Sha256);
+        Some(match self.certificate {
+            Some(_) => format!("{print}-certificate"),
+            None => print.to_string(),
+        })
+    }
+
     pub(crate) fn file(&self) -> Option<&PathBuf> {
         match &self.holder {
             Holder::File(identity) => Some(&identity.path),

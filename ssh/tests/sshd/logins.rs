@@ -1,52 +1,11 @@
 //! Keys: in files, with passphrases, in an agent.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use std::process::Command;
 
 use codex_ssh::{Answer, Class, Outcome, Question, Zeroizing, config::settings::IdentityAgent};
 
+use crate::agent::Agent;
 use crate::host::{Sshd, available, connect, connect_with, connector, keygen, refused};
-
-struct Agent {
-    socket: PathBuf,
-    child: Child,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Agent {
-    fn start(dir: &Path) -> Agent {
-        let socket = dir.join("agent");
-        let child = Command::new("ssh-agent")
-            .args(["-D", "-a"])
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let start = std::time::Instant::now();
-        while !socket.exists() {
-            assert!(start.elapsed().as_secs() < 20, "the agent did not start");
-            std::thread::yield_now();
-        }
-        Agent { socket, child }
-    }
-
-    fn add(&self, key: &Path) {
-        let done = Command::new("ssh-add")
-            .arg("-q")
-            .arg(key)
-            .env("SSH_AUTH_SOCK", &self.socket)
-            .status();
-        assert!(done.unwrap().success());
-    }
-}
 
 fn secret(text: &str) -> Answer {
     Answer::Secrets(vec![Zeroizing::new(text.to_owned())])

@@ -6,6 +6,8 @@
 )]
 
 mod addresses;
+mod agent;
+mod agents;
 mod asking;
 mod host;
 mod host_key_rules;

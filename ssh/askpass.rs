@@ -1,0 +1,159 @@
+//! `SSH_ASKPASS`: questions without a terminal, as ssh(1) describes it under *ENVIRONMENT*.
+
+use std::{io, path::PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    event::{Answer, Hop, Question},
+    program,
+};
+
+/// A program that asks the user, e.g. in a window of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Askpass {
+    program: PathBuf,
+}
+
+impl Askpass {
+    /// The program that has to ask, or `None` where the caller asks: `SSH_ASKPASS` names it,
+    /// `SSH_ASKPASS_REQUIRE` is `never`, `prefer` or `force`, and without it the program asks only where
+    /// there is a display and no terminal. `env` looks up environment variables.
+    pub fn from_env(env: impl Fn(&str) -> Option<String>, has_terminal: bool) -> Option<Askpass> {
+        let set = |name: &str| env(name).filter(|it| !it.is_empty());
+        let program = set("SSH_ASKPASS")?;
+        let display = set("DISPLAY").or_else(|| set("WAYLAND_DISPLAY")).is_some();
+        let asks = match set("SSH_ASKPASS_REQUIRE").as_deref() {
+            Some("never") => false,
+            Some("force") => true,
+            Some("prefer") => display,
+            _ => display && !has_terminal,
+        };
+        asks.then(|| Askpass {
+            program: PathBuf::from(program),
+        })
+    }
+
+    /// Asks. A program that fails or is cancelled is a refusal; there is no limit to the user's time.
+    pub(crate) async fn answer(&self, question: &Question) -> Answer {
+        match question {
+            Question::HostKey { .. } => self.host_key(question).await,
+            Question::Passphrase { key, .. } => {
+                let text = format!("Enter passphrase for key '{}': ", key.display());
+                self.secrets(&[text]).await
+            }
+            Question::Password { host, .. } => {
+                let text = format!("{}@{}'s password: ", host.user, host.host_name);
+                self.secrets(&[text]).await
+            }
+            Question::KeyboardInteractive {
+                host,
+                name,
+                instructions,
+                prompts,
+            } => {
+                let Hop { user, host_name, .. } = host;
+                let before = [name, instructions].into_iter().filter(|it| !it.is_empty());
+                let before: String = before.map(|it| format!("{it}\n")).collect();
+                let text = |text: &str| format!("{before}({user}@{host_name}) {text}");
+                let texts: Vec<String> = prompts.iter().map(|it| text(&it.text)).collect();
+                self.secrets(&texts).await
+            }
+        }
+    }
+
+    async fn host_key(&self, question: &Question) -> Answer {
+        let Question::HostKey {
+            host,
+            key_type,
+            fingerprint,
+            randomart,
+            ..
+        } = question
+        else {
+            return Answer::Refuse;
+        };
+        let text = format!(
+            "The authenticity of host '{host}' can't be established.\n{key_type} key fingerprint is \
+             {fingerprint}.\n{randomart}\nAre you sure you want to continue connecting \
+             (yes/no/[fingerprint])? "
+        );
+        match self.ask(&text).await {
+            Ok(answer) if answer.trim() == "yes" || answer.trim() == fingerprint => Answer::Accept,
+            _ => Answer::Refuse,
+        }
+    }
+
+    async fn secrets(&self, texts: &[String]) -> Answer {
+        let mut answers = Vec::new();
+        for text in texts {
+            match self.ask(text).await {
+                Ok(answer) => answers.push(answer),
+                Err(_) => return Answer::Refuse,
+            }
+        }
+        Answer::Secrets(answers)
+    }
+
+    async fn ask(&self, text: &str) -> io::Result<Zeroizing<String>> {
+        let words = [self.program.to_string_lossy().into_owned(), text.to_owned()];
+        let said = program::run(&words, &[], None).await?;
+        if !said.success {
+            return Err(io::Error::other(said.ending));
+        }
+        let line = said.output.split(|it| matches!(it, b'\n' | b'\r')).next();
+        let line = std::str::from_utf8(line.unwrap_or_default());
+        line.map(|it| Zeroizing::new(it.to_owned()))
+            .map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Askpass;
+
+    #[test]
+    fn the_environment_decides_who_asks() {
+        for (variables, has_terminal, expected) in [
+            (vec![], false, false),
+            (vec![("SSH_ASKPASS", "/x")], false, false),
+            (vec![("SSH_ASKPASS", "/x"), ("DISPLAY", ":0")], false, true),
+            (vec![("SSH_ASKPASS", "/x"), ("DISPLAY", ":0")], true, false),
+            (
+                vec![("SSH_ASKPASS", "/x"), ("SSH_ASKPASS_REQUIRE", "force")],
+                true,
+                true,
+            ),
+            (
+                vec![("SSH_ASKPASS", "/x"), ("SSH_ASKPASS_REQUIRE", "prefer")],
+                true,
+                false,
+            ),
+            (
+                vec![
+                    ("SSH_ASKPASS", "/x"),
+                    ("SSH_ASKPASS_REQUIRE", "prefer"),
+                    ("WAYLAND_DISPLAY", "w"),
+                ],
+                true,
+                true,
+            ),
+            (
+                vec![
+                    ("SSH_ASKPASS", "/x"),
+                    ("SSH_ASKPASS_REQUIRE", "never"),
+                    ("DISPLAY", ":0"),
+                ],
+                false,
+                false,
+            ),
+        ] {
+            let env = |name: &str| {
+                let found = variables.iter().find(|it| it.0 == name);
+                found.map(|it| it.1.to_owned())
+            };
+            let asks = Askpass::from_env(env, has_terminal).is_some();
+            assert_eq!(asks, expected, "{variables:?} {has_terminal}");
+        }
+    }
+}
