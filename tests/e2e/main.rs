@@ -3,6 +3,7 @@
 
 mod app_server;
 mod bad_input;
+mod demo;
 mod exec;
 mod faults;
 mod hosts;
