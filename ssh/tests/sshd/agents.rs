@@ -96,14 +96,15 @@ async fn the_key_that_was_taken_is_offered_first_the_next_time() {
     let refusals = || sshd.log().matches("Failed publickey").count();
     let file = sshd.path("memory");
     let first = connector().with_memory(file.clone());
-    for (connector, expected) in [
-        (&first, 3),
-        (&first, 3),
-        (&connector().with_memory(file.clone()), 3),
-    ] {
+    for at in 0..3 {
+        // The last one has only the file.
+        let connector = match at {
+            2 => &connector().with_memory(file.clone()),
+            _ => &first,
+        };
         let (session, _) = connect_with(connector, vec![settings.clone()], |_| Answer::Refuse).await;
         session.unwrap();
-        assert_eq!(refusals(), expected);
+        assert_eq!(refusals(), 3);
     }
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     // One that the host does not take any more costs one offer.
