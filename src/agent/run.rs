@@ -110,7 +110,7 @@ pub async fn run(
         root: CancellationToken::new(),
     };
     let _guard = driver.root.clone().drop_guard();
-    if driver.handle(TurnInput::Begin(said)).await.is_err() {
+    if driver.begin(said).await.is_err() {
         return;
     }
     let mut cancelled = false;
@@ -203,6 +203,21 @@ async fn next(sampling: &mut Option<Sampling>) -> Result<ModelEvent, ModelError>
 impl Driver {
     async fn handle(&mut self, input: TurnInput) -> Result<(), Gone> {
         self.turn.handle((self.ports.outside.now)(), input);
+        self.perform().await
+    }
+
+    /// What the user said is recorded before the turn is told to have started: a client that hears so must find its
+    /// words again, whatever happens.
+    async fn begin(&mut self, said: Vec<Said>) -> Result<(), Gone> {
+        self.turn
+            .handle((self.ports.outside.now)(), TurnInput::Begin(said));
+        let actions: Vec<_> = std::iter::from_fn(|| self.turn.poll_action()).collect();
+        let (records, others): (Vec<_>, Vec<_>) = actions
+            .into_iter()
+            .partition(|it| matches!(it, TurnAction::Record(_)));
+        for action in records.into_iter().chain(others) {
+            self.perform_one(action).await?;
+        }
         self.perform().await
     }
 

@@ -68,6 +68,7 @@ mod ingress;
 mod life;
 mod listen;
 mod login;
+mod models;
 mod notice;
 mod outbox;
 mod private;

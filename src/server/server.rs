@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use codex_agent::model::{ConfigError, Provider};
+use codex_agent::{
+    model::{ConfigError, Provider},
+    ports::Model,
+};
 use codex_exec::Runner;
 
 use crate::{
@@ -17,6 +20,7 @@ use crate::{
     connection::{Connection, ConnectionId},
     life::Life,
     login::Logins,
+    models::Models,
     notice::Notice,
     questions::Questions,
     router::Router,
@@ -40,6 +44,8 @@ pub struct Setup {
     pub version: String,
     /// A program that calls [`codex_exec::sandbox_main`] for [`codex_exec::SANDBOX_MODE`]: our own, absolute.
     pub sandbox_helper: PathBuf,
+    /// Asked in place of every configured provider; for demonstrations and tests.
+    pub model: Option<Arc<dyn Model>>,
 }
 
 impl Setup {
@@ -75,6 +81,7 @@ struct Inner {
     life: Life,
     questions: Questions,
     threads: Threads,
+    models: Models,
     next_connection: AtomicU64,
     connections: Mutex<BTreeMap<ConnectionId, Connection>>,
 }
@@ -95,6 +102,7 @@ impl Server {
             life: Life::default(),
             questions: Questions::default(),
             threads: Threads::default(),
+            models: Models::default(),
             next_connection: AtomicU64::new(0),
             connections: Mutex::default(),
         }))
@@ -140,6 +148,10 @@ impl Server {
     /// The questions that users have not answered.
     pub fn questions(&self) -> &Questions {
         &self.0.questions
+    }
+
+    pub(crate) fn models(&self) -> &Models {
+        &self.0.models
     }
 
     pub(crate) fn threads(&self) -> &Threads {

@@ -8,6 +8,7 @@ mod fs;
 mod review;
 mod search;
 mod thread;
+mod threads;
 mod turn;
 mod watch;
 
@@ -27,6 +28,7 @@ pub(crate) fn routes(router: &mut Router) {
     search::routes(router);
     watch::routes(router);
     thread::routes(router);
+    threads::routes(router);
     turn::routes(router);
     review::routes(router);
 }

@@ -1,17 +1,17 @@
-//! Threads: requests become mail to the thread's owner; what only looks reads the log.
+//! Threads: requests become mail to the thread's owner; what only looks sees the thread at one moment.
 
 use std::sync::Arc;
 
 use codex_protocol::{
     ThreadId, TurnId,
     v2::{
-        AskForApproval, Empty, SortDirection, ThreadIdParams, ThreadListParams, ThreadNameSetParams,
-        ThreadReadParams, ThreadResumeParams, ThreadStartParams, ThreadTurnsListParams, TurnItemsView,
+        AskForApproval, Idle, SortDirection, ThreadIdParams, ThreadNameSetParams, ThreadReadParams,
+        ThreadStatus, ThreadTurnsListParams, TurnItemsView,
     },
 };
-use codex_threads::{Header, ItemsQuery, ListQuery, Settings, ThreadStore, TurnsQuery};
+use codex_threads::{Header, ItemsQuery, Settings, ThreadStore, TurnsQuery};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     notice::{Notice, unix_millis},
@@ -19,27 +19,27 @@ use crate::{
     responder::Responder,
     router::{Call, Router, Stability::*},
     scope::Scope,
-    threads::{Act, Mail, new_id, on_the_wire, refuse},
+    threads::{
+        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Overrides, View, new_id, on_the_wire,
+        refuse,
+    },
 };
 
 /// Turns of a thread that is read as a whole; the others are paged.
 const READ_TURNS_MAX: u32 = 1000;
 
 pub(super) fn routes(router: &mut Router) {
-    router.hand_over(
-        "thread/start",
-        Stable,
-        |_: &ThreadStartParams| Scope::free(),
-        start,
-    );
-    let scope = |p: &ThreadResumeParams| Scope::thread(&p.thread_id.0);
+    router.hand_over("thread/start", Stable, |_: &Start| Scope::free(), start);
     router.hand_over(
         "thread/resume",
         Stable,
-        scope,
-        |call, p: ThreadResumeParams, responder| {
-            let with_turns = !p.exclude_turns.unwrap_or(false);
-            send(call, p.thread_id, Act::Resume { with_turns }, responder)
+        |p: &Resume| Scope::thread(&p.thread_id.0),
+        |call, p: Resume, responder| {
+            let act = Act::Resume {
+                with_turns: !p.exclude_turns.unwrap_or(false),
+                overrides: Box::new(p.overrides),
+            };
+            send(call, p.thread_id, act, responder)
         },
     );
     router.hand_over(
@@ -68,17 +68,19 @@ pub(super) fn routes(router: &mut Router) {
         |call, p: ThreadIdParams, responder| send(call, p.thread_id, Act::Unsubscribe, responder),
     );
     router.hand_over("thread/unarchive", Stable, scope, unarchive);
-    router.answer("thread/list", Stable, |_: &ThreadListParams| Scope::free(), list);
-    router.answer("thread/loaded/list", Stable, |_: &Empty| Scope::free(), loaded);
-    router.answer(
+    router.hand_over(
         "thread/read",
         Stable,
         |p: &ThreadReadParams| Scope::thread_shared(&p.thread_id.0),
         read,
     );
-    let scope = |p: &ThreadTurnsListParams| Scope::thread_shared(&p.thread_id.0);
-    router.answer("thread/turns/list", Stable, scope, turns);
-    router.answer(
+    router.hand_over(
+        "thread/turns/list",
+        Stable,
+        |p: &ThreadTurnsListParams| Scope::thread_shared(&p.thread_id.0),
+        turns,
+    );
+    router.hand_over(
         "thread/items/list",
         Stable,
         |p: &ItemsList| Scope::thread_shared(&p.thread_id.0),
@@ -86,7 +88,27 @@ pub(super) fn routes(router: &mut Router) {
     );
 }
 
-async fn send(call: Call, id: ThreadId, act: Act, responder: Responder) {
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Start {
+    ephemeral: Option<bool>,
+    base_instructions: Option<String>,
+    developer_instructions: Option<String>,
+    thread_source: Option<String>,
+    #[serde(flatten)]
+    overrides: Overrides,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Resume {
+    thread_id: ThreadId,
+    exclude_turns: Option<bool>,
+    #[serde(flatten)]
+    overrides: Overrides,
+}
+
+pub(super) async fn send(call: Call, id: ThreadId, act: Act, responder: Responder) {
     let mail = Mail {
         act,
         connection: call.connection.clone(),
@@ -95,7 +117,7 @@ async fn send(call: Call, id: ThreadId, act: Act, responder: Responder) {
     call.server.threads().send(&call.server, &id, mail).await;
 }
 
-async fn start(call: Call, params: ThreadStartParams, responder: Responder) {
+async fn start(call: Call, params: Start, responder: Responder) {
     match header(&call, params).await {
         Ok(header) => {
             let threads = call.server.threads();
@@ -107,45 +129,56 @@ async fn start(call: Call, params: ThreadStartParams, responder: Responder) {
     }
 }
 
-async fn header(call: &Call, params: ThreadStartParams) -> Result<Header, Refusal> {
+async fn header(call: &Call, params: Start) -> Result<Header, Refusal> {
     if params.ephemeral == Some(true) {
         return Err(Refusal::invalid("ephemeral threads are not supported"));
     }
     let server = call.server.clone();
+    let originator = call.connection.session().map(|it| it.client_name.clone());
     super::blocking(move || {
-        let (config, setup) = (server.config(), server.setup());
-        let provider = params
-            .model_provider
-            .unwrap_or_else(|| config.provider_id().to_owned());
-        if config.provider(&provider).is_none() {
+        let setup = server.setup();
+        let config = match &params.overrides.config {
+            Some(keys) => server
+                .config()
+                .overridden(keys)
+                .map_err(|it| Refusal::invalid(format!("failed to load configuration: {it}")))?,
+            None => server.config().as_ref().clone(),
+        };
+        let policy = config.approval_policy.clone();
+        let settings = Settings {
+            cwd: setup.cwd.display().to_string(),
+            model: config.model().to_owned(),
+            model_provider: config.provider_id().to_owned(),
+            sandbox: config.sandbox.policy(None),
+            approval_policy: policy.unwrap_or_else(AskForApproval::on_request),
+            reasoning_effort: config.model_reasoning_effort.clone(),
+            extra: Map::new(),
+        };
+        if config.provider(&settings.model_provider).is_none() && setup.model.is_none() {
+            let provider = &settings.model_provider;
             let text = format!("failed to load configuration: Model provider `{provider}` not found");
             return Err(Refusal::invalid(text));
         }
-        let policy = params.approval_policy.or_else(|| config.approval_policy.clone());
+        let mut extra = Map::new();
+        for (key, text) in [
+            (BASE_INSTRUCTIONS, params.base_instructions),
+            (DEVELOPER_INSTRUCTIONS, params.developer_instructions),
+        ] {
+            extra.extend(text.map(|it| (key.to_owned(), Value::String(it))));
+        }
         Ok(Header {
-            id: new_id()?,
+            id: ThreadId(new_id()?),
             created_at: unix_millis() / 1000,
-            settings: Settings {
-                cwd: setup
-                    .cwd
-                    .join(params.cwd.unwrap_or_default())
-                    .display()
-                    .to_string(),
-                model: params.model.unwrap_or_else(|| config.model().to_owned()),
-                model_provider: provider,
-                sandbox: config.sandbox.policy(params.sandbox),
-                approval_policy: policy.unwrap_or_else(AskForApproval::on_request),
-                reasoning_effort: config.model_reasoning_effort.clone(),
-                extra: serde_json::Map::new(),
-            },
+            settings: params.overrides.apply(&settings, &config, &setup.cwd)?,
             cli_version: setup.version.clone(),
+            // What the official server says of every thread that a client starts; its clients look for it.
             source: "vscode".to_owned(),
-            originator: None,
-            thread_source: None,
+            originator,
+            thread_source: params.thread_source,
             parent_thread_id: None,
             forked_from_id: None,
             metadata: codex_threads::Metadata::default(),
-            extra: serde_json::Map::new(),
+            extra,
         })
     })
     .await
@@ -159,7 +192,7 @@ async fn name(call: Call, params: ThreadNameSetParams, responder: Responder) {
     send(call, params.thread_id, Act::Name(name), responder).await;
 }
 
-async fn store(call: &Call) -> Result<Arc<ThreadStore>, Refusal> {
+pub(super) async fn store(call: &Call) -> Result<Arc<ThreadStore>, Refusal> {
     call.server
         .threads()
         .store(&call.server.setup().own_folder())
@@ -179,7 +212,8 @@ async fn unarchive(call: Call, params: ThreadIdParams, responder: Responder) {
     };
     match changed.await {
         Ok(summary) => {
-            responder.answer(&json!({ "thread": on_the_wire(&summary, false, &[]) }));
+            let status = ThreadStatus::NotLoaded(Idle {});
+            responder.answer(&json!({ "thread": on_the_wire(&summary, &status, &[]) }));
             let notice = Notice::new("thread/unarchived", &json!({ "threadId": params.thread_id }));
             call.server.broadcast(&notice);
         }
@@ -187,62 +221,47 @@ async fn unarchive(call: Call, params: ThreadIdParams, responder: Responder) {
     }
 }
 
-async fn list(call: Call, params: ThreadListParams) -> Result<Value, Refusal> {
-    let (store, loaded) = (store(&call).await?, call.server.threads().ids().await);
-    let query = ListQuery {
-        cursor: params.cursor,
-        limit: params.limit,
-        sort_key: params.sort_key,
-        archived: params.archived.unwrap_or(false),
-        search_term: params.search_term,
-        ..ListQuery::default()
-    };
-    let page = super::blocking(move || store.list(&query).map_err(|it| refuse(&it))).await?;
-    let threads: Vec<_> = page
-        .threads
-        .iter()
-        .map(|it| on_the_wire(it, loaded.contains(&it.id), &[]))
-        .collect();
-    Ok(json!({ "data": threads, "nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor }))
+/// Looks at a thread, in order with what goes on in it.
+pub(super) async fn look(
+    call: Call,
+    id: ThreadId,
+    responder: Responder,
+    look: impl FnOnce(View<'_>) -> Result<Value, Refusal> + Send + 'static,
+) {
+    let look: Look = Box::new(look);
+    send(call, id, Act::Look(look), responder).await;
 }
 
-async fn loaded(call: Call, _: Empty) -> Result<Value, Refusal> {
-    Ok(json!({ "data": call.server.threads().ids().await, "nextCursor": null }))
-}
-
-async fn read(call: Call, params: ThreadReadParams) -> Result<Value, Refusal> {
-    let (store, loaded) = (store(&call).await?, call.server.threads().ids().await);
-    super::blocking(move || {
-        let reader = store.reader(&params.thread_id).map_err(|it| refuse(&it))?;
+async fn read(call: Call, params: ThreadReadParams, responder: Responder) {
+    let with_turns = params.include_turns == Some(true);
+    look(call, params.thread_id, responder, move |thread| {
         let mut turns = Vec::new();
-        if params.include_turns == Some(true) {
+        if with_turns {
             let query = TurnsQuery {
                 limit: Some(READ_TURNS_MAX),
                 view: Some(TurnItemsView::Full),
                 ..TurnsQuery::default()
             };
-            turns = reader.turns(&query).map_err(|it| refuse(&it))?.turns;
+            turns = thread.turns(&query).map_err(|it| refuse(&it))?.turns;
             turns.reverse();
         }
-        let is_loaded = loaded.contains(&params.thread_id);
-        Ok(json!({ "thread": on_the_wire(&reader.summary(), is_loaded, &turns) }))
+        Ok(json!({ "thread": on_the_wire(&thread.reader.summary(), &thread.status, &turns) }))
     })
-    .await
+    .await;
 }
 
-async fn turns(call: Call, params: ThreadTurnsListParams) -> Result<Value, Refusal> {
-    let store = store(&call).await?;
-    super::blocking(move || {
+async fn turns(call: Call, params: ThreadTurnsListParams, responder: Responder) {
+    look(call, params.thread_id, responder, move |thread| {
         let query = TurnsQuery {
             cursor: params.cursor,
             limit: params.limit,
             direction: params.sort_direction,
             view: params.items_view,
         };
-        let page = store.reader(&params.thread_id).and_then(|it| it.turns(&query)).map_err(|it| refuse(&it))?;
+        let page = thread.turns(&query).map_err(|it| refuse(&it))?;
         Ok(json!({ "data": page.turns, "nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor }))
     })
-    .await
+    .await;
 }
 
 #[derive(Deserialize)]
@@ -255,17 +274,16 @@ struct ItemsList {
     turn_id: Option<TurnId>,
 }
 
-async fn items(call: Call, params: ItemsList) -> Result<Value, Refusal> {
-    let store = store(&call).await?;
-    super::blocking(move || {
+async fn items(call: Call, params: ItemsList, responder: Responder) {
+    look(call, params.thread_id, responder, move |thread| {
         let query = ItemsQuery {
             cursor: params.cursor,
             limit: params.limit,
             direction: params.sort_direction,
             turn: params.turn_id,
         };
-        let page = store.reader(&params.thread_id).and_then(|it| it.items(&query)).map_err(|it| refuse(&it))?;
+        let page = thread.items(&query).map_err(|it| refuse(&it))?;
         Ok(json!({ "data": page.items, "nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor }))
     })
-    .await
+    .await;
 }

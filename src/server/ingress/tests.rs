@@ -52,6 +52,7 @@ fn setup() -> Setup {
         environment: Default::default(),
         version: "1".to_owned(),
         sandbox_helper: PathBuf::from("/nonexistent"),
+        model: None,
     }
 }
 

@@ -41,6 +41,23 @@ impl Home {
             environment,
             version: "9.9.9".to_owned(),
             sandbox_helper: PathBuf::from("/nonexistent"),
+            model: None,
+        });
+        Home { server, folder }
+    }
+
+    /// Another server on a copy of everything that is on disk now: as if this one were killed at this moment.
+    pub(crate) fn after_a_kill(&self) -> Home {
+        let folder = tempfile::tempdir().unwrap();
+        let copied = std::process::Command::new("cp")
+            .arg("-a")
+            .arg(self.folder.path().join("."))
+            .arg(folder.path())
+            .status();
+        assert!(copied.unwrap().success());
+        let server = Server::new(Setup {
+            codex_home: folder.path().to_owned(),
+            ..self.server.setup().clone()
         });
         Home { server, folder }
     }

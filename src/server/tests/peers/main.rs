@@ -9,3 +9,4 @@ mod listeners;
 mod schema;
 mod settings;
 mod threads;
+mod turns;

@@ -1,0 +1,106 @@
+//! Lists of threads.
+
+use codex_protocol::{
+    ThreadId,
+    v2::{Idle, SortDirection, ThreadSortKey, ThreadStatus},
+};
+use codex_threads::ListQuery;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::thread::store;
+use crate::{
+    refusal::Refusal,
+    router::{Call, Router, Stability::*},
+    scope::Scope,
+    threads::{on_the_wire, refuse},
+};
+
+/// Loaded threads in one answer, unless asked for fewer.
+const LOADED_MAX: usize = 1000;
+
+pub(super) fn routes(router: &mut Router) {
+    router.answer("thread/list", Stable, |_: &List| Scope::free(), list);
+    router.answer("thread/loaded/list", Stable, |_: &Loaded| Scope::free(), loaded);
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    cursor: Option<String>,
+    limit: Option<u32>,
+    sort_key: Option<String>,
+    sort_direction: Option<SortDirection>,
+    archived: Option<bool>,
+    search_term: Option<String>,
+    cwd: Option<OneOrMore>,
+    model_providers: Option<Vec<String>>,
+    source_kinds: Option<Vec<String>>,
+    parent_thread_id: Option<ThreadId>,
+    section_id: Option<Value>,
+    project_id: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl From<OneOrMore> for Vec<String> {
+    fn from(texts: OneOrMore) -> Self {
+        match texts {
+            OneOrMore::One(text) => vec![text],
+            OneOrMore::More(texts) => texts,
+        }
+    }
+}
+
+async fn list(call: Call, params: List) -> Result<Value, Refusal> {
+    // No thread of this server is in a section or in a project.
+    if params.section_id.or(params.project_id).is_some() {
+        return Ok(json!({ "data": [], "nextCursor": null, "backwardsCursor": null }));
+    }
+    let (store, statuses) = (store(&call).await?, call.server.threads().statuses().await);
+    let query = ListQuery {
+        cursor: params.cursor,
+        limit: params.limit,
+        sort_key: params.sort_key.map(ThreadSortKey::from),
+        direction: params.sort_direction,
+        cwds: params.cwd.map(Vec::from).unwrap_or_default(),
+        model_providers: params.model_providers.unwrap_or_default(),
+        source_kinds: params.source_kinds.unwrap_or_default(),
+        parent: params.parent_thread_id,
+        archived: params.archived.unwrap_or(false),
+        search_term: params.search_term,
+        ..ListQuery::default()
+    };
+    let page = super::blocking(move || store.list(&query).map_err(|it| refuse(&it))).await?;
+    let at_rest = ThreadStatus::NotLoaded(Idle {});
+    let threads: Vec<_> = page
+        .threads
+        .iter()
+        .map(|it| on_the_wire(it, statuses.get(&it.id).unwrap_or(&at_rest), &[]))
+        .collect();
+    Ok(json!({ "data": threads, "nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor }))
+}
+
+#[derive(Deserialize)]
+struct Loaded {
+    /// The last thread of the page before.
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn loaded(call: Call, params: Loaded) -> Result<Value, Refusal> {
+    let after = params.cursor.map(ThreadId);
+    let limit = params.limit.unwrap_or(LOADED_MAX).min(LOADED_MAX);
+    let statuses = call.server.threads().statuses().await;
+    let mut ids = statuses
+        .into_keys()
+        .filter(|it| after.as_ref().is_none_or(|after| after < it));
+    let page: Vec<ThreadId> = ids.by_ref().take(limit).collect();
+    let next = ids.next().and(page.last().cloned());
+    Ok(json!({ "data": page, "nextCursor": next }))
+}

@@ -1,0 +1,194 @@
+//! Questions of a thread to its users: kept while they are open, put again to whoever comes later.
+
+use std::collections::BTreeMap;
+
+use codex_agent::{
+    ports::CallId,
+    run::Command,
+    turn::{Answer as Decision, Question},
+};
+use codex_protocol::{
+    ItemId, TurnId,
+    v2::{ApprovalResponse, ThreadActiveFlag},
+};
+use codex_threads::{PendingApproval, Record};
+use serde_json::{Value, json};
+
+use super::owner::Owner;
+use crate::{connection::Connection, notice::Notice, questions::Answer};
+
+/// One open question, by its id on the wire.
+#[derive(Clone)]
+pub(super) struct Open {
+    pub(super) turn: TurnId,
+    pub(super) call: CallId,
+    method: &'static str,
+    params: Value,
+}
+
+/// A thread's open questions, oldest first: ids grow.
+#[derive(Default)]
+pub(super) struct Asked(BTreeMap<i64, Open>);
+
+impl Asked {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn of(&self, turn: &TurnId, call: &CallId) -> Option<i64> {
+        let found = self.0.iter().find(|(_, it)| it.turn == *turn && it.call == *call);
+        found.map(|(id, _)| *id)
+    }
+}
+
+impl Owner {
+    /// Opens a question; it is told with [`Owner::put`] once its record is on disk.
+    pub(super) fn open_question(&mut self, turn: &TurnId, call: &CallId, question: &Question) -> Record {
+        let id = self.server.questions().open(self.answers.clone());
+        let (method, item, params) = self.params(turn, question);
+        let record = Record::ApprovalAsked(PendingApproval {
+            request_id: id.into(),
+            turn_id: turn.clone(),
+            item_id: Some(item),
+            method: method.to_owned(),
+            params: params.clone(),
+        });
+        let open = Open {
+            turn: turn.clone(),
+            call: call.clone(),
+            method,
+            params,
+        };
+        self.asked.0.insert(id, open);
+        record
+    }
+
+    fn params(&self, turn: &TurnId, question: &Question) -> (&'static str, ItemId, Value) {
+        match question {
+            Question::Command {
+                item_id,
+                command,
+                cwd,
+                reason,
+                actions,
+                amendment,
+                started_at,
+            } => {
+                let rule = json!({ "acceptWithExecpolicyAmendment": { "execpolicy_amendment": amendment } });
+                let params = json!({
+                    "kind": "command",
+                    "threadId": self.id,
+                    "turnId": turn,
+                    "itemId": item_id,
+                    "startedAtMs": started_at,
+                    "environmentId": "local",
+                    "reason": reason,
+                    "command": command,
+                    "cwd": cwd,
+                    "commandActions": actions,
+                    "proposedExecpolicyAmendment": amendment,
+                    "availableDecisions": ["accept", "acceptForSession", rule, "decline", "cancel"],
+                });
+                ("item/commandExecution/requestApproval", item_id.clone(), params)
+            }
+            Question::Patch {
+                item_id,
+                reason,
+                started_at,
+            } => {
+                let params = json!({
+                    "threadId": self.id,
+                    "turnId": turn,
+                    "itemId": item_id,
+                    "startedAtMs": started_at,
+                    "reason": reason,
+                    "grantRoot": null,
+                });
+                ("item/fileChange/requestApproval", item_id.clone(), params)
+            }
+        }
+    }
+
+    /// Tells a question to all subscribers.
+    pub(super) fn put(&mut self, turn: &TurnId, call: &CallId) {
+        self.show_status();
+        let Some(id) = self.asked.of(turn, call) else {
+            return;
+        };
+        if let Some(open) = self.asked.0.get(&id) {
+            for subscriber in &self.subscribers {
+                subscriber.ask(id, open.method, &open.params);
+            }
+        }
+    }
+
+    /// Tells the open questions to somebody who has just come.
+    pub(super) fn put_again(&self, connection: &Connection) {
+        for (id, open) in &self.asked.0 {
+            connection.ask(*id, open.method, &open.params);
+        }
+    }
+
+    /// The flags of an active thread.
+    pub(super) fn flags(&self) -> Vec<ThreadActiveFlag> {
+        match self.asked.is_empty() {
+            true => Vec::new(),
+            false => vec![ThreadActiveFlag::WaitingOnApproval],
+        }
+    }
+
+    /// Takes an answer to the turn that waits for it.
+    pub(super) fn answered(&mut self, answer: Answer) {
+        let Some(open) = self.asked.0.get(&answer.question).cloned() else {
+            return self.server.questions().close(answer.question);
+        };
+        let decision = match answer.outcome {
+            Ok(value) => match serde_json::from_str::<ApprovalResponse>(value.get()) {
+                Ok(response) => Decision::Decision(response.decision),
+                Err(error) => Decision::Failed(format!("the client's answer was not understood: {error}")),
+            },
+            Err(error) => Decision::Failed(format!("the client answered with an error: {}", error.message)),
+        };
+        let resolved = self.resolved_record(answer.question);
+        if let Err(error) = self.append(resolved) {
+            // It stays open: an answer that is lost in a crash would be an answer that was never given.
+            tracing::error!(%error, thread = %self.id, "an answer could not be kept");
+            return self.server.questions().reopen(answer.question);
+        }
+        self.resolve(answer.question);
+        self.show_status();
+        self.command(
+            &open.turn,
+            Command::Decide {
+                call: open.call,
+                answer: decision,
+            },
+        );
+    }
+
+    pub(super) fn resolved_record(&self, id: i64) -> Record {
+        Record::ApprovalResolved {
+            request_id: id.into(),
+        }
+    }
+
+    /// Forgets a question and tells that it has no meaning any more.
+    pub(super) fn resolve(&mut self, id: i64) {
+        self.server.questions().close(id);
+        if self.asked.0.remove(&id).is_some() {
+            let params = json!({ "threadId": self.id, "requestId": id });
+            self.tell(&Notice::new("serverRequest/resolved", &params));
+        }
+    }
+
+    /// The questions of a turn, or all.
+    pub(super) fn questions_of(&self, turn: Option<&TurnId>) -> Vec<i64> {
+        let is_of = |open: &Open| turn.is_none_or(|it| open.turn == *it);
+        self.asked
+            .0
+            .iter()
+            .filter(|(_, open)| is_of(open))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+}

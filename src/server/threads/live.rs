@@ -1,0 +1,182 @@
+//! What goes on in a thread and is not in its log yet: items under way, with what was said of them.
+
+use codex_agent::turn::TurnEvent;
+use codex_protocol::{
+    ItemId, TurnId,
+    v2::{Idle, Reasoning, ThreadItem, ThreadStatus, Turn, TurnItemsView, TurnStatus},
+};
+use codex_threads::{ItemsPage, ItemsQuery, StoreError, ThreadReader, TurnsPage, TurnsQuery};
+
+/// How much output of a running command is shown to somebody who comes later, in bytes; the item holds more when
+/// it is completed.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
+
+/// An item that was started and not completed.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveItem {
+    pub(crate) turn: TurnId,
+    pub(crate) item: ThreadItem,
+    /// Unix milliseconds.
+    pub(crate) started_at: i64,
+}
+
+/// The items under way, in the order of their start.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live {
+    items: Vec<LiveItem>,
+}
+
+impl Live {
+    pub(crate) fn start(&mut self, turn: &TurnId, item: ThreadItem, started_at: i64) {
+        self.items.push(LiveItem {
+            turn: turn.clone(),
+            item,
+            started_at,
+        });
+    }
+
+    pub(crate) fn holds(&self, turn: &TurnId, item: &ThreadItem) -> bool {
+        let id = item.id();
+        self.items.iter().any(|it| it.turn == *turn && it.item.id() == id)
+    }
+
+    pub(crate) fn end(&mut self, turn: &TurnId, item: &ThreadItem) {
+        let id = item.id();
+        self.items.retain(|it| it.turn != *turn || it.item.id() != id);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &LiveItem> {
+        self.items.iter()
+    }
+
+    /// Takes in what a delta says.
+    pub(crate) fn append(&mut self, turn: &TurnId, event: &TurnEvent) {
+        match event {
+            TurnEvent::TextDelta { item_id, delta } => {
+                if let Some(ThreadItem::AgentMessage(message)) = self.find(turn, item_id) {
+                    message.text.push_str(delta);
+                }
+            }
+            TurnEvent::OutputDelta { item_id, delta } => {
+                if let Some(ThreadItem::CommandExecution(command)) = self.find(turn, item_id) {
+                    let output = command.aggregated_output.get_or_insert_default();
+                    if output.len() < OUTPUT_BYTES_MAX {
+                        output.push_str(delta);
+                    }
+                }
+            }
+            TurnEvent::SummaryPart { item_id, index } => {
+                self.part(turn, item_id, *index, |it| &mut it.summary);
+            }
+            TurnEvent::SummaryDelta {
+                item_id,
+                index,
+                delta,
+            } => {
+                if let Some(part) = self.part(turn, item_id, *index, |it| &mut it.summary) {
+                    part.push_str(delta);
+                }
+            }
+            TurnEvent::ReasoningDelta {
+                item_id,
+                index,
+                delta,
+            } => {
+                if let Some(part) = self.part(turn, item_id, *index, |it| &mut it.content) {
+                    part.push_str(delta);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn find(&mut self, turn: &TurnId, id: &ItemId) -> Option<&mut ThreadItem> {
+        let is_it = |it: &&mut LiveItem| it.turn == *turn && it.item.id().as_ref() == Some(id);
+        self.items.iter_mut().find(is_it).map(|it| &mut it.item)
+    }
+
+    /// A part of what the model thinks. The machine bounds the index.
+    fn part(
+        &mut self,
+        turn: &TurnId,
+        id: &ItemId,
+        index: usize,
+        of: fn(&mut Reasoning) -> &mut Vec<String>,
+    ) -> Option<&mut String> {
+        let Some(ThreadItem::Reasoning(reasoning)) = self.find(turn, id) else {
+            return None;
+        };
+        let parts = of(reasoning);
+        if parts.len() <= index {
+            parts.resize(index + 1, String::new());
+        }
+        parts.get_mut(index)
+    }
+}
+
+/// A thread as it is now: its log, and what goes on.
+pub(crate) struct View<'a> {
+    pub(crate) reader: ThreadReader,
+    pub(crate) status: ThreadStatus,
+    /// Nothing where the thread has no owner.
+    pub(crate) live: Option<&'a Live>,
+}
+
+impl View<'_> {
+    /// A thread that nobody works on.
+    pub(crate) fn at_rest(reader: ThreadReader) -> View<'static> {
+        View {
+            reader,
+            status: ThreadStatus::NotLoaded(Idle {}),
+            live: None,
+        }
+    }
+
+    /// A page of turns; items under way are whole as far as they were told.
+    pub(crate) fn turns(&self, query: &TurnsQuery) -> Result<TurnsPage, StoreError> {
+        let mut page = self.reader.turns(query)?;
+        for turn in &mut page.turns {
+            self.update(turn);
+        }
+        Ok(page)
+    }
+
+    fn update(&self, turn: &mut Turn) {
+        let Some(live) = self.live else {
+            // Its process was killed; the end is written when the thread is loaded.
+            if turn.status == TurnStatus::InProgress {
+                turn.status = TurnStatus::Interrupted;
+            }
+            return;
+        };
+        if turn.items_view == Some(TurnItemsView::NotLoaded) {
+            return;
+        }
+        for known in &mut turn.items {
+            let id = known.id();
+            if let Some(now) = live.iter().find(|it| it.turn == turn.id && it.item.id() == id) {
+                *known = now.item.clone();
+            }
+        }
+    }
+
+    /// A page of items; those under way are whole as far as they were told.
+    pub(crate) fn items(&self, query: &ItemsQuery) -> Result<ItemsPage, StoreError> {
+        let mut page = self.reader.items(query)?;
+        for entry in &mut page.items {
+            let now = self
+                .live
+                .into_iter()
+                .flat_map(Live::iter)
+                .find(|it| it.turn == entry.turn_id && it.item.id() == entry.item.id());
+            if let Some(now) = now {
+                entry.item = now.item.clone();
+            }
+        }
+        Ok(page)
+    }
+}

@@ -1,0 +1,250 @@
+//! The loaded threads: one owner each, which alone writes its log, runs its turns and knows its subscribers.
+//!
+//! ```text
+//! handlers ── Mail ──► owner ── Begun ──► agent's run ── TurnOutput ──► owner ── notices ──► subscribers
+//!                        └── log                 └── hands (commands, patches)
+//! ```
+
+mod ask;
+mod context;
+mod hands;
+mod live;
+mod overrides;
+mod owner;
+mod rules;
+mod telling;
+mod turn;
+mod wire;
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::Path,
+    sync::{Arc, Mutex as StdMutex, PoisonError},
+};
+
+use codex_protocol::{
+    ThreadId, TurnId,
+    v2::{Idle, ThreadStatus},
+};
+use codex_threads::{Header, ThreadLog, ThreadStore, thread_id};
+use serde_json::{Value, json};
+use tokio::{
+    sync::{Mutex, OnceCell, mpsc},
+    task::JoinSet,
+};
+
+use crate::{
+    connection::Connection,
+    notice::{Notice, unix_millis},
+    refusal::Refusal,
+    responder::Responder,
+    server::Server,
+};
+
+pub(crate) use context::{BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS};
+pub(crate) use live::View;
+pub(crate) use overrides::Overrides;
+pub(crate) use turn::TurnStart;
+pub(crate) use wire::{refuse, thread as on_the_wire};
+
+use owner::Owner;
+
+/// Requests that wait for one thread's owner; beyond it they are refused as *overloaded*.
+const MAIL_MAX: usize = 256;
+
+/// Looks at a thread as it is at one moment.
+pub(crate) type Look = Box<dyn FnOnce(View<'_>) -> Result<Value, Refusal> + Send>;
+
+/// What a thread's owner is asked for.
+pub(crate) enum Act {
+    /// Answers with the thread, and subscribes in the same step.
+    Resume {
+        with_turns: bool,
+        overrides: Box<Overrides>,
+    },
+    Look(Look),
+    Name(String),
+    Archive,
+    Delete,
+    Unsubscribe,
+    StartTurn(Box<TurnStart>),
+    Steer(Box<TurnStart>, TurnId),
+    /// An empty id means whatever is active.
+    Interrupt(TurnId),
+}
+
+pub(crate) struct Mail {
+    pub(crate) act: Act,
+    pub(crate) connection: Connection,
+    pub(crate) responder: Responder,
+}
+
+#[derive(Default)]
+pub(crate) struct Threads {
+    store: OnceCell<Arc<ThreadStore>>,
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    owned: BTreeMap<ThreadId, Owned>,
+    owners: JoinSet<()>,
+}
+
+struct Owned {
+    mailbox: mpsc::Sender<Mail>,
+    status: Status,
+}
+
+/// A thread's status as it was told last, for whoever lists threads.
+#[derive(Clone)]
+struct Status(Arc<StdMutex<ThreadStatus>>);
+
+impl Status {
+    fn new() -> Status {
+        Status(Arc::new(StdMutex::new(ThreadStatus::Idle(Idle {}))))
+    }
+
+    fn get(&self) -> ThreadStatus {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, status: ThreadStatus) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+}
+
+impl Threads {
+    /// The threads on disk; opened when they are first asked for.
+    pub(crate) async fn store(&self, own_folder: &Path) -> Result<Arc<ThreadStore>, Refusal> {
+        let open = || async {
+            let folder = own_folder.to_owned();
+            crate::handlers::blocking(move || {
+                let store = ThreadStore::open(&folder).map_err(|it| refuse(&it))?;
+                store.sweep(unix_millis()).map_err(|it| refuse(&it))?;
+                Ok(Arc::new(store))
+            })
+            .await
+        };
+        self.store.get_or_try_init(open).await.cloned()
+    }
+
+    /// The loaded threads and what they are doing.
+    pub(crate) async fn statuses(&self) -> BTreeMap<ThreadId, ThreadStatus> {
+        let loaded = self.loaded.lock().await;
+        let status = |(id, owned): (&ThreadId, &Owned)| (id.clone(), owned.status.get());
+        loaded.owned.iter().map(status).collect()
+    }
+
+    /// Creates a thread, answers, and tells everybody.
+    pub(crate) async fn start(
+        &self,
+        server: &Server,
+        header: Header,
+        connection: Connection,
+        responder: Responder,
+    ) {
+        let created = async {
+            let store = self.store(&server.setup().own_folder()).await?;
+            crate::handlers::blocking(move || store.create(header).map_err(|it| refuse(&it))).await
+        };
+        match created.await {
+            Err(refusal) => responder.refuse(refusal),
+            Ok(log) => self.adopt(server, log, connection, responder).await,
+        }
+    }
+
+    /// Takes a thread on that was just made: answers, subscribes, and tells everybody.
+    pub(crate) async fn adopt(
+        &self,
+        server: &Server,
+        log: ThreadLog,
+        connection: Connection,
+        responder: Responder,
+    ) {
+        let mut loaded = self.loaded.lock().await;
+        let answer = wire::opened(&log, &ThreadStatus::Idle(Idle {}), &[]);
+        let notice = Notice::new("thread/started", &json!({ "thread": answer["thread"] }));
+        loaded.own(server, log, vec![connection]);
+        responder.answer(&answer);
+        server.broadcast(&notice);
+    }
+
+    /// Sends mail to a thread's owner; loads the thread for it where it is not.
+    pub(crate) async fn send(&self, server: &Server, id: &ThreadId, mail: Mail) {
+        let mut loaded = self.loaded.lock().await;
+        if !loaded.owned.contains_key(id) {
+            match mail.act {
+                Act::Unsubscribe => return mail.responder.answer(&json!({ "status": "notLoaded" })),
+                // Nobody has to own a thread that is only looked at.
+                Act::Look(look) => {
+                    drop(loaded);
+                    return self.look_at_rest(server, id, look, mail.responder).await;
+                }
+                _ => {}
+            }
+            match self.open(server, id.clone()).await {
+                Ok(log) if log.state().archived && !matches!(mail.act, Act::Delete | Act::Name(_)) => {
+                    let text =
+                        format!("session {id} is archived. Run `codex unarchive {id}` to use it again");
+                    return mail.responder.refuse(Refusal::invalid(text));
+                }
+                Ok(log) => loaded.own(server, log, Vec::new()),
+                Err(refusal) => return mail.responder.refuse(refusal),
+            }
+        }
+        let Some(owned) = loaded.owned.get(id) else {
+            return mail.responder.refuse(Refusal::unanswered());
+        };
+        if let Err(error) = owned.mailbox.try_send(mail) {
+            error.into_inner().responder.refuse(Refusal::overloaded());
+        }
+    }
+
+    async fn open(&self, server: &Server, id: ThreadId) -> Result<ThreadLog, Refusal> {
+        let store = self.store(&server.setup().own_folder()).await?;
+        crate::handlers::blocking(move || store.open_writer(&id, unix_millis()).map_err(|it| refuse(&it)))
+            .await
+    }
+
+    async fn look_at_rest(&self, server: &Server, id: &ThreadId, look: Look, responder: Responder) {
+        let looked = async {
+            let store = self.store(&server.setup().own_folder()).await?;
+            let id = id.clone();
+            crate::handlers::blocking(move || {
+                let reader = store.reader(&id).map_err(|it| refuse(&it))?;
+                look(View::at_rest(reader))
+            })
+            .await
+        };
+        responder.conclude(looked.await);
+    }
+
+    fn opened_store(&self) -> Option<&Arc<ThreadStore>> {
+        self.store.get()
+    }
+}
+
+impl Loaded {
+    fn own(&mut self, server: &Server, log: ThreadLog, subscribers: Vec<Connection>) {
+        while self.owners.try_join_next().is_some() {}
+        let (mailbox, mail) = mpsc::channel(MAIL_MAX);
+        let id = log.id().clone();
+        let status = Status::new();
+        let owned = Owned {
+            mailbox,
+            status: status.clone(),
+        };
+        self.owned.insert(id, owned);
+        let (owner, answers) = Owner::new(server.clone(), log, subscribers, status);
+        self.owners.spawn(owner::run(owner, mail, answers));
+    }
+}
+
+/// A new id for a thread, a turn or an item: a UUIDv7.
+pub(crate) fn new_id() -> Result<String, Refusal> {
+    let mut random = [0; 10];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(thread_id(unix_millis().unsigned_abs(), random).0)
+}

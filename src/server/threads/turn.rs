@@ -1,0 +1,557 @@
+//! The turn that a thread's owner runs: begun, steered, interrupted, ended.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use codex_agent::{
+    RawItem,
+    ports::CallId,
+    run::{COMMANDS_MAX, Command, OUTPUTS_MAX, Outcome, Ports, TurnOutput, run},
+    turn::{NotSteerable, Said, Setup, Turn, TurnKind},
+};
+use codex_protocol::{
+    TurnId,
+    v2::{
+        CommandExecutionStatus, PatchApplyStatus, ThreadItem, ToolCallStatus, TurnStatus, UserInput,
+        UserMessage,
+    },
+};
+use codex_threads::{Durability, Record};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Overrides, context,
+    hands::{self, Hands},
+    new_id,
+    owner::{Owner, Run},
+    wire,
+};
+use crate::{
+    life::Work,
+    models,
+    notice::{Notice, unix_millis},
+    refusal::Refusal,
+    responder::Responder,
+};
+
+/// Characters that a user may say at once.
+const INPUT_CHARS_MAX: usize = 1 << 20;
+
+/// Parameters of `turn/start` and `turn/steer`, but for the thread.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct TurnStart {
+    pub(crate) input: Vec<UserInput>,
+    pub(crate) client_user_message_id: Option<String>,
+    /// A JSON Schema that the answer must follow.
+    pub(crate) output_schema: Option<Value>,
+    pub(crate) summary: Option<String>,
+    #[serde(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+/// The turn that runs.
+pub(super) struct Active {
+    pub(super) id: TurnId,
+    commands: mpsc::Sender<Command>,
+    cancel: CancellationToken,
+    /// Who began it, and what is answered once it has started.
+    pub(super) starting: Option<(Responder, Value)>,
+    /// What the model is told before the user's words; kept with the turn's start.
+    pub(super) news: Vec<RawItem>,
+    /// Whether clients know that it has started.
+    pub(super) started: bool,
+    /// It is completed for the clients; the next one may begin in a moment.
+    pub(super) completed: bool,
+    pub(super) interrupts: Vec<Responder>,
+    steers: BTreeMap<u64, Steer>,
+    next_steer: u64,
+    /// Decisions for which there was no room yet.
+    unsent: Vec<Command>,
+    _work: Work,
+}
+
+impl Active {
+    /// Whether the thread is shown as active because of it.
+    pub(super) fn is_shown(&self) -> bool {
+        self.started && !self.completed
+    }
+}
+
+/// Words on their way into a turn.
+struct Steer {
+    start: TurnStart,
+    responder: Responder,
+    /// They came as `turn/start`: if the turn is over they begin the next one.
+    may_start: bool,
+}
+
+/// A turn that the owner's loop shall run.
+pub(super) struct Begun {
+    pub(super) turn: TurnId,
+    pub(super) outputs: mpsc::Receiver<TurnOutput>,
+    pub(super) run: Run,
+}
+
+/// How a turn begins.
+pub(super) struct Beginning {
+    pub(super) id: TurnId,
+    pub(super) kind: TurnKind,
+    pub(super) said: Vec<Said>,
+    pub(super) reopened: Vec<CallId>,
+    pub(super) output_schema: Option<Value>,
+    pub(super) summary: Option<String>,
+}
+
+impl Beginning {
+    /// A turn with a new id.
+    pub(super) fn new(kind: TurnKind, said: Vec<Said>) -> Result<Beginning, Refusal> {
+        Ok(Beginning {
+            id: TurnId(new_id()?),
+            kind,
+            said,
+            reopened: Vec::new(),
+            output_schema: None,
+            summary: None,
+        })
+    }
+}
+
+impl Owner {
+    /// Puts a thread right that was left in the middle of a turn: questions are asked again, everything else that
+    /// was under way is over.
+    pub(super) fn recover(&mut self) {
+        self.load_rules();
+        let Some(turn) = self.log.state().active_turn().cloned() else {
+            return self.settle(None, &[]);
+        };
+        let pending = self.log.state().pending_approvals.iter();
+        let waiting: Vec<CallId> = pending
+            .filter(|it| it.turn_id == turn)
+            .filter_map(|it| Some(CallId(it.item_id.clone()?.0)))
+            .collect();
+        if waiting.is_empty() {
+            return self.settle(Some(&turn), &[]);
+        }
+        self.settle(None, &waiting);
+        let beginning = Beginning {
+            id: turn.clone(),
+            kind: TurnKind::Regular,
+            said: Vec::new(),
+            reopened: waiting,
+            output_schema: None,
+            summary: None,
+        };
+        if let Err(refusal) = self.begin(beginning) {
+            tracing::warn!(thread = %self.id, ?refusal, "a turn could not be taken up again");
+            return self.settle(Some(&turn), &[]);
+        }
+        if let Some(active) = &mut self.active {
+            active.started = true;
+        }
+    }
+
+    /// Writes the end of everything under way but `kept`, and that of `turn`.
+    fn settle(&mut self, turn: Option<&TurnId>, kept: &[CallId]) {
+        let entries = self.log.reader().and_then(|it| it.items_in_flight());
+        let entries = entries.unwrap_or_else(|error| {
+            tracing::warn!(%error, thread = %self.id, "items under way could not be read");
+            Vec::new()
+        });
+        let mut records = Vec::new();
+        for entry in entries {
+            let id = entry.item.id();
+            if kept.iter().any(|it| id.as_ref().is_some_and(|id| id.0 == it.0)) {
+                self.live.start(
+                    &entry.turn_id,
+                    entry.item,
+                    entry.started_at_ms.unwrap_or_default(),
+                );
+                continue;
+            }
+            records.push(Record::ItemCompleted {
+                turn: entry.turn_id,
+                item: cut_short(entry.item),
+            });
+        }
+        let now = unix_millis();
+        if let Some(turn) = turn {
+            let open = self.log.state().pending_approvals.iter();
+            records.extend(open.map(|it| Record::ApprovalResolved {
+                request_id: it.request_id.clone(),
+            }));
+            records.push(Record::TurnCompleted {
+                turn: turn.clone(),
+                status: TurnStatus::Interrupted,
+                error: None,
+                completed_at: Some(now / 1000),
+                duration_ms: None,
+            });
+        }
+        if records.is_empty() {
+            return;
+        }
+        if let Err(error) = self.log.append_all(now, records, Durability::Synced) {
+            tracing::warn!(%error, thread = %self.id, "the end of what was under way could not be written");
+        }
+    }
+
+    pub(super) fn start_turn(&mut self, start: TurnStart, responder: Responder) {
+        if let Err(refusal) = check(&start.input) {
+            return responder.refuse(refusal);
+        }
+        if let Some(known) = start.client_user_message_id.as_deref()
+            && let Some(turn) = self.log.state().turn_of_client_message(known).cloned()
+        {
+            return responder.answer(&json!({ "turn": self.known_turn(&turn) }));
+        }
+        match &self.active {
+            Some(_) => self.steer(start, responder, true),
+            None => self.start_new(start, responder),
+        }
+    }
+
+    fn known_turn(&self, id: &TurnId) -> Value {
+        let mut turn = wire::new_turn(id, None);
+        let is_active = self.active.as_ref().is_some_and(|it| it.id == *id);
+        let status = match self.log.state().last_turn() {
+            Some((last, Some(status))) if last == id => status.clone(),
+            _ if is_active => TurnStatus::InProgress,
+            _ => TurnStatus::Completed,
+        };
+        turn["status"] = json!(status);
+        turn
+    }
+
+    fn start_new(&mut self, start: TurnStart, responder: Responder) {
+        let began = self.change_settings(&start.overrides).and_then(|()| {
+            let said = self.said(&start)?;
+            let beginning = Beginning {
+                output_schema: start.output_schema.filter(|it| !it.is_null()),
+                summary: start.summary,
+                ..Beginning::new(TurnKind::Regular, vec![said])?
+            };
+            let answer = json!({ "turn": wire::new_turn(&beginning.id, None) });
+            self.begin(beginning).map(|()| answer)
+        });
+        self.starting(began, responder);
+    }
+
+    /// Answers once the turn has started, or says why it does not.
+    pub(super) fn starting(&mut self, began: Result<Value, Refusal>, responder: Responder) {
+        match (began, &mut self.active) {
+            (Ok(answer), Some(active)) => active.starting = Some((responder, answer)),
+            (Ok(_), None) => responder.refuse(Refusal::unanswered()),
+            (Err(refusal), _) => responder.refuse(refusal),
+        }
+    }
+
+    fn said(&self, start: &TurnStart) -> Result<Said, Refusal> {
+        let message = UserMessage {
+            id: codex_protocol::ItemId(new_id()?),
+            client_id: start.client_user_message_id.clone(),
+            content: start.input.clone(),
+        };
+        let raw = context::words(&message.content, Path::new(&self.log.state().settings.cwd));
+        Ok(Said { message, raw })
+    }
+
+    /// Begins a turn; the loop runs it.
+    pub(super) fn begin(&mut self, beginning: Beginning) -> Result<(), Refusal> {
+        if self.server.life().draining().is_cancelled() {
+            return Err(Refusal::invalid("the server is ending and begins no more turns"));
+        }
+        let mut history = self.history()?;
+        let (config, settings) = (self.server.config(), self.log.state().settings.clone());
+        let setup = self.server.setup();
+        let shell = hands::shell(setup);
+        let (news, problems) = context::news(
+            &history,
+            self.log.header(),
+            &settings,
+            &config,
+            &setup.codex_home,
+            &shell,
+        );
+        for problem in problems {
+            self.warn(&problem);
+        }
+        history.extend(news.iter().cloned());
+        let mut model = context::model(&settings, &config, &beginning.kind);
+        model.output_schema = beginning.output_schema;
+        model.summary = beginning.summary.or(model.summary);
+        let asked = self.server.models().get(&self.server, &settings.model_provider);
+        let turn = Turn::new(Setup {
+            thread_id: self.id.clone(),
+            turn_id: beginning.id.clone(),
+            kind: beginning.kind.clone(),
+            instructions: context::instructions(self.log.header(), &config, &beginning.kind),
+            tools: context::tools(&model.name).into(),
+            model,
+            history,
+            policy: codex_agent::approval::ApprovalPolicy::read(&settings.approval_policy),
+            containment: context::containment(&settings.sandbox),
+            grants: self.grants.clone(),
+            usage: self.log.state().usage.clone().unwrap_or_default(),
+            stream_max_retries: asked.stream_max_retries,
+            reopened: beginning.reopened,
+        });
+        let hands = Hands {
+            server: self.server.clone(),
+            cwd: settings.cwd.into(),
+            sandbox: settings.sandbox,
+            environment: Arc::new(hands::environment(setup, &config)),
+            shell,
+            sessions: Arc::clone(&self.sessions),
+        };
+        let ports = Ports {
+            model: asked.model,
+            tools: Arc::new(hands),
+            outside: models::outside(),
+        };
+        let (commands, heard) = mpsc::channel(COMMANDS_MAX);
+        let (telling, outputs) = mpsc::channel(OUTPUTS_MAX);
+        let cancel = CancellationToken::new();
+        self.begun.push(Begun {
+            turn: beginning.id.clone(),
+            outputs,
+            run: Box::pin(run(turn, beginning.said, ports, heard, telling, cancel.clone())),
+        });
+        self.activate(beginning.id, commands, cancel, news);
+        Ok(())
+    }
+
+    pub(super) fn activate(
+        &mut self,
+        id: TurnId,
+        commands: mpsc::Sender<Command>,
+        cancel: CancellationToken,
+        news: Vec<RawItem>,
+    ) {
+        self.active = Some(Active {
+            id,
+            commands,
+            cancel,
+            starting: None,
+            news,
+            started: false,
+            completed: false,
+            interrupts: Vec::new(),
+            steers: BTreeMap::new(),
+            next_steer: 0,
+            unsent: Vec::new(),
+            _work: self.server.life().work(),
+        });
+    }
+
+    /// The conversation as the model sees it.
+    pub(super) fn history(&mut self) -> Result<Vec<RawItem>, Refusal> {
+        if let Some(history) = &self.history {
+            return Ok(history.clone());
+        }
+        let reader = self.log.reader().map_err(|it| wire::refuse(&it))?;
+        let (items, problems) = reader.prompt().map_err(|it| wire::refuse(&it))?;
+        if !problems.is_empty() {
+            self.warn("a part of this thread's log is damaged; the model does not know what was there");
+        }
+        let history: Vec<_> = items.into_iter().map(|it| RawItem::new(it.item)).collect();
+        self.history = Some(history.clone());
+        Ok(history)
+    }
+
+    pub(super) fn warn(&self, message: &str) {
+        let params = json!({ "threadId": self.id, "message": message });
+        self.tell(&Notice::new("warning", &params));
+    }
+
+    pub(super) fn steer_turn(&mut self, start: TurnStart, expected: &TurnId, responder: Responder) {
+        if start.input.is_empty() {
+            return responder.refuse(Refusal::invalid("input must not be empty"));
+        }
+        if let Err(refusal) = check(&start.input) {
+            return responder.refuse(refusal);
+        }
+        match self.active.as_ref().filter(|it| !it.completed) {
+            None => responder.refuse(Refusal::invalid("no active turn to steer")),
+            Some(active) if active.id != *expected => {
+                let text = format!("expected active turn id `{expected}` but found `{}`", active.id);
+                responder.refuse(Refusal::invalid(text));
+            }
+            Some(active) => {
+                let known = start.client_user_message_id.as_deref();
+                let turn = active.id.clone();
+                match known.and_then(|it| self.log.state().turn_of_client_message(it)) {
+                    Some(known) if *known == turn => responder.answer(&json!({ "turnId": turn })),
+                    _ => self.steer(start, responder, false),
+                }
+            }
+        }
+    }
+
+    fn steer(&mut self, start: TurnStart, responder: Responder, may_start: bool) {
+        let said = match self.said(&start) {
+            Ok(said) => said,
+            Err(refusal) => return responder.refuse(refusal),
+        };
+        let Some(active) = &mut self.active else {
+            return responder.refuse(Refusal::invalid("no active turn to steer"));
+        };
+        let number = active.next_steer;
+        active.next_steer += 1;
+        let steer = Steer {
+            start,
+            responder,
+            may_start,
+        };
+        match active.commands.try_send(Command::Steer { said, number }) {
+            Ok(()) => drop(active.steers.insert(number, steer)),
+            Err(TrySendError::Full(_)) => steer.responder.refuse(Refusal::overloaded()),
+            // The turn has ended and its end is on its way here.
+            Err(TrySendError::Closed(_)) => drop(active.steers.insert(number, steer)),
+        }
+    }
+
+    /// Words were taken, or not.
+    pub(super) fn steered(&mut self, turn: &TurnId, number: u64, taken: Result<(), NotSteerable>) {
+        let Some(active) = self.active.as_mut().filter(|it| it.id == *turn) else {
+            return;
+        };
+        let Some(steer) = active.steers.remove(&number) else {
+            return;
+        };
+        let why = match taken {
+            Ok(()) if steer.may_start => {
+                let answer = json!({ "turn": wire::new_turn(turn, None) });
+                return steer.responder.answer(&answer);
+            }
+            Ok(()) => return steer.responder.answer(&json!({ "turnId": turn })),
+            Err(NotSteerable::Ending) => return drop(active.steers.insert(number, steer)),
+            Err(why) => why,
+        };
+        let kind = match why {
+            NotSteerable::Compact => "compact",
+            NotSteerable::Review | NotSteerable::Ending => "review",
+        };
+        let data = json!({ "codexErrorInfo": { "activeTurnNotSteerable": { "turnKind": kind } } });
+        steer
+            .responder
+            .refuse(Refusal::invalid(why.to_string()).with_data(data));
+    }
+
+    pub(super) fn interrupt(&mut self, turn: &TurnId, responder: Responder) {
+        let Some(active) = self.active.as_mut().filter(|it| !it.completed) else {
+            return responder.refuse(Refusal::invalid("no active turn to interrupt"));
+        };
+        if !turn.0.is_empty() && active.id != *turn {
+            let text = format!("expected active turn id {turn} but found {}", active.id);
+            return responder.refuse(Refusal::invalid(text));
+        }
+        active.interrupts.push(responder);
+        self.send(Command::Interrupt);
+    }
+
+    /// Tells a turn something that must reach it.
+    pub(super) fn command(&mut self, turn: &TurnId, command: Command) {
+        if self.active.as_ref().is_some_and(|it| it.id == *turn) {
+            self.send(command);
+        }
+    }
+
+    fn send(&mut self, command: Command) {
+        if let Some(active) = &mut self.active {
+            active.unsent.push(command);
+        }
+        self.send_on();
+    }
+
+    /// Sends what had to wait for room. Room comes only as the turn goes on, and then it tells something.
+    pub(super) fn send_on(&mut self) {
+        let Some(active) = &mut self.active else { return };
+        while !active.unsent.is_empty() {
+            match active.commands.try_reserve() {
+                Ok(permit) => permit.send(active.unsent.remove(0)),
+                Err(TrySendError::Full(())) => return,
+                // The turn is over; nothing that could be said to it matters any more.
+                Err(TrySendError::Closed(())) => return active.unsent.clear(),
+            }
+        }
+    }
+
+    /// Interrupts whatever runs, as the server ends.
+    pub(super) fn cancel(&mut self) {
+        if let Some(active) = &self.active {
+            active.cancel.cancel();
+        }
+        for (session, _) in self.sessions.running() {
+            self.sessions.end(&session);
+        }
+    }
+
+    /// Ends whatever runs, at once, as the thread goes.
+    pub(super) fn give_up(&mut self) {
+        self.cancel();
+        let active = self.active.take();
+        for question in self.questions_of(None) {
+            self.resolve(question);
+        }
+        let turn = active.as_ref().map(|it| it.id.clone());
+        self.settle(turn.as_ref(), &[]);
+        self.live.clear();
+        if let Some(active) = active {
+            let mut turn = wire::new_turn(&active.id, None);
+            turn["status"] = json!(TurnStatus::Interrupted);
+            let params = json!({ "threadId": self.id, "turn": turn });
+            self.tell(&Notice::new("turn/completed", &params));
+            active.interrupts.into_iter().for_each(|it| it.answer(&json!({})));
+        }
+    }
+
+    /// The turn is over; words that came too late for it begin the next one.
+    pub(super) fn over(&mut self, turn: &TurnId, outcome: Outcome) {
+        self.history = Some(outcome.history);
+        let Some(active) = self.active.take_if(|it| it.id == *turn) else {
+            return;
+        };
+        for steer in active.steers.into_values() {
+            match steer.may_start {
+                true => self.start_turn(steer.start, steer.responder),
+                false => steer
+                    .responder
+                    .refuse(Refusal::invalid("no active turn to steer")),
+            }
+        }
+    }
+}
+
+fn check(input: &[UserInput]) -> Result<(), Refusal> {
+    let chars: usize = input
+        .iter()
+        .map(|it| match it {
+            UserInput::Text(text) => text.text.chars().count(),
+            _ => 0,
+        })
+        .sum();
+    if chars <= INPUT_CHARS_MAX {
+        return Ok(());
+    }
+    let text = format!("Input exceeds the maximum length of {INPUT_CHARS_MAX} characters.");
+    Err(Refusal::params(text).with_data(json!({
+        "input_error_code": "input_too_large",
+        "max_chars": INPUT_CHARS_MAX,
+        "actual_chars": chars,
+    })))
+}
+
+/// An item as it ends when nobody works on it any more.
+fn cut_short(mut item: ThreadItem) -> ThreadItem {
+    match &mut item {
+        ThreadItem::CommandExecution(it) => it.status = CommandExecutionStatus::Failed,
+        ThreadItem::FileChange(it) => it.status = PatchApplyStatus::Failed,
+        ThreadItem::McpToolCall(it) => it.status = ToolCallStatus::Failed,
+        ThreadItem::DynamicToolCall(it) => it.status = ToolCallStatus::Failed,
+        _ => {}
+    }
+    item
+}

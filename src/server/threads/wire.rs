@@ -1,0 +1,87 @@
+//! Threads, turns and items as clients see them, with the fields that the typed forms leave out.
+
+use codex_protocol::{
+    ThreadId, TurnId,
+    v2::{ThreadItem, ThreadStatus, Turn, TurnItemsView, TurnStatus},
+};
+use codex_threads::{StoreError, Summary, ThreadLog};
+use serde_json::{Value, json};
+
+use crate::refusal::Refusal;
+
+/// The answer to what opens a thread.
+pub(crate) fn opened(log: &ThreadLog, status: &ThreadStatus, turns: &[Turn]) -> Value {
+    let settings = &log.state().settings;
+    json!({
+        "thread": thread(&log.summary(), status, turns),
+        "model": settings.model,
+        "modelProvider": settings.model_provider,
+        "serviceTier": null,
+        "cwd": settings.cwd,
+        "runtimeWorkspaceRoots": [settings.cwd],
+        "instructionSources": [],
+        "approvalPolicy": settings.approval_policy,
+        "approvalsReviewer": "user",
+        "sandbox": settings.sandbox,
+        "reasoningEffort": settings.reasoning_effort,
+    })
+}
+
+/// A thread with its status as its owner knows it.
+pub(crate) fn thread(summary: &Summary, status: &ThreadStatus, turns: &[Turn]) -> Value {
+    let mut thread = summary.to_thread();
+    thread.status = status.clone();
+    let mut value = json!(thread);
+    value["turns"] = turns.iter().map(turn).collect();
+    value["sessionId"] = json!(summary.id);
+    value["source"] = json!(summary.source);
+    value["projectId"] = Value::Null;
+    value["forkedFromId"] = json!(summary.forked_from_id);
+    value["originator"] = json!(summary.originator);
+    value["reasoningEffort"] = json!(summary.reasoning_effort);
+    value["canAcceptDirectInput"] = json!(true);
+    value["threadSource"] = json!(summary.thread_source);
+    value
+}
+
+/// A turn. A turn belongs to the turn that began the work: here that is always itself.
+pub(crate) fn turn(turn: &Turn) -> Value {
+    let mut value = json!(turn);
+    value["rootTurnId"] = json!(turn.id);
+    if turn.items_view.is_none() {
+        value["itemsView"] = json!(TurnItemsView::NotLoaded);
+    }
+    value
+}
+
+/// A turn that has just begun, or is about to.
+pub(crate) fn new_turn(id: &TurnId, started_at: Option<i64>) -> Value {
+    let mut new = Turn::new(id.clone(), TurnStatus::InProgress);
+    new.started_at = started_at;
+    turn(&new)
+}
+
+/// An item with its times, in Unix milliseconds.
+pub(crate) fn item(item: &ThreadItem, started_at: i64, completed_at: Option<i64>) -> Value {
+    let mut value = json!(item);
+    value["startedAtMs"] = json!(started_at);
+    value["completedAtMs"] = json!(completed_at);
+    value
+}
+
+/// Parameters that name a thread and nothing else.
+pub(crate) fn named(id: &ThreadId) -> Value {
+    json!({ "threadId": id })
+}
+
+/// An error of the store for a client.
+pub(crate) fn refuse(error: &StoreError) -> Refusal {
+    let text = match error.hint() {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    };
+    match error {
+        StoreError::Io { .. } | StoreError::Broken(_) | StoreError::Encode(_) => Refusal::failed(text),
+        _ => Refusal::invalid(text),
+    }
+}
