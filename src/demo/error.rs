@@ -14,6 +14,9 @@ pub enum DemoError {
     /// ssh_config(5) has no way to write such a path.
     #[error("the folder for temporary files, {}, has a name that an SSH configuration cannot hold", .0.display())]
     Path(PathBuf),
+    /// Where the login shell would find `codex`, nothing can be started.
+    #[error("programs cannot be started from {}", .0.display())]
+    NotExecutable(PathBuf),
     #[error("generating the demonstration's keys: {0}")]
     Keys(String),
     #[error("listening on the loopback interface")]
@@ -26,6 +29,9 @@ impl DemoError {
         match self {
             DemoError::Folder { .. } | DemoError::Path(_) => {
                 Some("set TMPDIR to a directory that you can write to, with a plain name")
+            }
+            DemoError::NotExecutable(_) => {
+                Some("set TMPDIR to a directory whose file system is not mounted `noexec`")
             }
             DemoError::Listen(_) => Some("allow this program to listen on 127.0.0.1"),
             DemoError::Keys(_) => None,

@@ -8,10 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{access::USER, model, project::Project};
+use rustix::fs::Access;
+
+use crate::{DemoError, access::USER, model, project::Project};
 
 /// The shell of the user, and of every command: the only one that is everywhere.
 pub(crate) const SHELL: &str = "/bin/sh";
+/// The directory for temporary files, in the home.
+const TEMPORARY: &str = ".tmp";
 /// Where programs are searched if nobody says.
 const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
@@ -53,12 +57,40 @@ impl Home {
         containment: Containment,
         search_path: Option<&str>,
         call: String,
-    ) -> io::Result<Home> {
+    ) -> Result<Home, DemoError> {
+        let failed = |source| DemoError::Folder {
+            path: folder.clone(),
+            source,
+        };
+        let program = Home::write(&folder, project, containment, &call).map_err(failed)?;
+        // The file's mode says yes; a mount may say no.
+        if rustix::fs::access(&program, Access::EXEC_OK).is_err() {
+            return Err(DemoError::NotExecutable(folder));
+        }
+        let text = |path: &Path| path.display().to_string();
+        let bin = text(program.parent().unwrap_or(&folder));
+        let environment = [
+            ("HOME", text(&folder)),
+            ("PATH", format!("{bin}:{}", search_path.unwrap_or(SEARCH_PATH))),
+            ("SHELL", SHELL.to_owned()),
+            ("USER", USER.to_owned()),
+            ("LOGNAME", USER.to_owned()),
+            ("TMPDIR", text(&folder.join(TEMPORARY))),
+        ];
+        Ok(Home {
+            environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
+            folder,
+            call,
+        })
+    }
+
+    /// Writes all files; returns the path of `codex`.
+    fn write(folder: &Path, project: &Project, containment: Containment, call: &str) -> io::Result<PathBuf> {
         project.write(&folder.join(project.name))?;
         let bin = folder.join(".local/bin");
         fs::create_dir_all(&bin)?;
         let program = bin.join("codex");
-        fs::write(&program, codex(&call))?;
+        fs::write(&program, codex(call))?;
         fs::set_permissions(&program, Permissions::from_mode(0o755))?;
         // The system's own start-up files may set PATH anew; this one is read after them.
         fs::write(
@@ -68,25 +100,8 @@ impl Home {
         let codex_home = folder.join(".codex");
         fs::create_dir(&codex_home)?;
         fs::write(codex_home.join("config.toml"), config(containment))?;
-        let temporary = folder.join(".tmp");
-        fs::create_dir(&temporary)?;
-        let text = |path: &Path| path.display().to_string();
-        let environment = [
-            ("HOME", text(&folder)),
-            (
-                "PATH",
-                format!("{}:{}", bin.display(), search_path.unwrap_or(SEARCH_PATH)),
-            ),
-            ("SHELL", SHELL.to_owned()),
-            ("USER", USER.to_owned()),
-            ("LOGNAME", USER.to_owned()),
-            ("TMPDIR", text(&temporary)),
-        ];
-        Ok(Home {
-            environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
-            folder,
-            call,
-        })
+        fs::create_dir(folder.join(TEMPORARY))?;
+        Ok(program)
     }
 
     pub(crate) fn codex_home(&self) -> PathBuf {

@@ -28,6 +28,8 @@ use crate::{
 const CONNECTIONS_MAX: usize = 16;
 /// Sessions at once in one connection, as `MaxSessions` of sshd_config(5); beyond it they are refused.
 const SESSIONS_MAX: usize = 10;
+/// How long somebody may be connected without being let in, as `LoginGraceTime` of sshd_config(5).
+const LOGIN_PATIENCE: Duration = Duration::from_secs(60);
 /// Before connections are accepted again after that has failed, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes between the socket and the SSH session, each way.
@@ -87,9 +89,11 @@ async fn attend(host: Arc<Host>, config: Arc<Config>, mut socket: TcpStream) {
     // Single keys travel here.
     _ = socket.set_nodelay(true);
     let (mut ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+    let is_in = CancellationToken::new();
     let session = async {
         let guest = Guest {
             host,
+            is_in: is_in.clone(),
             waiting: HashMap::new(),
             running: JoinSet::new(),
         };
@@ -98,8 +102,15 @@ async fn attend(host: Arc<Host>, config: Arc<Config>, mut socket: TcpStream) {
             Err(error) => Err(error),
         }
     };
+    let overstayed = async {
+        tokio::select! {
+            () = is_in.cancelled() => std::future::pending().await,
+            () = tokio::time::sleep(LOGIN_PATIENCE) => (),
+        }
+    };
     tokio::select! {
         _ = copy_bidirectional(&mut socket, &mut ours) => (),
+        () = overstayed => (),
         ended = session => if let Err(error) = ended {
             tracing::debug!(%error, "a connection to a demonstration host ended");
         },
@@ -109,6 +120,8 @@ async fn attend(host: Arc<Host>, config: Arc<Config>, mut socket: TcpStream) {
 /// Somebody who is connected.
 struct Guest {
     host: Arc<Host>,
+    /// Cancelled when the login has succeeded.
+    is_in: CancellationToken,
     /// Sessions in which nothing was asked for yet.
     waiting: HashMap<ChannelId, Channel<Msg>>,
     running: JoinSet<()>,
@@ -137,6 +150,11 @@ impl Handler for Guest {
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         Ok(self.judge(user, key.public_key))
+    }
+
+    async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), russh::Error> {
+        self.is_in.cancel();
+        Ok(())
     }
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {

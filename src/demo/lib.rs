@@ -146,14 +146,7 @@ impl Demo {
         } = planned;
         let folder = self.scratch.path().join(alias);
         let search_path = surroundings.search_path.as_deref();
-        let home = Home::make(
-            folder.clone(),
-            project,
-            containment,
-            search_path,
-            access::new_word()?,
-        )
-        .map_err(|source| DemoError::Folder { path: folder, source })?;
+        let home = Home::make(folder, project, containment, search_path, access::new_word()?)?;
         let server = Server::new(Setup {
             codex_home: home.codex_home(),
             cwd: home.folder.join(project.name),

@@ -8,7 +8,7 @@ use russh::{
     keys::PrivateKeyWithHashAlg,
 };
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf, WriteHalf};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf, WriteHalf};
 
 use super::*;
 
@@ -192,6 +192,21 @@ async fn another_key_another_user_and_other_methods_are_refused() {
 }
 
 #[tokio::test]
+async fn whoever_does_not_log_in_has_to_leave() {
+    let rig = Rig::start().await;
+    let address = rig.addresses()[0];
+    let (handle, _) = login(&rig, address, access::USER, rig.key()).await;
+    let mut lurker = tokio::net::TcpStream::connect(address).await.unwrap();
+    // Time goes as fast as nothing happens.
+    tokio::time::pause();
+    let mut said = Vec::new();
+    lurker.read_to_end(&mut said).await.unwrap();
+    tokio::time::resume();
+    assert!(said.starts_with(b"SSH-2.0-codex_demo"));
+    assert!(handle.channel_open_session().await.is_ok(), "others stay");
+}
+
+#[tokio::test]
 async fn a_host_runs_other_commands_as_hosts_do() {
     let rig = Rig::start().await;
     let (handle, _) = login(&rig, rig.addresses()[1], access::USER, rig.key()).await;
@@ -230,7 +245,9 @@ async fn the_end_closes_connections_and_removes_every_file() {
     talk.call("thread/start", json!({})).await;
     let files = || fs::read_dir(rig.temporary.path()).unwrap().count();
     assert_eq!(files(), 1);
+    let began = tokio::time::Instant::now();
     rig.demo.shutdown().await;
+    assert!(began.elapsed() < END_PATIENCE, "it ends by itself");
     assert_eq!(files(), 0);
     let left = tokio::time::timeout(PATIENCE, async {
         while !matches!(talk.lines.next_line().await, Ok(None) | Err(_)) {}
