@@ -1,12 +1,13 @@
-//! `codex connect`: the interface and the fleet, and the only file that knows both.
+//! `codex` and `codex connect`: the interface and the fleet, and the only file that knows both.
 
 use std::{
     collections::BTreeMap,
+    io::IsTerminal,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use codex_fleet as fleet;
-use codex_fleet::Fleet;
+use codex_fleet::{Address, Fleet, FleetConfig};
 use codex_hosts::HostId;
 use codex_tui::{
     Outside, Start,
@@ -18,27 +19,56 @@ use codex_tui::{
 use tokio::sync::mpsc;
 
 use super::{
-    ConnectArgs, Directories, demo,
+    ConnectArgs, Directories, OpenArgs, SshArgs, demo, home,
+    machine::{Machine, THIS_MACHINE},
     report::{Code, Problem},
-    ssh::{self, SshConfig},
+    ssh::SshConfig,
+    ways,
 };
 
 /// Events and effects on their way between the two sides; the real buffers are theirs.
 const BRIDGE_MAX: usize = 256;
 
+/// `codex connect`.
 pub(crate) fn run(mut args: ConnectArgs) -> Result<Code, Problem> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failed(format!("starting the runtime: {error}")))?;
-    let outcome = runtime.block_on(async {
+    on_a_runtime(async {
         let demo = demo::start(&mut args).await?;
-        let outcome = open(&args).await;
+        let outcome = connect(&args).await;
         if let Some(demo) = demo {
             demo.shutdown().await;
         }
         outcome
-    });
+    })
+}
+
+async fn connect(args: &ConnectArgs) -> Result<(), Problem> {
+    ways::check_destinations(&args.hosts)?;
+    let directories = Directories::parse(&args.cd, &args.hosts)?;
+    open(&args.hosts, &directories, &args.ssh).await
+}
+
+/// `codex`: this machine, or one server at an address.
+pub(crate) fn run_one(args: &OpenArgs) -> Result<Code, Problem> {
+    let hosts = match &args.remote {
+        Some(address) => {
+            ways::check_address(address)?;
+            [address.clone()]
+        }
+        None => [THIS_MACHINE.to_owned()],
+    };
+    let mut directories = Directories::parse(&args.cd, &hosts)?;
+    if directories.of(THIS_MACHINE).is_none() {
+        directories.set(THIS_MACHINE, home::current_dir()?.display().to_string());
+    }
+    on_a_runtime(open(&hosts, &directories, &args.ssh))
+}
+
+fn on_a_runtime(what: impl Future<Output = Result<(), Problem>>) -> Result<Code, Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed(format!("starting the runtime: {error}")))?;
+    let outcome = runtime.block_on(what);
     runtime.shutdown_timeout(Duration::ZERO);
     outcome.map(|()| Code::Done)
 }
@@ -47,22 +77,47 @@ fn failed(error: String) -> Problem {
     Problem::new(Code::TurnFailed, error)
 }
 
-async fn open(args: &ConnectArgs) -> Result<(), Problem> {
-    ssh::check_destinations(&args.hosts)?;
-    let directories = Directories::parse(&args.cd, &args.hosts)?;
-    let config = SshConfig::new(&args.ssh);
-    let (hosts, problems) = config.hosts()?;
-    let cwd = |host: &String| Some((HostId(host.clone()), directories.of(host)?.to_owned()));
+async fn open(hosts: &[String], directories: &Directories, args: &SshArgs) -> Result<(), Problem> {
+    if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
+        let hint = "`codex exec PROMPT` runs one turn without it";
+        return Err(Problem::usage("the interface needs a terminal").hint(hint));
+    }
+    let config = SshConfig::new(args);
+    let (mut listed, problems) = config.hosts()?;
+    let (others, other_problems) = ways::other_hosts();
+    // Of two hosts with one name the settings of ours decide.
+    listed.retain(|it| others.iter().all(|other| other.id != it.id));
+    listed.extend(others);
+    let mut cwd = BTreeMap::new();
+    for host in hosts {
+        if let Some(directory) = directories.of(host) {
+            cwd.insert(HostId(host.clone()), ways::directory(host, directory)?);
+        }
+    }
+    let problems = problems.iter().map(ToString::to_string);
+    // A server that was there before us goes on after us.
+    let all_last = !hosts.is_empty() && hosts.iter().all(|it| Address::is_meant(it));
     let start = Start {
-        open_picker: args.hosts.is_empty(),
-        connect: args.hosts.iter().cloned().map(HostId).collect(),
-        cwd: args.hosts.iter().filter_map(cwd).collect::<BTreeMap<_, _>>(),
-        problems: problems.iter().map(ToString::to_string).collect(),
-        hosts,
+        open_picker: hosts.is_empty(),
+        connect: hosts.iter().cloned().map(HostId).collect(),
+        cwd,
+        problems: problems.chain(other_problems).collect(),
+        hosts: listed,
+        on_quit: if all_last {
+            OnQuit::TurnsGoOn
+        } else {
+            OnQuit::TurnsStop
+        },
         ..environment()
     };
-    let (fleet, fleet_events) =
-        Fleet::start(config.fleet("codex-connect")).map_err(|error| failed(error.to_string()))?;
+    let machine = Machine::default();
+    let outcome = show(start, config.fleet("codex-connect", &machine)).await;
+    machine.shutdown();
+    outcome
+}
+
+async fn show(start: Start, config: FleetConfig) -> Result<(), Problem> {
+    let (fleet, fleet_events) = Fleet::start(config).map_err(|error| failed(error.to_string()))?;
     let (events, tui_events) = mpsc::channel(BRIDGE_MAX);
     let (effects, tui_effects) = mpsc::channel(BRIDGE_MAX);
     let outcome = tokio::select! {

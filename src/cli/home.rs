@@ -8,7 +8,11 @@ use super::report::{Code, Problem};
 
 /// `$CODEX_HOME`, or else `~/.codex`; absolute, and it need not exist.
 pub(crate) fn codex_home() -> Result<PathBuf, Problem> {
-    let set = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|it| !it.is_empty())
+            .map(PathBuf::from)
+    };
     let home = set("CODEX_HOME").or_else(|| Some(set("HOME")?.join(".codex")));
     let home = home.ok_or_else(|| {
         Problem::usage("neither CODEX_HOME nor HOME is set")

@@ -1,4 +1,4 @@
-//! `codex hosts`: the aliases of the configuration, for people and for scripts.
+//! `codex hosts`: the aliases of the configuration and the hosts beside them, for people and for scripts.
 
 use std::io::Write;
 
@@ -7,13 +7,19 @@ use serde_json::json;
 
 use super::{
     HostsArgs,
+    machine::THIS_MACHINE,
     report::{self, Code, Problem},
+    settings::{HostSettings, Settings},
     ssh::{self, Listed, SshConfig},
 };
 
 /// One line of the list.
 struct Row {
     alias: String,
+    /// How it is reached: `ssh`, `command`, or `embedded` for the server in this program.
+    way: &'static str,
+    /// What gives a shell on it.
+    command: Option<Vec<String>>,
     user: String,
     host_name: String,
     port: Option<u16>,
@@ -25,7 +31,34 @@ struct Row {
 pub(crate) fn run(args: &HostsArgs) -> Result<Code, Problem> {
     let config = SshConfig::new(&args.ssh);
     let (listed, problems) = config.list(usize::MAX)?;
-    let rows: Vec<Row> = listed.into_iter().map(row).collect();
+    let mut rows: Vec<Row> = listed.into_iter().map(row).collect();
+    let has_aliases = !rows.is_empty();
+    let settings = Settings::read()?;
+    for (name, host) in &settings.hosts {
+        let (command, line, error) = match host {
+            // Settings for a host of SSH: its alias, if it has one, is in the list.
+            Ok(HostSettings { command: None, .. }) => continue,
+            Ok(host) => (host.command.clone(), Some(host.line), None),
+            Err(remark) => (None, None, Some(remark.to_string())),
+        };
+        // Of two hosts with one name the settings of ours decide.
+        rows.retain(|it| it.alias != *name);
+        let line = line.map(|it| format!(":{it}")).unwrap_or_default();
+        rows.push(Row {
+            command,
+            error,
+            ..Row::new(
+                name.clone(),
+                "command",
+                format!("{}{line}", settings.file.display()),
+            )
+        });
+    }
+    rows.push(Row::new(
+        THIS_MACHINE.to_owned(),
+        "embedded",
+        "in this program".to_owned(),
+    ));
     let text = if args.json {
         lines_of_json(&rows)
     } else {
@@ -33,36 +66,47 @@ pub(crate) fn run(args: &HostsArgs) -> Result<Code, Problem> {
     };
     // A reader that closed the pipe has seen enough.
     _ = std::io::stdout().lock().write_all(text.as_bytes());
-    for problem in &problems {
-        report::note(&format!("warning: {}", sanitize_line(&problem.to_string())));
+    let problems = problems.iter().map(ToString::to_string);
+    for problem in problems.chain(settings.remarks.iter().map(ToString::to_string)) {
+        report::note(&format!("warning: {}", sanitize_line(&problem)));
     }
-    if rows.is_empty() && !args.json {
-        report::note("no hosts: the configuration names none (patterns do not count)");
+    if !has_aliases && !args.json {
+        report::note("no hosts of SSH: the configuration names none (patterns do not count)");
     }
     Ok(Code::Done)
 }
 
-fn row(listed: Listed) -> Row {
-    let defined = format!("{}:{}", listed.alias.file.display(), listed.alias.line);
-    let alias = listed.alias.name;
-    match listed.settings {
-        Some(Ok(settings)) => Row {
-            jump: ssh::jump(&settings),
+impl Row {
+    fn new(alias: String, way: &'static str, defined: String) -> Row {
+        Row {
             alias,
-            user: settings.user,
-            host_name: settings.host_name,
-            port: Some(settings.port),
-            defined,
-            error: None,
-        },
-        failed => Row {
-            alias,
+            way,
+            command: None,
             user: String::new(),
             host_name: String::new(),
             port: None,
             jump: None,
             defined,
+            error: None,
+        }
+    }
+}
+
+fn row(listed: Listed) -> Row {
+    let defined = format!("{}:{}", listed.alias.file.display(), listed.alias.line);
+    let alias = listed.alias.name;
+    let row = Row::new(alias, "ssh", defined);
+    match listed.settings {
+        Some(Ok(settings)) => Row {
+            jump: ssh::jump(&settings),
+            user: settings.user,
+            host_name: settings.host_name,
+            port: Some(settings.port),
+            ..row
+        },
+        failed => Row {
             error: failed.and_then(Result::err).map(|it| it.to_string()),
+            ..row
         },
     }
 }
@@ -71,6 +115,8 @@ fn lines_of_json(rows: &[Row]) -> String {
     let line = |row: &Row| {
         let value = json!({
             "alias": row.alias,
+            "way": row.way,
+            "command": row.command,
             "user": row.user,
             "hostName": row.host_name,
             "port": row.port,
@@ -89,9 +135,10 @@ fn table(rows: &[Row]) -> String {
     }
     let header = ["ALIAS", "USER", "HOST NAME", "PORT", "JUMP", "DEFINED"].map(str::to_owned);
     let cells = |row: &Row| {
-        let host_name = match &row.error {
-            Some(error) => format!("({error})"),
-            None => row.host_name.clone(),
+        let host_name = match (&row.error, &row.command) {
+            (Some(error), _) => format!("({error})"),
+            (None, Some(command)) => format!("$ {}", command.join(" ")),
+            (None, None) => row.host_name.clone(),
         };
         let port = row.port.map(|it| it.to_string()).unwrap_or_default();
         let jump = row.jump.clone().unwrap_or_else(|| "-".to_owned());

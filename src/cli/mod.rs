@@ -8,8 +8,11 @@ mod exec;
 mod home;
 mod hosts;
 mod login;
+mod machine;
 mod report;
+mod settings;
 mod ssh;
+mod ways;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -18,18 +21,39 @@ use codex_protocol::v2;
 
 use report::{Code, Problem};
 
-/// Drive Codex app-servers on many SSH hosts from one terminal.
+/// Codex on all your machines, in one terminal.
+///
+/// Without a command the terminal UI opens on this machine, in the working directory.
 #[derive(Parser)]
 #[command(
     name = "codex",
     version,
     about,
-    arg_required_else_help = true,
-    propagate_version = true
+    propagate_version = true,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  codex                              this machine
+  codex --remote ws://127.0.0.1:4500
+  codex connect devbox gpu1          hosts of your SSH configuration
+  codex exec \"fix the failing test\""
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    open: OpenArgs,
+}
+
+#[derive(Args)]
+struct OpenArgs {
+    /// Open a server that listens instead: `ws://HOST:PORT`, `unix://PATH`, or `unix://` for the usual socket
+    #[arg(long, value_name = "URL")]
+    remote: Option<String>,
+    /// Working directory of new threads
+    #[arg(long = "cd", short = 'C', value_name = "DIR")]
+    cd: Vec<String>,
+    #[command(flatten)]
+    ssh: SshArgs,
 }
 
 #[derive(Subcommand)]
@@ -49,9 +73,9 @@ enum Command {
 
 /// Open hosts in one terminal UI
 ///
-/// Each HOST is an alias of your SSH configuration or `user@host:port`. Without a HOST the picker opens
-/// (Settings → Connections). `codex app-server` must be installed on the hosts; nothing else is needed
-/// there but sshd.
+/// Each HOST is an alias of your SSH configuration, `user@host:port`, a host of `$CODEX_HOME/hosts.toml`, or
+/// the address of a server (`ws://HOST:PORT`, `unix://PATH`). Without a HOST the picker opens (Settings →
+/// Connections). `codex` must be installed on the hosts; nothing else is needed there but sshd.
 #[derive(Args)]
 #[command(after_help = "Examples:
   codex connect --demo
@@ -72,7 +96,7 @@ struct ConnectArgs {
     ssh: SshArgs,
 }
 
-/// List the hosts of your SSH configuration
+/// List the hosts: those of your SSH configuration, those of hosts.toml, and this machine
 ///
 /// Prints each concrete alias with what it resolves to and the file and line that define it. Patterns are
 /// left out. Nothing is connected to and no program of the configuration is run.
@@ -85,10 +109,10 @@ struct HostsArgs {
     ssh: SshArgs,
 }
 
-/// Run one turn on hosts, without a UI
+/// Run one turn, without a UI
 ///
-/// The answer goes to stdout, everything else to stderr. With several hosts the turns run side by side and
-/// each answer is printed when it is complete.
+/// It runs on this machine, or on the hosts that are named. The answer goes to stdout, everything else to
+/// stderr. With several hosts the turns run side by side and each answer is printed when it is complete.
 #[derive(Args)]
 #[command(after_help = "Exit codes (the highest of all hosts):
   0  done                          3  could not connect
@@ -97,31 +121,71 @@ struct HostsArgs {
   130  interrupted, 143 ended by SIGTERM
 
 Examples:
+  codex exec \"fix the failing test\"
   codex exec --host devbox \"fix the failing test\"
+  codex exec --remote ws://127.0.0.1:4500 \"fix the failing test\"
+  codex exec resume --last \"now commit it\"
   git diff | codex exec --host devbox --host gpu1 --json -")]
 struct ExecArgs {
-    /// A host to run on; may be given several times
-    #[arg(long = "host", short = 'H', value_name = "HOST", required = true)]
+    #[command(flatten)]
+    turn: TurnArgs,
+    /// What to do; `-` reads it from stdin
+    prompt: Option<String>,
+    #[command(subcommand)]
+    command: Option<ExecCommand>,
+}
+
+#[derive(Subcommand)]
+enum ExecCommand {
+    Resume(ResumeArgs),
+}
+
+/// Run one more turn in a thread that is there
+#[derive(Args)]
+#[command(after_help = "Examples:
+  codex exec resume --last \"now commit it\"
+  codex exec resume --last --host devbox \"now commit it\"
+  codex exec resume 0198c0de-7f00-7000-8000-000000000000 \"now commit it\"")]
+struct ResumeArgs {
+    /// Take the thread that changed last: of the working directory where one is known (on this machine, or
+    /// with --cd), else of the whole host
+    #[arg(long)]
+    last: bool,
+    /// With --last: whatever its directory is
+    #[arg(long, requires = "last")]
+    all: bool,
+    /// The thread's id (not with --last), and what to do; `-` reads it from stdin
+    #[arg(value_name = "THREAD_ID> <PROMPT", num_args = 1..=2, required = true)]
+    words: Vec<String>,
+}
+
+/// Where and how turns run.
+#[derive(Args)]
+struct TurnArgs {
+    /// A host to run on, instead of this machine; may be given several times
+    #[arg(long = "host", short = 'H', value_name = "HOST", global = true)]
     hosts: Vec<String>,
-    /// Working directory on the hosts; HOST=DIR for one host only
-    #[arg(long = "cd", short = 'C', value_name = "[HOST=]DIR")]
+    /// A server to run on, instead of this machine: `ws://HOST:PORT`, `unix://PATH`, or `unix://`
+    #[arg(long, value_name = "URL", global = true, conflicts_with = "hosts")]
+    remote: Option<String>,
+    /// Working directory, on the hosts if there are any; HOST=DIR for one host only
+    #[arg(long = "cd", short = 'C', value_name = "[HOST=]DIR", global = true)]
     cd: Vec<String>,
     /// Print one JSON object per event and line
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     /// Model to use instead of the host's default
-    #[arg(long, short = 'm', value_name = "MODEL")]
+    #[arg(long, short = 'm', value_name = "MODEL", global = true)]
     model: Option<String>,
     /// Sandbox of the commands, instead of the host's default
-    #[arg(long, short = 's', value_name = "MODE")]
+    #[arg(long, short = 's', value_name = "MODE", global = true)]
     sandbox: Option<Sandbox>,
     /// When approval is asked for, instead of the host's default
-    #[arg(long, short = 'a', value_name = "POLICY")]
+    #[arg(long, short = 'a', value_name = "POLICY", global = true)]
     approval: Option<Approval>,
-    #[command(flatten)]
-    ssh: SshArgs,
-    /// What to do; `-` reads it from stdin
-    prompt: String,
+    /// SSH configuration to read instead of ~/.ssh/config and the system's
+    #[arg(short = 'F', long = "ssh-config", value_name = "FILE", global = true)]
+    file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -181,12 +245,13 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
-        Command::Connect(args) => connect::run(args),
-        Command::Hosts(args) => hosts::run(&args),
-        Command::Exec(args) => exec::run(args),
-        Command::AppServer(args) => app_server::run(args),
-        Command::Login(args) => login::run(&args),
-        Command::Logout => login::run_logout(),
+        None => connect::run_one(&cli.open),
+        Some(Command::Connect(args)) => connect::run(args),
+        Some(Command::Hosts(args)) => hosts::run(&args),
+        Some(Command::Exec(args)) => exec::run(args),
+        Some(Command::AppServer(args)) => app_server::run(args),
+        Some(Command::Login(args)) => login::run(&args),
+        Some(Command::Logout) => login::run_logout(),
     };
     match outcome {
         Ok(code) => code.into(),
@@ -230,6 +295,11 @@ impl Directories {
         Ok(directories)
     }
 
+    /// Gives a host a directory of its own.
+    fn set(&mut self, host: &str, directory: String) {
+        self.by_host.push((host.to_owned(), directory));
+    }
+
     fn of(&self, host: &str) -> Option<&str> {
         let named = self.by_host.iter().rev().find(|(name, _)| name == host);
         named
@@ -247,6 +317,37 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    fn exec(words: &[&str]) -> Result<ExecArgs, clap::Error> {
+        let words = ["codex", "exec"].iter().chain(words);
+        match Cli::try_parse_from(words)?.command {
+            Some(Command::Exec(args)) => Ok(args),
+            _ => panic!("not exec"),
+        }
+    }
+
+    #[test]
+    fn options_of_exec_may_stand_on_either_side_of_resume() {
+        for words in [
+            &["--host", "h", "--json", "resume", "--last", "p"][..],
+            &["resume", "--last", "p", "--host", "h", "--json"],
+        ] {
+            let Ok(args) = exec(words) else {
+                panic!("{words:?}")
+            };
+            assert_eq!((args.turn.hosts, args.turn.json), (vec!["h".to_owned()], true));
+            assert!(matches!(args.command, Some(ExecCommand::Resume(it)) if it.last && it.words == ["p"]));
+        }
+        let prompt = exec(&["resumed"]).ok().and_then(|it| it.prompt);
+        assert_eq!(prompt.as_deref(), Some("resumed"));
+        for words in [
+            &["resume", "--all", "t", "p"][..],
+            &["-H", "h", "--remote", "ws://h:1", "p"],
+            &["resume"],
+        ] {
+            assert!(exec(words).is_err(), "{words:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Exit codes, and errors as people read them.
 
-use std::{io::Write, process::ExitCode};
+use std::{fmt, io::Write, process::ExitCode};
 
+use codex_fleet::NoWay;
 use codex_hosts::{Failure, FailureKind};
 use codex_tui::text::sanitize::{sanitize, sanitize_line};
 
@@ -68,9 +69,24 @@ impl Problem {
         Problem::new(Code::Usage, message)
     }
 
+    /// The same as the reason why there is no way to a host.
+    pub(crate) fn no_way(self) -> NoWay {
+        NoWay {
+            message: self.message,
+            hint: self.hint,
+        }
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Problem {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+/// Without the hint.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use codex_fleet::{FleetConfig, Resolver, limits::HOSTS_MAX};
+use codex_fleet::{FleetConfig, Resolver};
 use codex_hosts::{Host, HostId, Origin};
 use codex_protocol::v2::ClientInfo;
 use codex_ssh::{
@@ -15,7 +15,7 @@ use codex_ssh::{
     route,
 };
 
-use super::{SshArgs, report::Problem};
+use super::{SshArgs, machine::Machine, report::Problem, ways};
 
 /// More aliases than this are shown in the picker without their addresses: it opens at once.
 const PICKER_RESOLVED_MAX: usize = 300;
@@ -88,8 +88,8 @@ impl SshConfig {
         Ok((listed.into_iter().map(host).collect(), problems))
     }
 
-    /// What a fleet needs to find its hosts and to introduce itself.
-    pub(crate) fn fleet(self, client_name: &str) -> FleetConfig {
+    /// What a fleet needs to find its hosts and to introduce itself. `machine` is the host in this process.
+    pub(crate) fn fleet(self, client_name: &str, machine: &Machine) -> FleetConfig {
         let sources = self.sources;
         let resolver: Resolver = Arc::new(move |query| {
             let mut world = SystemWorld::new();
@@ -98,6 +98,7 @@ impl SshConfig {
         let shell = SystemWorld::new().env("SHELL").filter(|it| it.starts_with('/'));
         let shell = PathBuf::from(shell.unwrap_or_else(|| "/bin/sh".to_owned()));
         FleetConfig {
+            ways: ways::ways(machine),
             resolver,
             connector: Connector::new(Local { shell }),
             client_info: ClientInfo {
@@ -107,24 +108,6 @@ impl SshConfig {
             },
         }
     }
-}
-
-/// Refuses what cannot be a destination before anything is opened.
-pub(crate) fn check_destinations(hosts: &[String]) -> Result<(), Problem> {
-    if HOSTS_MAX < hosts.len() {
-        let message = format!("{} hosts are too many: at most {HOSTS_MAX} at once", hosts.len());
-        return Err(Problem::usage(message));
-    }
-    for (index, host) in hosts.iter().enumerate() {
-        Query::parse(host).map_err(|error| {
-            Problem::usage(format!("`{host}` is not a host: {error}"))
-                .hint("write an alias of your SSH configuration or user@host:port")
-        })?;
-        if hosts[..index].contains(host) {
-            return Err(Problem::usage(format!("`{host}` is given twice")));
-        }
-    }
-    Ok(())
 }
 
 /// `user@name:port`, for people.

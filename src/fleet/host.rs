@@ -372,9 +372,11 @@ impl Host {
                         .spawn(attempt::run(self.id.clone(), config, attempt, reports));
                 }
                 Action::Probe(attempt) => {
-                    if let Some(session) = self.link.as_ref().and_then(|it| it.session.upgrade()) {
+                    if let Some(link) = &self.link {
+                        let (pulse, client) = (link.pulse.clone(), link.client.clone());
                         let reports = self.reports.clone();
-                        self.attempts.spawn(attempt::probe(session, attempt, reports));
+                        self.attempts
+                            .spawn(attempt::probe(pulse, client, attempt, reports));
                     }
                 }
                 Action::Abandon(_) => self.abandon(&mut void),

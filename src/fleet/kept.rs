@@ -1,4 +1,4 @@
-//! A process that outlives whoever reads it.
+//! A stream that outlives whoever reads it.
 
 use std::{
     io,
@@ -7,34 +7,38 @@ use std::{
     task::{Context, Poll},
 };
 
-use codex_ssh::Process;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The process ends with its last handle.
+/// The stream, and the process behind it, ends with its last handle.
 ///
 /// The server's end of output arrives before its exit status, and the conversation ends with the former.
 /// If that closed the channel, the reason would never be heard.
-#[derive(Clone)]
-pub(crate) struct Kept(Arc<Mutex<Process>>);
+pub(crate) struct Kept<S>(Arc<Mutex<S>>);
 
-impl Kept {
-    pub(crate) fn new(process: Process) -> Kept {
-        Kept(Arc::new(Mutex::new(process)))
-    }
-
-    fn with<T>(&self, poll: impl FnOnce(Pin<&mut Process>) -> T) -> T {
-        let mut process = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        poll(Pin::new(&mut process))
+impl<S> Clone for Kept<S> {
+    fn clone(&self) -> Kept<S> {
+        Kept(Arc::clone(&self.0))
     }
 }
 
-impl AsyncRead for Kept {
+impl<S: Unpin> Kept<S> {
+    pub(crate) fn new(stream: S) -> Kept<S> {
+        Kept(Arc::new(Mutex::new(stream)))
+    }
+
+    fn with<T>(&self, poll: impl FnOnce(Pin<&mut S>) -> T) -> T {
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        poll(Pin::new(&mut *stream))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Kept<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.with(|it| it.poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Kept {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Kept<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.with(|it| it.poll_write(cx, buf))
     }

@@ -10,6 +10,8 @@
 //! line with a random mark, so that whatever was printed before is known to be noise, and becomes the
 //! server: nothing stays between the channel and the server, which ends when its stdin does.
 
+use std::str::FromStr;
+
 use bytes::BytesMut;
 
 /// Noise before the mark that is kept; a host that prints more than this is not starting a server.
@@ -35,6 +37,89 @@ const FOLDERS: &[&str] = &[
     "/snap/bin",
 ];
 
+/// Which server of a host is started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Server {
+    /// The first `codex` that is found.
+    #[default]
+    Auto,
+    /// The first one that is OpenAI's.
+    Official,
+    /// The first one that is not: this program.
+    Ours,
+    /// The one at this path.
+    At(Path),
+}
+
+/// The path of a program on a host: absolute, or below the home directory as `~/…`. It has no character that
+/// means something to a shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path(String);
+
+/// A text that names no server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no server: use \"auto\", \"official\", \"ours\", or a path that begins with `/` or `~/` and has only letters, digits and `/._+@%,:=-`"
+)]
+pub struct NoServer(String);
+
+impl FromStr for Server {
+    type Err = NoServer;
+
+    fn from_str(text: &str) -> Result<Server, NoServer> {
+        let is_plain = |it: char| it.is_ascii_alphanumeric() || "/._+@%,:=-".contains(it);
+        match text {
+            "auto" => Ok(Server::Auto),
+            "official" => Ok(Server::Official),
+            "ours" => Ok(Server::Ours),
+            path => match path.strip_prefix('~').unwrap_or(path) {
+                rest if rest.starts_with('/') && rest.chars().all(is_plain) => {
+                    Ok(Server::At(Path(path.to_owned())))
+                }
+                _ => Err(NoServer(text.to_owned())),
+            },
+        }
+    }
+}
+
+impl Server {
+    /// What is looked for, in words.
+    pub(crate) fn wanted(&self) -> String {
+        match self {
+            Server::Auto => "codex".to_owned(),
+            Server::Official => "official codex".to_owned(),
+            Server::Ours => "codex of our own".to_owned(),
+            Server::At(Path(path)) => format!("program at {path}"),
+        }
+    }
+
+    /// The part of the script that defines `fit PATH` and `find`, which puts the path into `c`.
+    fn finder(&self) -> String {
+        let is = "is() { [ -f \"$1\" ] && [ -x \"$1\" ]; };";
+        // The official one calls itself `codex-cli`.
+        let fit = |test: &str| {
+            format!(
+                "fit() {{ is \"$1\" || return 1; case $(lim \"$1\" --version </dev/null 2>/dev/null) in {test} esac; }}; \
+                 find() {{ i=$IFS; IFS=:; set -f; for d in $PATH; do if fit \"$d/codex\"; then c=$d/codex; break; fi; done; IFS=$i; set +f; [ -n \"$c\" ]; }};"
+            )
+        };
+        let rest = match self {
+            Server::Auto => {
+                "fit() { is \"$1\"; }; find() { c=$(command -v codex 2>/dev/null); is \"$c\"; };".to_owned()
+            }
+            Server::Official => fit("codex-cli*) true;; *) false;;"),
+            Server::Ours => fit("codex-cli*) false;; codex*) true;; *) false;;"),
+            Server::At(Path(path)) => {
+                let path = path
+                    .strip_prefix('~')
+                    .map_or(path.clone(), |it| format!("$HOME{it}"));
+                format!("fit() {{ false; }}; find() {{ c=\"{path}\"; is \"$c\"; }};")
+            }
+        };
+        format!("c=; {is} {rest}")
+    }
+}
+
 /// What the host said before it became the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -53,8 +138,8 @@ pub(crate) enum Outcome {
     Missing { searched: String, asked: bool },
 }
 
-/// The line for sshd. `nonce` must be alphanumeric and new for each launch.
-pub(crate) fn command_line(nonce: &str) -> String {
+/// The line for sshd, or for a shell's standard input. `nonce` must be alphanumeric and new for each launch.
+pub(crate) fn command_line(nonce: &str, server: &Server) -> String {
     let folders: Vec<String> = FOLDERS.iter().map(|it| format!("\"{it}\"")).collect();
     let script = [
         format!("n={nonce}; s=${{SHELL:-/bin/sh}}; a=n;"),
@@ -65,11 +150,10 @@ pub(crate) fn command_line(nonce: &str) -> String {
         // mark: a daemon that a start-up file left behind keeps the pipe open.
         "ask() { e=$(lim \"$s\" \"$1\" \"echo; echo codex-$n; exec sh -c \\\"export -p; echo; echo end-$n\\\"\" </dev/null 2>/dev/null | sed -n \"1,/^codex-$n/d;/^end-$n/q;p\");".to_owned(),
         "if [ -n \"$e\" ] && (eval \"$e\") >/dev/null 2>&1; then eval \"$e\"; a=y; fi; };".to_owned(),
-        "is() { [ -f \"$1\" ] && [ -x \"$1\" ]; };".to_owned(),
-        "find() { c=$(command -v codex 2>/dev/null); is \"$c\"; };".to_owned(),
+        server.finder(),
         "ask -lc; find || { ask -lic; find; } ||".to_owned(),
         format!("for d in {} \"$HOME\"/.nvm/versions/node/*/bin; do", folders.join(" ")),
-        "if is \"$d/codex\"; then c=$d/codex; PATH=$d:$PATH; export PATH; break; fi; done;".to_owned(),
+        "if fit \"$d/codex\"; then c=$d/codex; PATH=$d:$PATH; export PATH; break; fi; done;".to_owned(),
         "w=$(uname -sm 2>/dev/null);".to_owned(),
         "if is \"$c\"; then printf \"\\036codex-%s\\tok\\t%s\\t%s\\t%s\\n\" \"$n\" \"$w\" \"$HOME\" \"$c\"; exec \"$c\" app-server; fi;".to_owned(),
         "printf \"\\036codex-%s\\tmissing-%s\\t%s\\t%s\\t%s\\n\" \"$n\" \"$a\" \"$w\" \"$HOME\" \"$PATH\"; exit 127".to_owned(),

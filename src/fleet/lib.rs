@@ -3,19 +3,33 @@
 //! `hosts` decides, this crate does: each host is a task that owns a [`HostConnection`] and performs its
 //! actions. Hosts share nothing but the queue of events, so none can wait for another.
 //!
+//! [`Way`] is how a host is reached: over SSH, through a program that gives a shell, at an address where a
+//! server listens, or in this process. What follows the first word is the same for all: handshake, losses,
+//! retries, waking up.
+//!
 //! All SSH runs on one thread of its own with a current-thread runtime: faster for many small messages
 //! than a pool, and the interface never shares a thread with cryptography.
 //!
 //! [`HostConnection`]: codex_hosts::HostConnection
 
+mod address;
 mod attempt;
+mod child;
 mod host;
 mod kept;
 mod launch;
 pub mod limits;
 mod link;
 mod question;
+mod reach;
 mod run;
 mod server;
+mod socket;
+mod ssh;
+mod way;
+mod witness;
 
+pub use address::{Address, AddressError};
+pub use launch::{NoServer, Path, Server};
 pub use run::{Command, Event, Fleet, FleetConfig, HostFacts, Resolver, StartError};
+pub use way::{Duplex, Embed, Embedded, NoWay, Way, Ways};

@@ -45,6 +45,21 @@ pub(crate) const CLOCK_JUMP: Duration = Duration::from_secs(4);
 pub(crate) const MALFORMED_TOLD_MAX: u32 = 5;
 /// Lines of the remote's stderr that come with a failure.
 pub(crate) const STDERR_LINES: usize = 40;
+/// Of a local program's stderr, what is kept: its end says most.
+pub(crate) const STDERR_BYTES_MAX: usize = 64 * 1024;
+/// Looking up a name and connecting to a server's address.
+pub(crate) const DIAL_PATIENCE: Duration = Duration::from_secs(15);
+/// The upgrade to a WebSocket; the server has nothing to prepare for it.
+pub(crate) const UPGRADE_PATIENCE: Duration = Duration::from_secs(10);
+/// A TCP connection that is silent for this long is probed; together with the probes a dead peer is noticed
+/// within 15 s.
+pub(crate) const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+/// Between two probes.
+pub(crate) const KEEPALIVE_PERIOD: Duration = Duration::from_secs(5);
+/// Probes without an answer until the connection counts as dead.
+pub(crate) const KEEPALIVE_PROBES: u32 = 2;
+/// How long what was sent may stay without the peer's confirmation.
+pub(crate) const UNCONFIRMED_MAX: Duration = Duration::from_secs(15);
 /// How long the fleet may take to end.
 pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 

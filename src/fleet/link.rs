@@ -13,10 +13,20 @@ use crate::limits;
 pub(crate) struct Link {
     pub(crate) client: Client,
     pub(crate) events: mpsc::Receiver<Event>,
-    /// The attempt owns the connection: what is left of a link must not keep it open.
-    pub(crate) session: Weak<Session>,
+    pub(crate) pulse: Pulse,
     /// The user's home directory on the host.
     pub(crate) home: String,
+}
+
+/// How to ask whether the peer is there.
+#[derive(Clone)]
+pub(crate) enum Pulse {
+    /// The attempt owns the connection: what is left of a link must not keep it open.
+    Session(Weak<Session>),
+    /// By a call.
+    Call,
+    /// It is in this process.
+    Here,
 }
 
 /// A call whose answer is waited for.

@@ -21,13 +21,15 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{host, limits, link};
+use crate::{host, limits, link, way::Ways};
 
 /// Finds the way to a host. Runs on a thread that may block: a configuration may run programs.
 pub type Resolver = Arc<dyn Fn(&Query) -> Result<(Route, Vec<Problem>), RouteError> + Send + Sync>;
 
 /// What a fleet is made of.
 pub struct FleetConfig {
+    pub ways: Ways,
+    /// For hosts of SSH.
     pub resolver: Resolver,
     pub connector: Connector,
     /// How we introduce ourselves to the servers.
@@ -71,10 +73,11 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFacts {
     pub initialize: v2::InitializeResponse,
-    /// e.g. `Linux x86_64`.
+    /// e.g. `Linux x86_64`; empty when the way does not tell.
     pub system: String,
+    /// Empty when it is not known.
     pub home: String,
-    /// The server that runs.
+    /// The server that runs: its path, or its address.
     pub codex: String,
 }
 
@@ -255,6 +258,11 @@ mod tests {
     #[tokio::test]
     async fn one_host_too_many_is_told_and_commands_never_wait_for_whoever_takes_the_events() {
         let config = FleetConfig {
+            ways: Arc::new(|_| {
+                Ok(crate::Way::Ssh {
+                    server: crate::Server::Auto,
+                })
+            }),
             resolver: Arc::new(|_| Err(RouteError::Cycle(Vec::new()))),
             connector: Connector::new(codex_ssh::Local::default()),
             client_info: v2::ClientInfo {

@@ -4,23 +4,38 @@ use bytes::BytesMut;
 use codex_hosts::{Failure, FailureKind, HostId, Phase};
 use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, End};
-use codex_ssh::{Exit, ExitWatch, Process, Session, Stderr};
-use tokio::{io::AsyncReadExt, sync::mpsc, time::timeout};
-
-use crate::{
-    launch::{self, Found, Outcome},
-    limits,
+use codex_ssh::{Process, Session};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+    time::timeout,
 };
 
-/// Starts the server: the process, what the host said of itself, the server's path, and what was read
-/// beyond the mark.
+use crate::{
+    child::Child,
+    launch::{self, Found, Outcome, Server},
+    limits,
+    witness::{Ended, Witness},
+};
+
+/// A server that has said where it is.
+pub(crate) struct Started {
+    pub(crate) found: Found,
+    /// The server's path.
+    pub(crate) path: String,
+    /// What was read beyond the mark: the server's own.
+    pub(crate) rest: BytesMut,
+}
+
+/// Starts the server over SSH.
 pub(crate) async fn launch(
     id: &HostId,
     session: &Session,
-) -> Result<(Process, Found, String, BytesMut), Failure> {
-    let nonce: String = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
+    server: &Server,
+) -> Result<(Process, Started), Failure> {
+    let nonce = nonce();
     let mut process = session
-        .exec(&launch::command_line(&nonce))
+        .exec(&launch::command_line(&nonce, server))
         .await
         .map_err(|error| {
             not_launched(
@@ -28,41 +43,112 @@ pub(crate) async fn launch(
                 format!("starting a command: {}", chain(&error)),
             )
         })?;
+    let witness = Witness::Ssh(process.exit(), process.stderr());
     let mut printed = BytesMut::new();
-    let marked = timeout(
-        limits::LAUNCH_PATIENCE,
-        read_mark(&nonce, &mut process, &mut printed),
-    );
-    let why = match marked.await {
-        Ok(Some(found)) => match found.outcome.clone() {
-            Outcome::Codex { path } => return Ok((process, found, path, printed)),
-            Outcome::Missing { searched, asked } => return Err(not_installed(id, &searched, asked)),
+    let why = match marked(&nonce, &mut process, &mut printed).await {
+        Ok(found) => return Ok((process, started(id, found, printed, server)?)),
+        Err(NoMark::Late) => format!(" within {:?}", limits::LAUNCH_PATIENCE),
+        Err(NoMark::Ended) => match witness.ended().await {
+            Some(Ended::Lost(why)) => return Err(not_launched(FailureKind::Unreachable, why)),
+            Some(Ended::Exited(exit)) => format!(": {exit}"),
+            None => too_much(),
         },
-        Ok(None) => match timeout(limits::LAST_WORDS_PATIENCE, process.exit().wait()).await {
-            Ok(Exit::Lost(closed)) => {
-                return Err(not_launched(FailureKind::Unreachable, closed.to_string()));
-            }
-            Ok(exit) => format!(": {exit}"),
-            Err(_) => format!(": it printed over {} bytes", launch::NOISE_BYTES_MAX),
-        },
-        Err(_) => format!(" within {:?}", limits::LAUNCH_PATIENCE),
     };
     let message = format!("the login shell did not start codex{why}");
     Err(Failure {
         hint: Some(format!("look at what `ssh {id} true` prints and whether it ends")),
-        stderr: said(&printed, &process.stderr()),
+        stderr: said(&printed, &witness),
         ..not_launched(FailureKind::LaunchFailed, message)
     })
 }
 
+/// Starts the server through a shell that a program of the user gives.
+pub(crate) async fn launch_by_command(
+    id: &HostId,
+    argv: &[String],
+    server: &Server,
+) -> Result<(Child, Started), Failure> {
+    let command = argv.join(" ");
+    let hint =
+        format!("run `{command}` in a terminal: it must give a POSIX shell that reads its standard input");
+    let mut child = Child::start(argv).map_err(|error| {
+        let program = argv.first().map(String::as_str).unwrap_or_default();
+        Failure {
+            hint: Some("correct `command` in the settings of the host".to_owned()),
+            ..not_launched(FailureKind::BadConfig, format!("starting `{program}`: {error}"))
+        }
+    })?;
+    let witness = Witness::Child(child.watch());
+    let nonce = nonce();
+    let line = format!("{}\n", launch::command_line(&nonce, server));
+    // A program that does not read shows itself by its end, or by its silence.
+    _ = timeout(limits::LAUNCH_PATIENCE, child.write_all(line.as_bytes())).await;
+    let mut printed = BytesMut::new();
+    let (kind, why) = match marked(&nonce, &mut child, &mut printed).await {
+        Ok(found) => return Ok((child, started(id, found, printed, server)?)),
+        Err(NoMark::Late) => (
+            FailureKind::LaunchFailed,
+            format!(" within {:?}", limits::LAUNCH_PATIENCE),
+        ),
+        Err(NoMark::Ended) => match witness.ended().await {
+            // The way is down, as a host that does not answer is: a container may come back.
+            Some(Ended::Exited(why) | Ended::Lost(why)) => (FailureKind::Unreachable, format!(": {why}")),
+            None => (FailureKind::LaunchFailed, too_much()),
+        },
+    };
+    Err(Failure {
+        hint: Some(hint),
+        stderr: said(&printed, &witness),
+        ..not_launched(kind, format!("`{command}` did not start codex{why}"))
+    })
+}
+
+fn nonce() -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(16).collect()
+}
+
+fn too_much() -> String {
+    format!(": it printed over {} bytes", launch::NOISE_BYTES_MAX)
+}
+
+fn started(id: &HostId, found: Found, rest: BytesMut, server: &Server) -> Result<Started, Failure> {
+    match found.outcome.clone() {
+        Outcome::Codex { path } => Ok(Started { found, path, rest }),
+        Outcome::Missing { searched, asked } => Err(not_installed(id, server, &searched, asked)),
+    }
+}
+
+/// Why there was no mark.
+enum NoMark {
+    Late,
+    /// The output ended, or was too much.
+    Ended,
+}
+
+async fn marked(
+    nonce: &str,
+    stream: &mut (impl AsyncRead + Unpin),
+    printed: &mut BytesMut,
+) -> Result<Found, NoMark> {
+    match timeout(limits::LAUNCH_PATIENCE, read_mark(nonce, stream, printed)).await {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(NoMark::Ended),
+        Err(_) => Err(NoMark::Late),
+    }
+}
+
 /// Reads up to the mark; `None` when the output ends before it, or is too much.
-async fn read_mark(nonce: &str, process: &mut Process, printed: &mut BytesMut) -> Option<Found> {
+async fn read_mark(
+    nonce: &str,
+    stream: &mut (impl AsyncRead + Unpin),
+    printed: &mut BytesMut,
+) -> Option<Found> {
     loop {
         if let Some((found, _noise)) = launch::take_mark(nonce, printed) {
             return Some(found);
         }
         let is_full = launch::NOISE_BYTES_MAX < printed.len();
-        if is_full || !matches!(process.read_buf(printed).await, Ok(1..)) {
+        if is_full || !matches!(stream.read_buf(printed).await, Ok(1..)) {
             return None;
         }
     }
@@ -78,15 +164,23 @@ fn not_launched(kind: FailureKind, message: String) -> Failure {
     }
 }
 
-fn not_installed(id: &HostId, searched: &str, asked: bool) -> Failure {
+fn not_installed(id: &HostId, server: &Server, searched: &str, asked: bool) -> Failure {
     let silent = if asked {
         String::new()
     } else {
         let seconds = launch::SHELL_PATIENCE_S;
         format!("; the login shell did not tell its own PATH within {seconds} s")
     };
+    let wanted = server.wanted();
+    if matches!(server, Server::At(_)) {
+        let message = format!("there is no {wanted} on {id}");
+        return Failure {
+            hint: Some("correct `server` in the settings of the host".to_owned()),
+            ..not_launched(FailureKind::NotInstalled, message)
+        };
+    }
     let message = format!(
-        "there is no codex on {id}: looked in the login shell's PATH ({searched}) and in the usual folders{silent}"
+        "there is no {wanted} on {id}: looked in the login shell's PATH ({searched}) and in the usual folders{silent}"
     );
     let hint = "install it there, e.g. with `npm install -g @openai/codex@0.169.0`, and connect again";
     Failure {
@@ -96,9 +190,9 @@ fn not_installed(id: &HostId, searched: &str, asked: bool) -> Failure {
 }
 
 /// What the remote printed, for a failure: its noise on stdout and its stderr.
-fn said(printed: &[u8], stderr: &Stderr) -> Option<String> {
+fn said(printed: &[u8], witness: &Witness) -> Option<String> {
     let printed = String::from_utf8_lossy(printed);
-    let text = format!("{}\n{}", printed.trim(), stderr.tail(limits::STDERR_LINES));
+    let text = format!("{}\n{}", printed.trim(), witness.stderr());
     Some(text.trim().to_owned()).filter(|it| !it.is_empty())
 }
 
@@ -141,7 +235,7 @@ pub(crate) async fn initialize(
 pub(crate) fn no_handshake(
     error: &rpc::CallError,
     events: &mut mpsc::Receiver<rpc::Event>,
-    stderr: &Stderr,
+    witness: &Witness,
     path: &str,
 ) -> Failure {
     let mut garbage = None;
@@ -161,48 +255,41 @@ pub(crate) fn no_handshake(
         | rpc::CallError::TooLong { .. }
         | rpc::CallError::Busy(_) => FailureKind::Incompatible,
     };
-    let hint = Some(format!(
-        "run `{path} --version` on the host; 0.169.0 is known to work"
-    ));
+    let hint = Some(match witness {
+        Witness::Socket => "make sure that a Codex app-server listens there, and nothing else".to_owned(),
+        _ => format!("run `{path} --version` on the host; 0.169.0 is known to work"),
+    });
     Failure {
         kind,
         phase: Some(Phase::Initializing),
         message,
         hint,
-        stderr: said(&[], stderr),
+        stderr: said(&[], witness),
     }
 }
 
 /// Why the conversation ended.
-pub(crate) async fn ended(
-    end: End,
-    exit: &ExitWatch,
-    stderr: &Stderr,
-    phase: Option<Phase>,
-    path: &str,
-) -> Failure {
-    // The end of the stream comes before the reason for it.
-    let exit = timeout(limits::LAST_WORDS_PATIENCE, exit.wait())
-        .await
-        .unwrap_or(Exit::Unknown);
+pub(crate) async fn ended(end: End, witness: &Witness, phase: Option<Phase>, path: &str) -> Failure {
+    let exit = witness.ended().await;
+    let by_itself = match phase {
+        Some(_) => FailureKind::LaunchFailed,
+        None => FailureKind::ServerExited,
+    };
     let (kind, message) = match (exit, end) {
-        (Exit::Lost(closed), _) => (FailureKind::Unreachable, closed.to_string()),
-        (Exit::Unknown, End::Broken(error)) => (FailureKind::Unreachable, chain(&error)),
-        (exit, _) => {
-            let kind = if phase.is_some() {
-                FailureKind::LaunchFailed
-            } else {
-                FailureKind::ServerExited
-            };
-            (kind, format!("{path} app-server ended: {exit}"))
-        }
+        (Some(Ended::Lost(why)), _) => (FailureKind::Unreachable, why),
+        (Some(Ended::Exited(exit)), _) => (by_itself, format!("{path} app-server ended: {exit}")),
+        (None, End::Broken(error)) => (FailureKind::Unreachable, chain(&error)),
+        (None, _) => match witness {
+            // Whether the server ended or its network, nobody can tell from here.
+            Witness::Socket => (FailureKind::Unreachable, format!("{path} closed the connection")),
+            _ => (by_itself, format!("{path} app-server ended")),
+        },
     };
     let hint = (kind == FailureKind::LaunchFailed)
         .then(|| format!("run `{path} app-server` on the host and see what it says"));
-    let stderr = if kind == FailureKind::Unreachable {
-        None
-    } else {
-        said(&[], stderr)
+    let stderr = match kind {
+        FailureKind::Unreachable => None,
+        _ => said(&[], witness),
     };
     Failure {
         kind,

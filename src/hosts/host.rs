@@ -33,4 +33,6 @@ pub enum Origin {
     Config { file: PathBuf, line: u32 },
     /// Typed on the command line or in the picker.
     Typed,
+    /// The machine that this program runs on.
+    ThisMachine,
 }

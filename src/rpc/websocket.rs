@@ -25,7 +25,8 @@ use crate::{
 
 pub use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// The longest frame that is read, as the official server announces and enforces it.
+/// The longest frame that a server reads, as the official one announces and enforces it. A client takes a
+/// whole message in one: servers do not split theirs.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// The longest message that is read, of any number of frames.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -47,7 +48,7 @@ pub async fn websocket<T>(io: T, role: Role) -> impl Transport
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    WebSocket(WebSocketStream::from_raw_socket(io, role, Some(config())).await)
+    WebSocket(WebSocketStream::from_raw_socket(io, role, Some(config(role))).await)
 }
 
 /// Upgrades a byte stream as its client. `url` names the host and the path, for instance
@@ -59,7 +60,7 @@ where
     let request = url
         .into_client_request()
         .map_err(|_| UpgradeError::Address(url.to_owned()))?;
-    match client_async_with_config(request, io, Some(config())).await {
+    match client_async_with_config(request, io, Some(config(Role::Client))).await {
         Ok((socket, _)) => Ok(WebSocket(socket)),
         Err(Error::Http(answer)) => Err(UpgradeError::Refused {
             status: answer.status().as_u16(),
@@ -69,9 +70,13 @@ where
     }
 }
 
-fn config() -> WebSocketConfig {
+fn config(role: Role) -> WebSocketConfig {
+    let frame_bytes_max = match role {
+        Role::Server => FRAME_BYTES_MAX,
+        Role::Client => MESSAGE_BYTES_MAX,
+    };
     WebSocketConfig::default()
-        .max_frame_size(Some(FRAME_BYTES_MAX))
+        .max_frame_size(Some(frame_bytes_max))
         .max_message_size(Some(MESSAGE_BYTES_MAX))
 }
 
@@ -187,6 +192,38 @@ mod tests {
         assert!(matches!(seen, Incoming::Message(Message::Notification(it)) if it.method == "back"));
         let (closed, end) = tokio::join!(near.close(), far.next());
         assert!(closed.is_ok() && end.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_client_takes_a_whole_history_in_one_frame() {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let mut near = websocket(near, Role::Client).await;
+        let mut far = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
+        let long = format!("{{\"method\":\"{}\"}}", "x".repeat(FRAME_BYTES_MAX));
+        let (sent, seen) = tokio::join!(far.send(tungstenite::Message::text(long)), near.next());
+        assert!(sent.is_ok());
+        assert!(matches!(seen, Some(Ok(Incoming::Message(_)))));
+    }
+
+    #[tokio::test]
+    async fn an_upgrade_is_asked_for_and_a_refusal_is_told() {
+        let (near, far) = tokio::io::duplex(1 << 12);
+        let upgraded = tokio::join!(
+            connect_websocket(near, "ws://127.0.0.1:4500/"),
+            tokio_tungstenite::accept_async(far)
+        );
+        assert!(upgraded.0.is_ok() && upgraded.1.is_ok());
+        let (near, mut far) = tokio::io::duplex(1 << 12);
+        let refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 7\r\n\r\nmissing";
+        let (refused, _) = tokio::join!(
+            connect_websocket(near, "ws://127.0.0.1:4500/"),
+            tokio::io::AsyncWriteExt::write_all(&mut far, refusal)
+        );
+        let refused = refused.err().unwrap();
+        assert!(
+            matches!(&refused, UpgradeError::Refused { status: 401, body } if body == "missing"),
+            "{refused}"
+        );
     }
 
     #[tokio::test]

@@ -145,6 +145,7 @@ fn host_line(
     let origin = match &host.origin {
         Origin::Config { file, line } => format!("{}:{line}", file.display()),
         Origin::Typed => "typed".to_owned(),
+        Origin::ThisMachine => "in this program".to_owned(),
     };
     let address = sanitize_line(host.address.as_deref().unwrap_or_default()).into_owned();
     let short_origin = match &host.origin {
@@ -155,7 +156,7 @@ fn host_line(
                 .unwrap_or_default();
             format!("{name}:{line}")
         }
-        Origin::Typed => origin.clone(),
+        Origin::Typed | Origin::ThisMachine => origin.clone(),
     };
     let left = format!("{mark} {glyph} {name}{pad}  ");
     let room = usize::from(width).saturating_sub(text_width(&left));

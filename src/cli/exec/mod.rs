@@ -1,4 +1,4 @@
-//! `codex exec --host`: one turn on each host, side by side, without a UI.
+//! `codex exec`: one turn on this machine, or on each host, side by side, without a UI.
 
 mod output;
 mod turn;
@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use codex_fleet::{Command, Event, Fleet};
+use codex_fleet::{Command, Event, Fleet, FleetConfig};
 use codex_hosts::{HostId, Question, QuestionId, Reply, Ticket};
+use codex_protocol::ThreadId;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -19,12 +20,14 @@ use tokio::{
 
 use self::{
     output::Output,
-    turn::{Order, Turn, TurnOptions},
+    turn::{Order, Resume, Turn, TurnOptions},
 };
 use super::{
-    Directories, ExecArgs, ask,
+    Directories, ExecArgs, ExecCommand, ResumeArgs, SshArgs, ask, home,
+    machine::{Machine, THIS_MACHINE},
     report::{Code, Problem},
-    ssh::{self, SshConfig},
+    ssh::SshConfig,
+    ways,
 };
 
 /// The protocol takes no longer text in one turn (observed: error -32602).
@@ -33,22 +36,77 @@ const PROMPT_CHARS_MAX: usize = 1 << 20;
 const INTERRUPT_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: ExecArgs) -> Result<Code, Problem> {
-    ssh::check_destinations(&args.hosts)?;
-    let directories = Directories::parse(&args.cd, &args.hosts)?;
-    let prompt = prompt(&args.prompt)?;
-    let fleet_config = SshConfig::new(&args.ssh).fleet("codex-exec");
-    let turns = args.hosts.iter().map(|host| {
+    let ExecArgs {
+        turn: args,
+        prompt: text,
+        command,
+    } = args;
+    let (resume, text) = match command {
+        Some(ExecCommand::Resume(args)) => resumed(args).map(|(resume, text)| (Some(resume), text))?,
+        None => {
+            let hint = "`codex exec \"PROMPT\"`, or `codex exec -` to read it from stdin";
+            let text = text.ok_or_else(|| Problem::usage("there is no prompt").hint(hint))?;
+            (None, text)
+        }
+    };
+    let hosts = match (args.remote, args.hosts) {
+        (Some(address), _) => {
+            ways::check_address(&address)?;
+            vec![address]
+        }
+        (None, hosts) if hosts.is_empty() => vec![THIS_MACHINE.to_owned()],
+        (None, hosts) => hosts,
+    };
+    ways::check_destinations(&hosts)?;
+    if 1 < hosts.len() && matches!(resume, Some(Resume::Thread(_))) {
+        return Err(Problem::usage("a thread is on one host").hint("name one --host, or use --last"));
+    }
+    let directories = Directories::parse(&args.cd, &hosts)?;
+    let prompt = prompt(&text)?;
+    let machine = Machine::default();
+    let fleet_config = SshConfig::new(&SshArgs { file: args.file }).fleet("codex-exec", &machine);
+    let mut turns = BTreeMap::new();
+    for host in hosts {
+        let cwd = match directories.of(&host) {
+            Some(directory) => Some(ways::directory(&host, directory)?),
+            // What is there is said, not left to the server: threads are looked for by it.
+            None if host == THIS_MACHINE => Some(home::current_dir()?.display().to_string()),
+            None => None,
+        };
         let options = TurnOptions {
             prompt: prompt.clone(),
-            cwd: directories.of(host).map(str::to_owned),
+            cwd,
             model: args.model.clone(),
             sandbox: args.sandbox.map(Into::into),
             approval: args.approval.map(Into::into),
+            resume: resume.clone(),
         };
-        (HostId(host.clone()), Turn::new(host.clone(), options))
-    });
-    let turns: BTreeMap<HostId, Turn> = turns.collect();
-    let output = Output::new(args.json, turns.len());
+        turns.insert(HostId(host.clone()), Turn::new(host, options));
+    }
+    let code = drive(turns, args.json, fleet_config);
+    machine.shutdown();
+    code
+}
+
+/// What `resume` says: which thread, and the prompt.
+fn resumed(args: ResumeArgs) -> Result<(Resume, String), Problem> {
+    let mut words = args.words.into_iter();
+    match (args.last, words.next(), words.next()) {
+        (true, Some(prompt), None) => Ok((Resume::Last { anywhere: args.all }, prompt)),
+        (false, Some(thread), Some(prompt)) => Ok((Resume::Thread(ThreadId(thread)), prompt)),
+        (true, ..) => {
+            let message = "with --last there is only a prompt";
+            Err(Problem::usage(message).hint("leave out the thread's id, or --last"))
+        }
+        (false, ..) => {
+            let message = "the thread or the prompt is missing";
+            Err(Problem::usage(message).hint("`codex exec resume THREAD_ID PROMPT`, or `--last PROMPT`"))
+        }
+    }
+}
+
+fn drive(turns: BTreeMap<HostId, Turn>, is_json: bool, fleet_config: FleetConfig) -> Result<Code, Problem> {
+    let output = Output::new(is_json, turns.len());
     let failed = |error: &dyn std::error::Error| Problem::new(Code::Unreachable, error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

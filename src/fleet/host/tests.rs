@@ -1,9 +1,6 @@
 //! One host against a server at the other end of a pipe; the way there is made up.
 
-use std::{
-    sync::{Mutex, Weak},
-    time::Duration,
-};
+use std::{sync::Mutex, time::Duration};
 
 use codex_hosts::{Hop, Question, Status};
 use codex_protocol::v2;
@@ -13,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex}
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::run::HostFacts;
+use crate::{launch::Server, run::HostFacts, way::Way};
 
 /// A host on its way, and what keeps its resolver from answering.
 fn host() -> (
@@ -28,6 +25,7 @@ fn host() -> (
             _ = wait.lock().unwrap().recv();
             Err(RouteError::Cycle(Vec::new()))
         }),
+        ways: Arc::new(|_| Ok(Way::Ssh { server: Server::Auto })),
         connector: Connector::new(Local::default()),
         client_info: v2::ClientInfo {
             name: "test".to_owned(),
@@ -51,7 +49,7 @@ fn up() -> (FromAttempt, impl Future<Output = rpc::End> + Send, DuplexStream) {
     let link = Link {
         client,
         events,
-        session: Weak::new(),
+        pulse: crate::link::Pulse::Here,
         home: "/home/dev".to_owned(),
     };
     let facts = HostFacts {

@@ -13,8 +13,12 @@ use super::*;
 
 /// What a shell prints when it is given the line as sshd would, in a home with these files.
 fn launch(shell: &str, home: &Path) -> Option<(Found, String)> {
+    launch_server(shell, home, &Server::Auto)
+}
+
+fn launch_server(shell: &str, home: &Path, server: &Server) -> Option<(Found, String)> {
     let output = Command::new(shell)
-        .args(["-c", &command_line("n0nce")])
+        .args(["-c", &command_line("n0nce", server)])
         .env_clear()
         .envs([
             ("HOME", home.as_os_str()),
@@ -26,7 +30,7 @@ fn launch(shell: &str, home: &Path) -> Option<(Found, String)> {
         .ok()?;
     let mut bytes = BytesMut::from(&output.stdout[..]);
     let (found, noise) = take_mark("n0nce", &mut bytes)
-        .unwrap_or_else(|| panic!("{shell}: {output:?}\n{}", command_line("n0nce")));
+        .unwrap_or_else(|| panic!("{shell}: {output:?}\n{}", command_line("n0nce", &Server::Auto)));
     let rest = String::from_utf8_lossy(&bytes).into_owned();
     Some((found, format!("{noise}|{rest}")))
 }
@@ -187,7 +191,7 @@ fn a_login_shell_that_hangs_costs_its_time_and_is_told() {
 #[test]
 fn without_home_and_shell_the_folders_of_the_system_count() {
     let output = Command::new("/bin/sh")
-        .args(["-c", &command_line("n0nce")])
+        .args(["-c", &command_line("n0nce", &Server::Auto)])
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .stdin(Stdio::null())
@@ -213,16 +217,61 @@ fn a_missing_codex_says_where_was_looked() {
 
 #[test]
 fn the_line_is_safe_in_every_login_shell() {
-    let line = command_line("n0nce");
-    let script = line
-        .strip_prefix("exec sh -c '")
-        .and_then(|it| it.strip_suffix('\''))
-        .unwrap();
-    assert!(!script.contains(['\'', '\n', '!']), "{script}");
-    assert!(
-        !script.contains("\\\\"),
-        "fish reads two backslashes as one: {script}"
-    );
+    for server in ["auto", "official", "ours", "/opt/a-b_c/codex", "~/x"] {
+        let line = command_line("n0nce", &server.parse().unwrap());
+        let script = line
+            .strip_prefix("exec sh -c '")
+            .and_then(|it| it.strip_suffix('\''))
+            .unwrap();
+        assert!(!script.contains(['\'', '\n', '!']), "{script}");
+        assert!(
+            !script.contains("\\\\"),
+            "fish reads two backslashes as one: {script}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_was_asked_for_is_found_behind_others() {
+    let home = tempfile::tempdir().unwrap();
+    let folders = ["a", "b", "c d"].map(|it| home.path().join(it));
+    let versions = ["something else", "codex 0.1.0", "codex-cli 0.169.0"];
+    for (folder, version) in folders.iter().zip(versions) {
+        codex_at(&folder.join("codex"));
+        let script = format!("#!/bin/sh\n[ \"$1\" = --version ] && echo '{version}'; true\n");
+        fs::write(folder.join("codex"), script).unwrap();
+    }
+    let path: Vec<String> = folders.iter().map(|it| it.display().to_string()).collect();
+    let profile = format!("PATH='{}':/usr/bin:/bin\n", path.join(":"));
+    fs::write(home.path().join(".profile"), profile).unwrap();
+    for (server, folder) in [("auto", 0), ("ours", 1), ("official", 2), ("~/b/codex", 1)] {
+        let server = server.parse().unwrap();
+        let (found, _) = launch_server("/bin/bash", home.path(), &server).unwrap();
+        let path = folders[folder].join("codex").display().to_string();
+        assert_eq!(found.outcome, Outcome::Codex { path }, "{server:?}");
+    }
+    let nowhere = "/no/such/codex".parse().unwrap();
+    let (found, _) = launch_server("/bin/bash", home.path(), &nowhere).unwrap();
+    assert!(matches!(found.outcome, Outcome::Missing { .. }), "{found:?}");
+}
+
+#[test]
+fn what_a_shell_would_read_in_its_own_way_is_no_server() {
+    for text in [
+        "",
+        "codex",
+        "~",
+        "~me/codex",
+        "/a b",
+        "/$(x)",
+        "/a'b",
+        "/a\\b",
+        "/a!",
+        "/a;b",
+        "relative/x",
+    ] {
+        assert!(text.parse::<Server>().is_err(), "{text}");
+    }
 }
 
 #[test]

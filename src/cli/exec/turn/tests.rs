@@ -21,7 +21,12 @@ impl Play {
             model: None,
             sandbox: None,
             approval: None,
+            resume: None,
         };
+        Play::start_with(options)
+    }
+
+    fn start_with(options: TurnOptions) -> Play {
         let mut play = Play {
             turn: Turn::new("devbox".to_owned(), options),
             output: Output::new(false, 2),

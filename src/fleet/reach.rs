@@ -1,0 +1,157 @@
+//! From a host's name to a server that can be talked to, whatever the way.
+
+use std::{any::Any, sync::Arc};
+
+use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
+use codex_rpc::{self as rpc, Transport};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::spawn_blocking,
+};
+
+use crate::{
+    address::Address,
+    attempt::{FromAttempt, Reporter},
+    kept::Kept,
+    launch::Server,
+    limits,
+    link::Pulse,
+    run::FleetConfig,
+    server::{Started, launch, launch_by_command},
+    socket, ssh,
+    way::{Embed, NoWay, Way},
+    witness::Witness,
+};
+
+/// A server, and all that is known of it before its first word.
+pub(crate) struct Reached {
+    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) witness: Witness,
+    pub(crate) pulse: Pulse,
+    /// e.g. `Linux x86_64`; empty when nobody said so.
+    pub(crate) system: String,
+    /// The user's home directory there, where it is known.
+    pub(crate) home: Option<String>,
+    /// The server's path, or its address.
+    pub(crate) program: String,
+    /// Ends the connection when dropped; the reason of its end is known only while this is held.
+    pub(crate) held: Box<dyn Any + Send>,
+}
+
+/// Goes through all phases before the handshake.
+pub(crate) async fn reach(
+    id: &HostId,
+    config: &FleetConfig,
+    reporter: &Reporter,
+) -> Result<Reached, Failure> {
+    let (ways, name) = (Arc::clone(&config.ways), id.clone());
+    let way = spawn_blocking(move || ways(&name)).await;
+    let way = way
+        .map_err(|error| bad(format!("reading the settings failed: {error}"), None))?
+        .map_err(|NoWay { message, hint }| bad(message, hint))?;
+    match way {
+        Way::Ssh { server } => by_ssh(id, config, &server, reporter).await,
+        Way::Embedded(embed) => by_embedding(embed, reporter).await,
+        Way::Address(address) => by_address(&address, reporter).await,
+        Way::Command { argv, server } => {
+            reporter.report(Report::Entered(Phase::Launching)).await;
+            let (child, started) = launch_by_command(id, &argv, &server).await?;
+            let witness = Witness::Child(child.watch());
+            Ok(by_launch(child, started, witness, Pulse::Call, ()))
+        }
+    }
+}
+
+fn bad(message: String, hint: Option<String>) -> Failure {
+    Failure {
+        kind: FailureKind::BadConfig,
+        phase: Some(Phase::Resolving),
+        message,
+        hint,
+        stderr: None,
+    }
+}
+
+async fn by_ssh(
+    id: &HostId,
+    config: &FleetConfig,
+    server: &Server,
+    reporter: &Reporter,
+) -> Result<Reached, Failure> {
+    let route = ssh::resolve(id, config, reporter).await?;
+    let session = Arc::new(ssh::connect(config, &route, reporter).await?);
+    reporter.report(Report::Entered(Phase::Launching)).await;
+    let (process, started) = launch(id, &session, server).await?;
+    let witness = Witness::Ssh(process.exit(), process.stderr());
+    let pulse = Pulse::Session(Arc::downgrade(&session));
+    Ok(by_launch(process, started, witness, pulse, session))
+}
+
+/// A server at the other end of a process's streams; `beside` is held as long as they are.
+fn by_launch<S>(
+    stream: S,
+    started: Started,
+    witness: Witness,
+    pulse: Pulse,
+    beside: impl Any + Send,
+) -> Reached
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Started { found, path, rest } = started;
+    let stream = Kept::new(stream);
+    Reached {
+        transport: Box::new(rpc::jsonl_after(stream.clone(), rest, limits::LINE_BYTES_MAX)),
+        witness,
+        pulse,
+        system: found.system,
+        home: Some(found.home),
+        program: path,
+        held: Box::new((stream, beside)),
+    }
+}
+
+async fn by_embedding(embed: Embed, reporter: &Reporter) -> Result<Reached, Failure> {
+    reporter.report(Report::Entered(Phase::Launching)).await;
+    let failed = |message: String| Failure {
+        kind: FailureKind::LaunchFailed,
+        phase: Some(Phase::Launching),
+        message,
+        hint: None,
+        stderr: None,
+    };
+    let embedded = spawn_blocking(move || embed()).await;
+    let embedded = embedded
+        .map_err(|error| failed(format!("starting the server failed: {error}")))?
+        .map_err(failed)?;
+    Ok(Reached {
+        transport: Box::new(rpc::jsonl(embedded.stream, limits::LINE_BYTES_MAX)),
+        witness: Witness::Embedded,
+        pulse: Pulse::Here,
+        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        home: Some(embedded.home),
+        program: embedded.program,
+        held: Box::new(()),
+    })
+}
+
+async fn by_address(address: &Address, reporter: &Reporter) -> Result<Reached, Failure> {
+    if !address.is_local() {
+        let text =
+            format!("{address} is not encrypted: whoever is on the way can read and change everything");
+        reporter.send(FromAttempt::Notice(text)).await;
+    }
+    let stream = socket::dial(address, async |phase| {
+        reporter.report(Report::Entered(phase)).await;
+    });
+    let transport = socket::upgrade(address, stream.await?).await?;
+    Ok(Reached {
+        transport,
+        witness: Witness::Socket,
+        pulse: Pulse::Call,
+        system: String::new(),
+        home: None,
+        program: address.to_string(),
+        held: Box::new(()),
+    })
+}

@@ -1,0 +1,121 @@
+//! To a host of SSH: the route, the session, and what they ask and say.
+
+use std::sync::Arc;
+
+use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
+use codex_ssh::{
+    Class, ConnectError, Event as SshEvent, Route, RouteError, Session, Stage,
+    config::{Problem, Query, Severity},
+};
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+use crate::{
+    attempt::{FromAttempt, Reporter},
+    limits, question,
+    run::FleetConfig,
+    server::chain,
+};
+
+pub(crate) async fn resolve(
+    id: &HostId,
+    config: &FleetConfig,
+    reporter: &Reporter,
+) -> Result<Route, Failure> {
+    let bad = |message: String, hint: Option<String>| Failure {
+        kind: FailureKind::BadConfig,
+        phase: Some(Phase::Resolving),
+        message,
+        hint,
+        stderr: None,
+    };
+    let query = Query::parse(&id.0).map_err(|error| bad(error.to_string(), None))?;
+    let resolver = Arc::clone(&config.resolver);
+    let resolved = spawn_blocking(move || resolver(&query)).await;
+    let (route, problems) = resolved
+        .map_err(|error| bad(format!("reading the configuration failed: {error}"), None))?
+        .map_err(|error| {
+            let hint = match &error {
+                RouteError::Config { source, .. } => Some(source.hint()),
+                _ => None,
+            };
+            bad(error.to_string(), hint)
+        })?;
+    let matters = |it: &&Problem| it.in_effect && it.severity != Severity::Note;
+    for problem in problems.iter().filter(matters) {
+        reporter.send(FromAttempt::Notice(problem.to_string())).await;
+    }
+    if let Some(longest) = route.hops.iter().filter_map(|it| it.connect_timeout).max() {
+        let longest = longest.saturating_add(limits::PHASE_MARGIN);
+        reporter.report(Report::Allowed(longest)).await;
+    }
+    Ok(route)
+}
+
+pub(crate) async fn connect(
+    config: &FleetConfig,
+    route: &Route,
+    reporter: &Reporter,
+) -> Result<Session, Failure> {
+    let (events, mut told) = mpsc::channel(limits::REPORTS_MAX);
+    let mut connecting = std::pin::pin!(config.connector.connect(route, events));
+    let mut phase = Phase::Resolving;
+    loop {
+        tokio::select! {
+            session = &mut connecting => {
+                let session = session.map_err(|error| refused(&error, phase));
+                while let Ok(event) = told.try_recv() {
+                    translate(event, route, reporter, &mut phase).await;
+                }
+                return session;
+            }
+            Some(event) = told.recv() => translate(event, route, reporter, &mut phase).await,
+        }
+    }
+}
+
+async fn translate(event: SshEvent, route: &Route, reporter: &Reporter, phase: &mut Phase) {
+    match event {
+        SshEvent::Stage { stage, .. } => {
+            *phase = match stage {
+                Stage::Resolving => Phase::Resolving,
+                Stage::Connecting { .. } | Stage::Proxy | Stage::Handshake | Stage::HostKey => {
+                    Phase::Connecting
+                }
+                Stage::Authenticating { .. } | Stage::Authenticated => Phase::Authenticating,
+            };
+            reporter.report(Report::Entered(*phase)).await;
+        }
+        SshEvent::Notice { text, .. } => reporter.send(FromAttempt::Notice(text)).await,
+        SshEvent::Question {
+            hop,
+            question,
+            answer,
+        } => {
+            let question = question::question(question, hop + 1 < route.hops.len());
+            reporter.send(FromAttempt::Question(question, answer)).await;
+        }
+    }
+}
+
+fn refused(error: &ConnectError, phase: Phase) -> Failure {
+    let kind = match error.class() {
+        Class::Config => FailureKind::BadConfig,
+        Class::Resolve | Class::Unreachable => FailureKind::Unreachable,
+        Class::TimedOut => FailureKind::TimedOut,
+        Class::Protocol => FailureKind::Protocol,
+        Class::HostKeyUnknown => FailureKind::HostKeyUnknown,
+        Class::HostKeyChanged => FailureKind::HostKeyChanged,
+        Class::HostKeyRevoked => FailureKind::HostKeyRevoked,
+        Class::Unauthorized => FailureKind::Unauthorized,
+        Class::Cancelled => FailureKind::Cancelled,
+        Class::Refused => FailureKind::Forbidden,
+    };
+    let message = chain(error);
+    Failure {
+        kind,
+        phase: Some(phase),
+        message,
+        hint: error.hint(),
+        stderr: None,
+    }
+}
