@@ -9,7 +9,12 @@ use russh::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{ask::WeakReport, limits, session::Closed};
+use crate::{
+    ask::WeakReport,
+    doors::{Doors, Place, Visitor},
+    limits,
+    session::Closed,
+};
 
 /// The key that a server has proved to hold, and where our verdict goes.
 pub(crate) struct Presented {
@@ -39,6 +44,7 @@ pub(crate) struct Client {
     pub(crate) agreed: Arc<OnceLock<Agreed>>,
     pub(crate) refusal: Refusal,
     pub(crate) ended: watch::Sender<Option<Closed>>,
+    pub(crate) doors: Arc<Doors>,
     /// The host keys that the server says it has; a full queue drops them.
     pub(crate) announced: mpsc::Sender<Vec<PublicKey>>,
 }
@@ -109,37 +115,56 @@ impl Handler for Client {
         Ok(())
     }
 
-    // russh accepts these by default. We ask for no forwarding, so every one of them is unasked;
-    // dropping the handle refuses.
+    // russh accepts these by default. Nobody waits for those that were not asked for, and dropping the
+    // handle refuses.
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
+        address: &str,
+        port: u32,
         _: &str,
         _: u32,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
+        reply: ChannelOpenHandle,
         _: &mut RusshSession,
     ) -> Result<(), russh::Error> {
+        let address = address.to_owned();
+        let place = Place::Tcp { address, port };
+        self.doors.knock(Visitor {
+            channel,
+            reply,
+            place,
+        });
         Ok(())
     }
 
     async fn server_channel_open_forwarded_streamlocal(
         &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        _: ChannelOpenHandle,
+        channel: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
         _: &mut RusshSession,
     ) -> Result<(), russh::Error> {
+        let place = Place::Unix(path.to_owned());
+        self.doors.knock(Visitor {
+            channel,
+            reply,
+            place,
+        });
         Ok(())
     }
 
     async fn server_channel_open_agent_forward(
         &mut self,
-        _: Channel<Msg>,
-        _: ChannelOpenHandle,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
         _: &mut RusshSession,
     ) -> Result<(), russh::Error> {
+        let place = Place::Agent;
+        self.doors.knock(Visitor {
+            channel,
+            reply,
+            place,
+        });
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::{
     askpass::Askpass,
     auth::{Keyring, Login, Memory, login},
     config::settings::{HostSettings, Via},
-    dial,
+    dial, doors,
     error::{ConnectError, Failure},
     event::{Event, Hop, Stage},
     handshake::{Secured, secure},
@@ -139,6 +139,7 @@ impl Connector {
         let Secured {
             handle,
             announced,
+            doors,
             ended,
             refusal,
             peer,
@@ -147,8 +148,10 @@ impl Connector {
             ..
         } = secured;
         let updater = learn.then(|| Updater::new(settings, known, announced, report.weak()));
-        let (name, environment) = (settings.alias.clone(), settings.set_env.clone());
-        Ok(Session::new(Parts {
+        let agent = doors::serve_agent(&doors, settings, ended.clone());
+        let name = settings.alias.clone();
+        let environment = [settings.send_env.as_slice(), &settings.set_env].concat();
+        let session = Session::new(Parts {
             handle,
             ended,
             refusal,
@@ -158,7 +161,13 @@ impl Connector {
             cut,
             carrier,
             updater,
-        }))
+            doors,
+            forwarding: settings.forwarding.clone(),
+        });
+        if let Some(agent) = agent {
+            session.spawn(agent);
+        }
+        Ok(session)
     }
 }
 
@@ -201,7 +210,7 @@ async fn link(
 async fn forwarded(settings: &HostSettings, via: Session) -> Result<Link, Failure> {
     let target = format!("{} port {}", settings.host_name, settings.port);
     let limit = settings.connect_timeout.unwrap_or(limits::CHANNEL);
-    let opened = timeout(limit, via.forward(&settings.host_name, settings.port)).await;
+    let opened = timeout(limit, via.open_tcp(&settings.host_name, settings.port)).await;
     let step = || format!("forwarding to {target} by {}", via.name());
     match opened {
         Ok(Ok(pipe)) => Ok(Link::forwarded(pipe, via)),

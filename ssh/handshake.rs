@@ -8,6 +8,7 @@ use std::{
 };
 
 use russh::{
+    Limits,
     client::{Config, Handle, connect_stream},
     keys::PublicKey,
 };
@@ -23,6 +24,7 @@ use crate::{
     ask::Report,
     client::{Agreed, Client, Presented, Refusal},
     config::settings::HostSettings,
+    doors::Doors,
     error::Failure,
     event::{Hop, Stage},
     host_key::{Check, Verified},
@@ -38,6 +40,7 @@ pub(crate) struct Secured {
     pub(crate) verified: Verified,
     /// The host keys that the server announces after the login.
     pub(crate) announced: mpsc::Receiver<Vec<PublicKey>>,
+    pub(crate) doors: Arc<Doors>,
     pub(crate) gone: Gone,
     pub(crate) ended: watch::Receiver<Option<Closed>>,
     pub(crate) refusal: Refusal,
@@ -68,7 +71,9 @@ pub(crate) async fn secure(
     let agreed: Arc<OnceLock<Agreed>> = Arc::default();
     let refusal = Refusal::default();
     let (announce, announced) = mpsc::channel(1);
+    let doors: Arc<Doors> = Arc::default();
     let client = Client {
+        doors: Arc::clone(&doors),
         announced: announce,
         report: report.weak(),
         presented,
@@ -115,6 +120,7 @@ pub(crate) async fn secure(
         handle,
         verified,
         announced,
+        doors,
         gone,
         ended,
         refusal,
@@ -152,8 +158,19 @@ fn config(settings: &HostSettings, known: &KnownHosts) -> Result<Config, Failure
         // russh ends at one unanswered more, as OpenSSH does; its 0 is "never".
         keepalive_max: count.max(1),
         nodelay: true,
+        limits: rekey_limits(settings),
         ..Config::default()
     })
+}
+
+/// `RekeyLimit`, within what keeps the ciphers safe.
+fn rekey_limits(settings: &HostSettings) -> Limits {
+    let usual = Limits::default();
+    let bytes = settings.rekey_limit.bytes.unwrap_or(limits::REKEY_MOST);
+    let bytes = bytes.clamp(limits::REKEY_LEAST, limits::REKEY_MOST);
+    let bytes = usize::try_from(bytes).unwrap_or(usual.rekey_write_limit);
+    let time = settings.rekey_limit.time.unwrap_or(usual.rekey_time_limit);
+    Limits::new(bytes, bytes, time)
 }
 
 type Connected = Result<Handle<Client>, russh::Error>;

@@ -73,5 +73,23 @@ pub(crate) const PROGRAM_OUTPUT: u64 = 1024 * 1024;
 pub(crate) const ANNOUNCED_KEYS: usize = 100;
 /// Hosts whose last key is remembered; beyond them the oldest is forgotten.
 pub(crate) const REMEMBERED_KEYS: usize = 2_000;
+/// Channels that the server opens and that wait to be looked at; one more is refused.
+pub(crate) const VISITORS: usize = 32;
+/// Commands on a host that use the forwarded agent at once.
+pub(crate) const AGENT_CHANNELS: usize = 16;
+/// Connections through one forwarding at once; one more is closed.
+pub(crate) const FORWARDED_CONNECTIONS: usize = 128;
+/// The host's way to the target of a forwarding: its TCP may take its time.
+pub(crate) const FORWARD_OPEN: Duration = Duration::from_secs(30);
+/// How long a forwarded connection may take nothing while data for it holds up the others.
+pub(crate) const FORWARD_STALL: Duration = Duration::from_secs(30);
+/// A SOCKS client's request: a program sends it at once.
+pub(crate) const SOCKS: Duration = Duration::from_secs(10);
+/// After a connection that could not be accepted.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The least bytes between two key exchanges, whatever `RekeyLimit` says: one exchange has thousands.
+pub(crate) const REKEY_LEAST: u64 = 64 * 1024;
+/// The most, so that no cipher uses a nonce twice; russh insists.
+pub(crate) const REKEY_MOST: u64 = 1 << 30;
 /// Hops of a route.
 pub(crate) const HOPS: usize = 8;

@@ -18,6 +18,8 @@ use tokio_util::sync::DropGuard;
 use crate::{
     channel::{self, Ends},
     client::{Client, Refusal},
+    config::settings::Forwarding,
+    doors::Doors,
     error::{ExecError, PingError},
     exec::{Pipe, Process},
     host_key::Updater,
@@ -35,9 +37,14 @@ pub struct Session {
     name: String,
     peer: PeerInfo,
     environment: Vec<(String, String)>,
+    doors: Arc<Doors>,
+    forwarding: Forwarding,
     _cut: DropGuard,
     carrier: Carrier,
 }
+
+/// Tells why a session is over, once it is.
+pub(crate) type Ended = watch::Receiver<Option<Closed>>;
 
 /// What is known about the far side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +97,8 @@ pub(crate) struct Parts {
     pub(crate) carrier: Carrier,
     /// For hosts whose other keys may be learnt.
     pub(crate) updater: Option<Updater>,
+    pub(crate) doors: Arc<Doors>,
+    pub(crate) forwarding: Forwarding,
 }
 
 impl Session {
@@ -102,6 +111,8 @@ impl Session {
             name: parts.name,
             peer: parts.peer,
             environment: parts.environment,
+            doors: parts.doors,
+            forwarding: parts.forwarding,
             _cut: parts.cut,
             carrier: parts.carrier,
         };
@@ -113,6 +124,22 @@ impl Session {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn forwarding(&self) -> &Forwarding {
+        &self.forwarding
+    }
+
+    pub(crate) fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    pub(crate) fn handle(&self) -> &Handle<Client> {
+        &self.handle
+    }
+
+    pub(crate) fn ended(&self) -> Ended {
+        self.ended.clone()
     }
 
     pub fn peer(&self) -> &PeerInfo {
@@ -127,8 +154,9 @@ impl Session {
         let handle = Arc::clone(&self.handle);
         let (ended, refusal) = (self.ended.clone(), Arc::clone(&self.refusal));
         let (command, environment) = (command.to_owned(), self.environment.clone());
+        let agent = self.forwarding.agent.is_some();
         self.spawn(async move {
-            let opened = open_exec(&handle, &command, &environment, &refusal);
+            let opened = open_exec(&handle, &command, &environment, agent, &refusal);
             let opened = timeout(limits::CHANNEL, opened).await;
             // The session must be able to end while the command runs.
             drop(handle);
@@ -155,13 +183,22 @@ impl Session {
         }
     }
 
-    /// A TCP connection made by the far side, for the next hop.
-    pub(crate) async fn forward(&self, host: &str, port: u16) -> Result<Pipe, ForwardError> {
+    /// A TCP connection made by the far side. The caller bounds it.
+    pub(crate) async fn open_tcp(&self, host: &str, port: u16) -> Result<Pipe, ForwardError> {
         let opening = self
             .handle
             .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-        // The caller bounds it.
-        match opening.await {
+        self.opened(opening.await).await
+    }
+
+    /// A connection made by the far side to one of its sockets. The caller bounds it.
+    pub(crate) async fn open_unix(&self, path: &str) -> Result<Pipe, ForwardError> {
+        let opening = self.handle.channel_open_direct_streamlocal(path);
+        self.opened(opening.await).await
+    }
+
+    async fn opened(&self, opened: Result<russh::Channel<Msg>, russh::Error>) -> Result<Pipe, ForwardError> {
+        match opened {
             Ok(channel) => {
                 let (ends, drain) = channel::open(channel, self.ended.clone());
                 self.spawn(drain.run());
@@ -218,7 +255,7 @@ impl Session {
         }
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
@@ -236,6 +273,7 @@ async fn open_exec(
     handle: &Handle<Client>,
     command: &str,
     environment: &[(String, String)],
+    agent: bool,
     refusal: &Refusal,
 ) -> Result<russh::Channel<Msg>, ExecError> {
     let lost = |_| ExecError::Closed(Closed::ByUs);
@@ -247,6 +285,11 @@ async fn open_exec(
         }
         Err(error) => return Err(lost(error)),
     };
+    if agent {
+        // Without a reply, which could not be told from the one to the command. A server that does not
+        // allow it gives the command no agent, as for OpenSSH's client.
+        channel.agent_forward(false).await.map_err(lost)?;
+    }
     for (name, value) in environment {
         // Servers drop what AcceptEnv does not name, as for OpenSSH's client.
         channel

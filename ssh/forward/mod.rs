@@ -1,0 +1,283 @@
+//! `LocalForward`, `RemoteForward` and `DynamicForward`: connections that are passed through a session.
+
+mod local;
+mod remote;
+mod socks;
+
+use std::{fmt, io, sync::Arc};
+
+use russh::{Channel, client::Msg};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+
+use crate::{
+    channel,
+    config::settings::{Endpoint, Forward, Target},
+    limits,
+    session::{Closed, Ended, Session},
+};
+
+/// All forwardings of a host's configuration, on a session of their own. Dropping it ends them.
+pub struct Forwards {
+    session: Arc<Session>,
+    states: watch::Receiver<Vec<ForwardState>>,
+    exit_on_failure: bool,
+    _tasks: JoinSet<()>,
+}
+
+/// How one forwarding does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardState {
+    pub forward: Forward,
+    pub state: State,
+    /// Connections that are open now.
+    pub connections: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Starting,
+    /// It listens there: an address with its port, or a path.
+    Listening(String),
+    Failed(String),
+}
+
+impl fmt::Display for ForwardState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Forward {
+            is_remote, target, ..
+        } = &self.forward;
+        let side = if *is_remote { "remote" } else { "local" };
+        let target = match target {
+            Target::Tcp { host, port } => format!("{host}:{port}"),
+            Target::Unix(path) => path.display().to_string(),
+            Target::Socks => "SOCKS".to_owned(),
+        };
+        let listen = match &self.forward.listen {
+            Endpoint::Tcp { host, port } => format!("{}:{port}", host.as_deref().unwrap_or("localhost")),
+            Endpoint::Unix(path) => path.display().to_string(),
+        };
+        match &self.state {
+            State::Starting => write!(out, "{side} {listen} -> {target}: starting"),
+            State::Listening(at) => write!(out, "{side} {at} -> {target}: listening"),
+            State::Failed(why) => write!(out, "{side} {listen} -> {target}: {why}"),
+        }
+    }
+}
+
+impl Session {
+    /// Starts all forwardings of the configuration, and returns when each listens or has failed.
+    ///
+    /// It takes the session: russh hands over what arrives for all channels of a session in one loop, so
+    /// a browser that stops reading would stop everything else on it (at most 30 s, then its connection
+    /// is cut). Connect once more for them; the key is not asked for again.
+    pub async fn forward(self) -> Forwards {
+        let forwarding = self.forwarding().clone();
+        let state = |forward: &Forward| ForwardState {
+            forward: forward.clone(),
+            state: State::Starting,
+            connections: 0,
+        };
+        let (told, states) = watch::channel(forwarding.list.iter().map(state).collect());
+        let session = Arc::new(self);
+        let board = Arc::new(Board { states: told });
+        let mut tasks = JoinSet::new();
+        for (index, forward) in forwarding.list.iter().enumerate() {
+            if !forward.is_remote {
+                local::start(&mut tasks, &session, &board, index, forward, &forwarding).await;
+            }
+        }
+        remote::start(&mut tasks, &session, &board, &forwarding).await;
+        Forwards {
+            session,
+            states,
+            exit_on_failure: forwarding.exit_on_failure,
+            _tasks: tasks,
+        }
+    }
+}
+
+impl Forwards {
+    /// In the order of the configuration: local ones, remote ones, dynamic ones.
+    pub fn states(&self) -> Vec<ForwardState> {
+        self.states.borrow().clone()
+    }
+
+    /// Resolves when a state or a number of connections has changed since the last call.
+    pub async fn changed(&mut self) {
+        if self.states.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Whether `ExitOnForwardFailure` wants an end, because one of them failed.
+    pub fn must_exit(&self) -> bool {
+        let states = self.states.borrow();
+        self.exit_on_failure && states.iter().any(|it| matches!(it.state, State::Failed(_)))
+    }
+
+    /// Resolves when the session that carries them is over.
+    pub async fn closed(&self) -> Closed {
+        self.session.closed().await
+    }
+}
+
+/// Where the tasks write how they do.
+struct Board {
+    states: watch::Sender<Vec<ForwardState>>,
+}
+
+impl Board {
+    fn set(&self, index: usize, state: State) {
+        self.states.send_modify(|states| {
+            if let Some(entry) = states.get_mut(index) {
+                entry.state = state;
+            }
+        });
+    }
+
+    /// Counts a connection until the result is dropped; `None` when there are too many.
+    fn enter(self: &Arc<Board>, index: usize) -> Option<Entered> {
+        let mut room = false;
+        self.states.send_if_modified(|states| {
+            if let Some(entry) = states.get_mut(index) {
+                room = entry.connections < limits::FORWARDED_CONNECTIONS;
+                entry.connections += usize::from(room);
+            }
+            room
+        });
+        room.then(|| Entered {
+            board: Arc::clone(self),
+            index,
+        })
+    }
+}
+
+struct Entered {
+    board: Arc<Board>,
+    index: usize,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.board.states.send_modify(|states| {
+            if let Some(entry) = states.get_mut(self.index) {
+                entry.connections = entry.connections.saturating_sub(1);
+            }
+        });
+    }
+}
+
+/// Carries bytes both ways until both ends have closed, one breaks, or the near one takes nothing for
+/// too long while the far one has something for it.
+pub(crate) async fn relay(
+    far: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    near: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) {
+    let (mut far_reader, mut far_writer) = tokio::io::split(far);
+    let (mut near_reader, mut near_writer) = tokio::io::split(near);
+    // A broken end tells the other one by the end of its stream.
+    let _ = tokio::try_join!(
+        pump(&mut far_reader, &mut near_writer, true),
+        pump(&mut near_reader, &mut far_writer, false),
+    );
+}
+
+/// Relays a channel that the server opened, and closes it at the end.
+pub(crate) async fn relay_channel(
+    channel: Channel<Msg>,
+    ended: Ended,
+    near: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) {
+    let (ends, drain) = channel::open(channel, ended);
+    let mut pipe = ends.pipe;
+    let relayed = async move {
+        relay(&mut pipe, near).await;
+        // Dropping it closes the channel, for which the drain waits.
+        drop(pipe);
+    };
+    tokio::join!(relayed, drain.run());
+}
+
+async fn pump(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    hurried: bool,
+) -> io::Result<()> {
+    let mut buffer = vec![0; limits::READ_BUFFER];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        let Some(data) = buffer.get(..read).filter(|it| !it.is_empty()) else {
+            return to.shutdown().await;
+        };
+        let write = async {
+            to.write_all(data).await?;
+            to.flush().await
+        };
+        match hurried {
+            true => timeout(limits::FORWARD_STALL, write)
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
+            false => write.await?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::Instant,
+    };
+
+    use super::relay;
+    use crate::limits;
+
+    #[tokio::test]
+    async fn both_ways_go_on_after_one_has_closed() {
+        let ((mut far, mut far_end), (mut near, mut near_end)) = (duplex(64), duplex(64));
+        let talk = async {
+            near_end.write_all(b"question").await.unwrap();
+            near_end.shutdown().await.unwrap();
+            let mut text = String::new();
+            far_end.read_to_string(&mut text).await.unwrap();
+            far_end
+                .write_all(format!("{text}: answer").as_bytes())
+                .await
+                .unwrap();
+            drop(far_end);
+            let mut text = String::new();
+            near_end.read_to_string(&mut text).await.unwrap();
+            text
+        };
+        let ((), text) = tokio::join!(
+            async {
+                relay(&mut far, &mut near).await;
+                drop(near);
+            },
+            talk
+        );
+        assert_eq!(text, "question: answer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_cut_in_time() {
+        let ((mut far, mut far_end), (mut near, _near_end)) = (duplex(64), duplex(64));
+        far_end.write_all(&[0; 64]).await.unwrap();
+        let start = Instant::now();
+        let send = async { while far_end.write_all(&[0; 64]).await.is_ok() {} };
+        tokio::select! {
+            () = relay(&mut far, &mut near) => {}
+            () = send => {}
+        }
+        let spent = start.elapsed();
+        let most = limits::FORWARD_STALL + Duration::from_secs(1);
+        assert!(limits::FORWARD_STALL <= spent && spent < most, "{spent:?}");
+    }
+}

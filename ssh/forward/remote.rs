@@ -1,0 +1,187 @@
+//! Forwardings that listen on the host.
+
+use std::{io, sync::Arc};
+
+use russh::ChannelOpenFailure;
+use tokio::{
+    net::{TcpStream, UnixStream},
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::{Board, Entered, State, local::Stream, relay, relay_channel, socks};
+use crate::{
+    channel,
+    config::settings::{Endpoint, Forwarding, Target},
+    doors::{Place, Visitor},
+    exec::Pipe,
+    limits,
+    session::Session,
+};
+
+/// Which forwarding a channel of the server belongs to.
+struct Route {
+    place: Place,
+    index: usize,
+    target: Target,
+}
+
+/// Where a SOCKS client on the host may be connected to: `PermitRemoteOpen`.
+type Permitted = Option<Arc<[(String, Option<u16>)]>>;
+
+/// Asks the host to listen, and serves what comes in there.
+pub(super) async fn start(
+    tasks: &mut JoinSet<()>,
+    session: &Arc<Session>,
+    board: &Arc<Board>,
+    forwarding: &Forwarding,
+) {
+    let mut routes = Vec::new();
+    for (index, forward) in forwarding.list.iter().enumerate() {
+        if !forward.is_remote {
+            continue;
+        }
+        match ask(session, &forward.listen).await {
+            Ok((place, at)) => {
+                board.set(index, State::Listening(at));
+                let target = forward.target.clone();
+                routes.push(Route { place, index, target });
+            }
+            Err(why) => board.set(index, State::Failed(why)),
+        }
+    }
+    if routes.is_empty() {
+        return;
+    }
+    let Some(mut visitors) = session.doors().open_forwarded() else {
+        return;
+    };
+    let permitted: Permitted = forwarding.permit_remote_open.clone().map(Arc::from);
+    let (session, board) = (Arc::clone(session), Arc::clone(board));
+    tasks.spawn(async move {
+        let mut running = JoinSet::new();
+        while let Some(visitor) = visitors.recv().await {
+            while running.try_join_next().is_some() {}
+            let Some(route) = routes.iter().find(|it| it.place == visitor.place) else {
+                continue;
+            };
+            if let Some(entered) = board.enter(route.index) {
+                let (session, permitted) = (Arc::clone(&session), permitted.clone());
+                running.spawn(carry(visitor, session, route.target.clone(), permitted, entered));
+            }
+        }
+    });
+}
+
+async fn ask(session: &Session, listen: &Endpoint) -> Result<(Place, String), String> {
+    let denied = "the server refuses to listen (AllowTcpForwarding, GatewayPorts, a port in use)";
+    let slow = |_| {
+        format!(
+            "asking the server: no answer within {} s",
+            limits::CHANNEL.as_secs()
+        )
+    };
+    match listen {
+        Endpoint::Unix(path) => {
+            let path = path.to_string_lossy().into_owned();
+            let asked = session.handle().streamlocal_forward(path.as_str());
+            let asked = timeout(limits::CHANNEL, asked).await.map_err(slow)?;
+            asked.map_err(|_| denied.to_owned())?;
+            Ok((Place::Unix(path.clone()), path))
+        }
+        Endpoint::Tcp { host, port } => {
+            // As OpenSSH's client sends it; the empty one stands for all addresses (RFC 4254, 7.1).
+            let address = match host.as_deref() {
+                None => "localhost",
+                Some("*") => "",
+                Some(host) => host,
+            };
+            let asked = session.handle().tcpip_forward(address, u32::from(*port));
+            let asked = timeout(limits::CHANNEL, asked).await.map_err(slow)?;
+            let chosen = asked.map_err(|_| denied.to_owned())?;
+            // Only for port 0 the server tells one.
+            let port = if chosen == 0 { u32::from(*port) } else { chosen };
+            let at = format!("{}:{port}", if address.is_empty() { "*" } else { address });
+            let address = address.to_owned();
+            Ok((Place::Tcp { address, port }, at))
+        }
+    }
+}
+
+async fn carry(
+    visitor: Visitor,
+    session: Arc<Session>,
+    target: Target,
+    permitted: Permitted,
+    _entered: Entered,
+) {
+    let ended = session.ended();
+    if target == Target::Socks {
+        visitor.reply.accept().await;
+        let (ends, drain) = channel::open(visitor.channel, ended);
+        let mut pipe = ends.pipe;
+        let serve = async move {
+            // Dropping the pipe at the end closes the channel, for which the drain waits.
+            socks_client(&mut pipe, permitted).await;
+            drop(pipe);
+        };
+        tokio::join!(serve, drain.run());
+        return;
+    }
+    let near = match &target {
+        Target::Tcp { host, port } => connect_tcp(host, *port).await,
+        Target::Unix(path) => match timeout(limits::CONNECT, UnixStream::connect(path)).await {
+            Ok(connected) => connected.map(|it| Box::new(it) as Box<dyn Stream>),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        },
+        Target::Socks => return,
+    };
+    let Ok(mut near) = near else {
+        return visitor.reply.reject(ChannelOpenFailure::ConnectFailed).await;
+    };
+    visitor.reply.accept().await;
+    relay_channel(visitor.channel, ended, &mut near).await;
+}
+
+async fn socks_client(pipe: &mut Pipe, permitted: Permitted) {
+    let Ok(wanted) = socks::request(pipe).await else {
+        return;
+    };
+    let near = match is_permitted(permitted.as_deref(), &wanted.host, wanted.port) {
+        true => connect_tcp(&wanted.host, wanted.port).await,
+        false => Err(io::ErrorKind::PermissionDenied.into()),
+    };
+    let told = socks::reply(pipe, &wanted, near.is_ok()).await;
+    if let (Ok(mut near), Ok(())) = (near, told) {
+        relay(pipe, &mut near).await;
+    }
+}
+
+async fn connect_tcp(host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
+    let connected = timeout(limits::CONNECT, TcpStream::connect((host, port))).await;
+    let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
+}
+
+fn is_permitted(permitted: Option<&[(String, Option<u16>)]>, host: &str, port: u16) -> bool {
+    let Some(permitted) = permitted else { return true };
+    let fits = |it: &(String, Option<u16>)| {
+        (it.0 == "*" || it.0.eq_ignore_ascii_case(host)) && it.1.is_none_or(|it| it == port)
+    };
+    permitted.iter().any(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_permitted;
+
+    #[test]
+    fn permit_remote_open_names_hosts_and_ports() {
+        let list = [("db".to_owned(), Some(5432)), ("web".to_owned(), None)];
+        assert!(is_permitted(None, "any", 1));
+        assert!(is_permitted(Some(&list), "DB", 5432) && is_permitted(Some(&list), "web", 8));
+        assert!(!is_permitted(Some(&list), "db", 1) && !is_permitted(Some(&list), "x", 5432));
+        assert!(!is_permitted(Some(&[]), "db", 5432));
+    }
+}
