@@ -4,8 +4,11 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rmcp::model::{CallToolRequest, CallToolRequestParams, ClientRequest};
-use rmcp::service::{PeerRequestOptions, ServiceError};
+use futures_util::FutureExt;
+use rmcp::model::{
+    CallToolRequest, CallToolRequestParams, CancelledNotificationParam, ClientRequest, RequestId,
+};
+use rmcp::service::{Peer, PeerRequestOptions, RoleClient, ServiceError};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -30,18 +33,15 @@ pub struct Call {
     pub elicit: Option<Arc<dyn Elicit>>,
 }
 
-/// How long the server has to be told that nobody waits any more.
-const CANCEL_PATIENCE: Duration = Duration::from_millis(500);
-
 impl Server {
     /// Calls a tool. It ends when the tool has answered, its time is over or `cancel` is cancelled; in the latter two
-    /// cases the server is told.
+    /// cases, and if the future is dropped, the server is told that nobody waits any more.
     pub(crate) async fn call(&self, call: Call, cancel: &CancellationToken) -> CallOutcome {
         let began = Instant::now();
         let result = tokio::select! {
             biased;
-            result = self.called(call, cancel) => result,
-            () = after_grace(cancel) => Err(self.cancelled()),
+            () = cancel.cancelled() => Err(self.cancelled()),
+            result = self.called(call) => result,
         };
         CallOutcome {
             result,
@@ -55,7 +55,7 @@ impl Server {
         }
     }
 
-    async fn called(&self, call: Call, cancel: &CancellationToken) -> Result<CallResult, Error> {
+    async fn called(&self, call: Call) -> Result<CallResult, Error> {
         let (server, tool) = (self.name.clone(), call.tool.clone());
         if !self.config.allows(&tool) {
             return Err(Error::NotAllowed { server, tool });
@@ -66,11 +66,8 @@ impl Server {
             Value::Object(arguments) => Some(arguments),
             _ => return Err(Error::Arguments { server, tool }),
         };
-        let live = tokio::select! {
-            live = self.live() => live?,
-            () = cancel.cancelled() => return Err(self.cancelled()),
-        };
-        match self.ask(&live, params, call.progress, call.elicit, cancel).await {
+        let live = self.live().await?;
+        match self.ask(&live, params, call.progress, call.elicit).await {
             Err(Error::NotRunning { .. }) => {
                 let why = self.reason(&live).await;
                 // It starts while the model reads this.
@@ -87,27 +84,28 @@ impl Server {
         params: CallToolRequestParams,
         progress: Option<OnProgress>,
         elicit: Option<Arc<dyn Elicit>>,
-        cancel: &CancellationToken,
     ) -> Result<CallResult, Error> {
         let limit = self.config.tool_timeout;
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-        let sending = live.peer.send_request_with_option(request, PeerRequestOptions::no_options());
+        let sending = live
+            .peer
+            .send_request_with_option(request, PeerRequestOptions::no_options());
         let handle = timeout(limit, sending).await.map_err(|_| self.timed_out())?;
         let mut handle = handle.map_err(|it| live.error(&it))?;
-        let (id, token) = (handle.id.clone(), handle.progress_token.clone());
-        let _registered = live.desk.register(id, token, progress, elicit);
-        let (reason, error) = tokio::select! {
-            biased;
-            answer = &mut handle.rx => {
-                let answer = answer.map_err(|_| ServiceError::TransportClosed).and_then(|it| it);
-                return CallResult::new(&self.name, answer.map_err(|it| live.error(&it))?);
-            }
-            () = cancel.cancelled() => ("cancelled by the user", self.cancelled()),
-            () = run_out(limit, live.desk.questions()) => ("timed out", self.timed_out()),
+        let mut waiting = Waiting {
+            peer: &live.peer,
+            id: Some(handle.id.clone()),
         };
-        // Nothing to be done for a server that does not take it.
-        let _ = timeout(CANCEL_PATIENCE, handle.cancel(Some(reason.to_owned()))).await;
-        Err(error)
+        let _registered =
+            live.desk
+                .register(handle.id.clone(), handle.progress_token.clone(), progress, elicit);
+        let answer = tokio::select! {
+            biased;
+            answer = &mut handle.rx => answer.map_err(|_| ServiceError::TransportClosed).and_then(|it| it),
+            () = run_out(limit, live.desk.questions()) => return Err(self.timed_out()),
+        };
+        waiting.id = None;
+        CallResult::new(&self.name, answer.map_err(|it| live.error(&it))?)
     }
 
     fn timed_out(&self) -> Error {
@@ -118,10 +116,21 @@ impl Server {
     }
 }
 
-/// Ends a while after `cancel`: a call ends by then, whatever it waits for.
-async fn after_grace(cancel: &CancellationToken) {
-    cancel.cancelled().await;
-    sleep(CANCEL_PATIENCE * 2).await;
+/// A request without an answer yet. Dropping it tells the server that nobody waits any more, unless so much waits to
+/// be sent that this would have to wait too.
+struct Waiting<'a> {
+    peer: &'a Peer<RoleClient>,
+    id: Option<RequestId>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            let notice = CancelledNotificationParam::new(Some(id), Some("nobody waits any more".to_owned()));
+            // It is in the queue after the first step; nobody needs to hear that it was sent.
+            let _ = self.peer.notify_cancelled(notice).now_or_never();
+        }
+    }
 }
 
 /// Waits for `limit`, without the time in which a question to the user is open.

@@ -41,10 +41,7 @@ pub(crate) struct Child {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpawnError {
     #[error("starting `{command}`: {source}")]
-    Spawn {
-        command: String,
-        source: std::io::Error,
-    },
+    Spawn { command: String, source: std::io::Error },
     #[error("starting `{command}`: the directory {} cannot be used", .cwd.display())]
     Directory { command: String, cwd: PathBuf },
     #[error("starting `{command}`: it has no standard streams")]
@@ -59,7 +56,10 @@ impl Child {
         cwd: &Path,
     ) -> Result<(Child, ChildStdout, ChildStdin), SpawnError> {
         let name = || config.command.clone();
-        let cwd = config.cwd.as_ref().map_or_else(|| cwd.to_owned(), |it| cwd.join(it));
+        let cwd = config
+            .cwd
+            .as_ref()
+            .map_or_else(|| cwd.to_owned(), |it| cwd.join(it));
         if !cwd.is_dir() {
             return Err(SpawnError::Directory { command: name(), cwd });
         }
@@ -74,7 +74,10 @@ impl Child {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|source| SpawnError::Spawn { command: name(), source })?;
+            .map_err(|source| SpawnError::Spawn {
+                command: name(),
+                source,
+            })?;
         let group = child.id().and_then(|it| Pid::from_raw(it.cast_signed()));
         let streams = (child.stdout.take(), child.stdin.take(), child.stderr.take());
         let tail = Arc::new(Mutex::new(VecDeque::new()));

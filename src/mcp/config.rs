@@ -121,8 +121,12 @@ impl ServerConfig {
             transport: transport.unwrap_or_else(nowhere),
             startup_timeout: keys.seconds("startup_timeout_sec", STARTUP_TIMEOUT_DEFAULT),
             tool_timeout: keys.seconds("tool_timeout_sec", TOOL_TIMEOUT_DEFAULT),
-            enabled: keys.get("enabled", "true or false", Value::as_bool).unwrap_or(true),
-            required: keys.get("required", "true or false", Value::as_bool).unwrap_or(false),
+            enabled: keys
+                .get("enabled", "true or false", Value::as_bool)
+                .unwrap_or(true),
+            required: keys
+                .get("required", "true or false", Value::as_bool)
+                .unwrap_or(false),
             enabled_tools: keys.get("enabled_tools", TEXTS, texts).map(BTreeSet::from_iter),
             disabled_tools: keys
                 .get("disabled_tools", TEXTS, texts)
@@ -194,7 +198,10 @@ impl Keys<'_> {
             (true, false) => self.stdio().map(Transport::Stdio),
             (false, true) => self.http().map(Transport::Http),
             (true, true) => {
-                self.wrong("url", "there is a `command` as well: only one of them can be meant");
+                self.wrong(
+                    "url",
+                    "there is a `command` as well: only one of them can be meant",
+                );
                 None
             }
             (false, false) => {
@@ -210,22 +217,34 @@ impl Keys<'_> {
         let env = self.get("env", TABLE, table).unwrap_or_default();
         Some(Stdio {
             args: args.into_iter().map(Secret::new).collect(),
-            env: env.into_iter().map(|(key, value)| (key, Secret::new(value))).collect(),
-            env_vars: self.get("env_vars", "a list of names", variables).unwrap_or_default(),
+            env: env
+                .into_iter()
+                .map(|(key, value)| (key, Secret::new(value)))
+                .collect(),
+            env_vars: self
+                .get("env_vars", "a list of names", variables)
+                .unwrap_or_default(),
             cwd: self.get("cwd", TEXT, text_not_empty).map(PathBuf::from),
             command: command?,
         })
     }
 
     fn http(&mut self) -> Option<Http> {
-        let url = self.get("url", "an address that begins with http:// or https://", |value| {
-            let address = reqwest::Url::parse(value.as_str()?).ok()?;
-            (["http", "https"].contains(&address.scheme()) && address.has_host()).then(|| text(value))?
-        });
+        let url = self.get(
+            "url",
+            "an address that begins with http:// or https://",
+            |value| {
+                let address = reqwest::Url::parse(value.as_str()?).ok()?;
+                (["http", "https"].contains(&address.scheme()) && address.has_host()).then(|| text(value))?
+            },
+        );
         let headers = self.get("http_headers", TABLE, table).unwrap_or_default();
         Some(Http {
             bearer_token_env_var: self.get("bearer_token_env_var", "the name of a variable", text_not_empty),
-            http_headers: headers.into_iter().map(|(key, value)| (key, Secret::new(value))).collect(),
+            http_headers: headers
+                .into_iter()
+                .map(|(key, value)| (key, Secret::new(value)))
+                .collect(),
             env_http_headers: self.get("env_http_headers", TABLE, table).unwrap_or_default(),
             url: Secret::new(url?),
         })
@@ -246,7 +265,9 @@ fn texts(value: &Value) -> Option<Vec<String>> {
 
 fn table(value: &Value) -> Option<BTreeMap<String, String>> {
     let pairs = value.as_object()?.iter();
-    pairs.map(|(key, value)| Some((key.clone(), text(value)?))).collect()
+    pairs
+        .map(|(key, value)| Some((key.clone(), text(value)?)))
+        .collect()
 }
 
 /// Names, or tables with a `name`, as newer versions write them.
@@ -261,8 +282,7 @@ mod tests {
     use serde_json::json;
 
     fn read(table: Value) -> Result<ServerConfig, Vec<String>> {
-        ServerConfig::read("docs", &table)
-            .map_err(|problems| problems.into_iter().map(|it| it.key).collect())
+        ServerConfig::read("docs", &table).map_err(|problems| problems.into_iter().map(|it| it.key).collect())
     }
 
     #[test]
@@ -297,10 +317,17 @@ mod tests {
         let table = json!({ "command": "x", "env": { "TOKEN": 5 }, "args": "sk-1", "tool_timeout_sec": 0, "enabled_tools": [1] });
         assert_eq!(
             read(table.clone()).err(),
-            Some(["args", "env", "tool_timeout_sec", "enabled_tools"].map(str::to_owned).to_vec())
+            Some(
+                ["args", "env", "tool_timeout_sec", "enabled_tools"]
+                    .map(str::to_owned)
+                    .to_vec()
+            )
         );
         let problems = ServerConfig::read("docs", &table).err().unwrap_or_default();
-        assert_eq!(problems[0].to_string(), "reading `mcp_servers.docs.args`: it must be a list of texts");
+        assert_eq!(
+            problems[0].to_string(),
+            "reading `mcp_servers.docs.args`: it must be a list of texts"
+        );
         for (table, key) in [
             (json!({}), "command"),
             (json!({ "command": "x", "url": "http://x" }), "url"),

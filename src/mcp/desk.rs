@@ -55,7 +55,7 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
-/// Takes notices of progress; it must not wait.
+/// Takes notices of progress; it must not wait, nor ask the servers anything.
 pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// One per connection.
@@ -173,7 +173,9 @@ impl Desk {
             _ => call.elicit.is_some(),
         };
         let call = open.calls.iter().rev().find(belongs);
-        let elicit = call.and_then(|it| it.elicit.clone()).or_else(|| self.owner.clone())?;
+        let elicit = call
+            .and_then(|it| it.elicit.clone())
+            .or_else(|| self.owner.clone())?;
         Some((elicit, call.map(|it| it.over.clone()).unwrap_or_default()))
     }
 
@@ -187,9 +189,10 @@ impl Desk {
             // Addresses to be opened were not offered.
             return Answer::Decline;
         };
-        let (Ok(schema), Some((elicit, over))) =
-            (serde_json::to_value(requested_schema), self.asked(context.extensions.get()))
-        else {
+        let (Ok(schema), Some((elicit, over))) = (
+            serde_json::to_value(requested_schema),
+            self.asked(context.extensions.get()),
+        ) else {
             return Answer::Decline;
         };
         let Some(_question) = Question::open(&self.questions) else {
@@ -256,8 +259,7 @@ impl ClientHandler for Handler {
         let mut capabilities = ClientCapabilities::default();
         capabilities.elicitation = Some(form);
         let name = Implementation::new("codex", env!("CARGO_PKG_VERSION"));
-        ClientConfig::new(capabilities, name)
-            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
+        ClientConfig::new(capabilities, name).with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }
 
     async fn create_elicitation(

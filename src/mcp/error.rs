@@ -1,6 +1,10 @@
 //! What can go wrong between an agent and its servers.
 
+use std::error::Error as StdError;
 use std::time::Duration;
+
+use rmcp::transport::DynamicTransportError;
+use rmcp::transport::streamable_http_client::StreamableHttpError;
 
 use crate::desk::cut;
 use crate::limits::REASON_BYTES_MAX;
@@ -47,15 +51,15 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::UnknownServer { server } => Some(format!("add `[mcp_servers.{server}]` to config.toml")),
-            Error::Disabled { server } => {
-                Some(format!("set `enabled = true` in `[mcp_servers.{server}]` of config.toml"))
-            }
+            Error::Disabled { server } => Some(format!(
+                "set `enabled = true` in `[mcp_servers.{server}]` of config.toml"
+            )),
             Error::NotAllowed { server, .. } => Some(format!(
                 "see `enabled_tools` and `disabled_tools` in `[mcp_servers.{server}]` of config.toml"
             )),
-            Error::TimedOut { server, .. } => {
-                Some(format!("set `tool_timeout_sec` in `[mcp_servers.{server}]` of config.toml"))
-            }
+            Error::TimedOut { server, .. } => Some(format!(
+                "set `tool_timeout_sec` in `[mcp_servers.{server}]` of config.toml"
+            )),
             Error::NotRunning { .. } => Some("it is started again when it is next used".to_owned()),
             _ => None,
         }
@@ -71,7 +75,7 @@ pub(crate) struct Failure {
 }
 
 /// Returns an error with what caused it, in one line, cut and without secrets.
-pub(crate) fn explain(error: &(dyn std::error::Error + 'static), secrets: &[Secret]) -> String {
+pub(crate) fn explain(error: &(dyn StdError + 'static), secrets: &[Secret]) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -85,4 +89,30 @@ pub(crate) fn explain(error: &(dyn std::error::Error + 'static), secrets: &[Secr
     }
     let text = redact(&text, secrets.iter().map(Secret::expose));
     cut(text, REASON_BYTES_MAX)
+}
+
+type HttpError = StreamableHttpError<reqwest::Error>;
+
+/// Says what went wrong on the way to a server, without the layers in between, and whether it wants a credential.
+pub(crate) fn explain_transport(error: &DynamicTransportError, secrets: &[Secret]) -> Failure {
+    let inner = error.error.as_ref();
+    let http = inner.downcast_ref::<HttpError>();
+    let root: &(dyn StdError + 'static) = match http {
+        Some(StreamableHttpError::Client(root)) => root,
+        _ => inner,
+    };
+    let needs_login = match http {
+        Some(HttpError::AuthRequired(_) | HttpError::InsufficientScope(_)) => true,
+        // Without a challenge the SDK tells the status in words alone.
+        Some(HttpError::UnexpectedServerResponse(said)) => {
+            ["HTTP 401", "HTTP 403"].iter().any(|it| said.starts_with(it))
+        }
+        _ => false,
+    };
+    let message = explain(root, secrets);
+    Failure {
+        // The address has been taken out of these words.
+        message: message.replace(" for url ([hidden])", ""),
+        needs_login,
+    }
 }

@@ -55,7 +55,10 @@ pub(crate) fn transport(
 /// Whether the server gets a credential.
 pub(crate) fn has_credential(config: &Http) -> bool {
     let names = config.http_headers.keys().chain(config.env_http_headers.keys());
-    config.bearer_token_env_var.is_some() || names.into_iter().any(|it| it.eq_ignore_ascii_case("authorization"))
+    config.bearer_token_env_var.is_some()
+        || names
+            .into_iter()
+            .any(|it| it.eq_ignore_ascii_case("authorization"))
 }
 
 /// The part of the address that can be shown: scheme, host and port.
@@ -66,7 +69,10 @@ pub(crate) fn origin(config: &Http) -> Option<String> {
 
 /// What must not be shown of a server's settings. The address may have a key in its path or query.
 pub(crate) fn secrets(config: &Http, environment: &Environment) -> Vec<Secret> {
-    let variables = config.env_http_headers.values().chain(&config.bearer_token_env_var);
+    let variables = config
+        .env_http_headers
+        .values()
+        .chain(&config.bearer_token_env_var);
     let variables = variables.filter_map(|it| environment.get(it));
     let address = reqwest::Url::parse(config.url.expose()).map(|it| Secret::new(it.to_string()));
     let written = config.http_headers.values().chain(variables).cloned();
@@ -78,7 +84,9 @@ fn headers(config: &Http, environment: &Environment) -> Result<HeaderMap, HttpEr
     let agent = HeaderValue::from_static(concat!("codex/", env!("CARGO_PKG_VERSION")));
     headers.insert("user-agent", agent);
     let mut put = |name: &str, value: &str| {
-        let wrong = || HttpError::Header { name: name.to_owned() };
+        let wrong = || HttpError::Header {
+            name: name.to_owned(),
+        };
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
         let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
         value.set_sensitive(true);
@@ -94,8 +102,12 @@ fn headers(config: &Http, environment: &Environment) -> Result<HeaderMap, HttpEr
         }
     }
     if let Some(variable) = &config.bearer_token_env_var {
-        let token = environment.get(variable).filter(|it| !it.expose().trim().is_empty());
-        let token = token.ok_or_else(|| HttpError::Token { name: variable.clone() })?;
+        let token = environment
+            .get(variable)
+            .filter(|it| !it.expose().trim().is_empty());
+        let token = token.ok_or_else(|| HttpError::Token {
+            name: variable.clone(),
+        })?;
         let bearer = Zeroizing::new(format!("Bearer {}", token.expose().trim()));
         put(AUTHORIZATION.as_str(), &bearer)?;
     }

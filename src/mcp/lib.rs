@@ -25,9 +25,7 @@ pub use config::{
     ConfigProblem, Http, STARTUP_TIMEOUT_DEFAULT, ServerConfig, Stdio, TIMEOUT_MAX, TOOL_TIMEOUT_DEFAULT,
     Transport, read_servers,
 };
-pub use desk::{
-    Answer, ELICITATIONS_MAX, Elicit, Elicitation, MESSAGE_BYTES_MAX, OnProgress, Progress,
-};
+pub use desk::{Answer, ELICITATIONS_MAX, Elicit, Elicitation, MESSAGE_BYTES_MAX, OnProgress, Progress};
 pub use error::Error;
 pub use names::{QUALIFIED_NAME_MAX, qualified_name};
 pub use outcome::{CallOutcome, CallResult};

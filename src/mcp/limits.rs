@@ -63,7 +63,9 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end_growing() {
-        let pauses: Vec<u64> = [0, 1, 2, 3, 4, 8, 9, 1000].map(|it| restart_pause(it).as_secs()).into();
+        let pauses: Vec<u64> = [0, 1, 2, 3, 4, 8, 9, 1000]
+            .map(|it| restart_pause(it).as_secs())
+            .into();
         assert_eq!(pauses, [0, 0, 1, 2, 4, 60, 60, 60]);
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::child::Child;
 use crate::config::{ServerConfig, Transport};
 use crate::desk::{Desk, Handler};
-use crate::error::{Error, Failure, explain};
+use crate::error::{Error, Failure, explain, explain_transport};
 use crate::limits::{
     MESSAGE_BYTES, PAGES_MAX, RESOURCE_BYTES_MAX, RESOURCE_ENTRY_BYTES_MAX, RESOURCES_MAX,
     TOOLS_PER_SERVER_MAX,
@@ -55,26 +55,40 @@ pub(crate) async fn connect(
                 Child::spawn(stdio, &setup.environment, &setup.cwd).map_err(|it| failure(it.to_string()))?;
             *child = Some(spawned);
             let transport = AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(MESSAGE_BYTES);
-            rmcp::serve_client(handler, transport).await.map_err(|it| not_initialized(&it, &[]))
+            rmcp::serve_client(handler, transport)
+                .await
+                .map_err(|it| not_initialized(&it, &[]))
         }
         Transport::Http(http) => {
-            let transport = crate::http::transport(http, &setup.environment)
-                .map_err(|it| failure(explain(&it, &[])))?;
+            let transport =
+                crate::http::transport(http, &setup.environment).map_err(|it| failure(explain(&it, &[])))?;
             let secrets = crate::http::secrets(http, &setup.environment);
-            rmcp::serve_client(handler, transport).await.map_err(|it| not_initialized(&it, &secrets))
+            rmcp::serve_client(handler, transport)
+                .await
+                .map_err(|it| not_initialized(&it, &secrets))
         }
     }
 }
 
 fn not_initialized(error: &ClientInitializeError, secrets: &[Secret]) -> Failure {
+    let failure = match error {
+        ClientInitializeError::TransportError { error, .. } => explain_transport(error, secrets),
+        other => Failure {
+            message: explain(other, secrets),
+            needs_login: false,
+        },
+    };
     Failure {
-        message: format!("initializing: {}", explain(error, secrets)),
-        needs_login: error.is_authorization_required(),
+        message: format!("initializing: {}", failure.message),
+        ..failure
     }
 }
 
 /// Reads a list page by page, until it ends or there is enough.
-async fn pages<T, F>(enough: usize, mut page: impl FnMut(Option<PaginatedRequestParams>) -> F) -> Result<Vec<T>, ServiceError>
+async fn pages<T, F>(
+    enough: usize,
+    mut page: impl FnMut(Option<PaginatedRequestParams>) -> F,
+) -> Result<Vec<T>, ServiceError>
 where
     F: Future<Output = Result<(Vec<T>, Option<String>), ServiceError>>,
 {
@@ -120,9 +134,12 @@ impl Live {
             catalog: Catalog::default(),
             secrets: secrets.into(),
         };
-        live.catalog = live.read_catalog(config).await.map_err(|error| Failure {
-            message: format!("listing its tools: {}", explain(&error, &live.secrets)),
-            needs_login: error.is_authorization_required(),
+        live.catalog = live.read_catalog(config).await.map_err(|error| {
+            let (why, needs_login) = live.explain(&error);
+            Failure {
+                message: format!("listing its tools: {why}"),
+                needs_login,
+            }
         })?;
         Ok(live)
     }
@@ -140,7 +157,11 @@ impl Live {
     }
 
     pub(crate) async fn read_catalog(&self, config: &ServerConfig) -> Result<Catalog, ServiceError> {
-        if self.info.as_ref().is_some_and(|it| it.capabilities.tools.is_none()) {
+        if self
+            .info
+            .as_ref()
+            .is_some_and(|it| it.capabilities.tools.is_none())
+        {
             return Ok(Catalog::default());
         }
         let page = async |params| {
@@ -153,7 +174,9 @@ impl Live {
     }
 
     fn has_resources(&self) -> bool {
-        self.info.as_ref().is_none_or(|it| it.capabilities.resources.is_some())
+        self.info
+            .as_ref()
+            .is_none_or(|it| it.capabilities.resources.is_some())
     }
 
     /// `resources/list`; nothing if the server has none.
@@ -186,8 +209,10 @@ impl Live {
     pub(crate) async fn read_resource(&self, uri: &str) -> Result<Vec<Value>, Error> {
         let result = self.peer.read_resource(ReadResourceRequestParams::new(uri)).await;
         let contents = result.map_err(|it| self.error(&it))?.contents;
-        let contents: Vec<Value> =
-            contents.into_iter().filter_map(|it| serde_json::to_value(it).ok()).collect();
+        let contents: Vec<Value> = contents
+            .into_iter()
+            .filter_map(|it| serde_json::to_value(it).ok())
+            .collect();
         let bytes = contents.iter().map(|it| it.to_string().len()).sum();
         if bytes > RESOURCE_BYTES_MAX {
             return Err(Error::TooLarge {
@@ -214,8 +239,19 @@ impl Live {
             },
             other => Error::Transport {
                 server,
-                why: explain(other, &self.secrets),
+                why: self.explain(other).0,
             },
+        }
+    }
+
+    /// Says what went wrong, and whether the server wants a credential.
+    fn explain(&self, error: &ServiceError) -> (String, bool) {
+        match error {
+            ServiceError::TransportSend(error) => {
+                let failure = explain_transport(error, &self.secrets);
+                (failure.message, failure.needs_login)
+            }
+            other => (explain(other, &self.secrets), false),
         }
     }
 }

@@ -27,7 +27,13 @@ pub fn qualified_name(server: &str, tool: &str) -> String {
         .chain_update(tool)
         .finalize();
     let hash: String = hash.iter().map(|it| format!("{it:02x}")).collect();
-    let fitting = plain.chars().map(|c| if c.is_ascii() && is_accepted(c as u8) { c } else { '_' });
+    let fitting = plain.chars().map(|c| {
+        if c.is_ascii() && is_accepted(c as u8) {
+            c
+        } else {
+            '_'
+        }
+    });
     let kept: String = fitting.take(QUALIFIED_NAME_MAX - HASH_DIGITS - 1).collect();
     format!("{kept}_{}", &hash[..HASH_DIGITS])
 }
@@ -49,7 +55,15 @@ mod tests {
 
     #[test]
     fn names_that_would_look_the_same_are_told_apart() {
-        let same = [("a", "b__c"), ("a__b", "c"), ("a", "_c"), ("a_", "c"), ("d", "x.y"), ("d", "x_y"), ("d", "x y")];
+        let same = [
+            ("a", "b__c"),
+            ("a__b", "c"),
+            ("a", "_c"),
+            ("a_", "c"),
+            ("d", "x.y"),
+            ("d", "x_y"),
+            ("d", "x y"),
+        ];
         let names: std::collections::BTreeSet<_> = same.iter().map(|(s, t)| qualified_name(s, t)).collect();
         assert_eq!(names.len(), same.len(), "{names:?}");
     }

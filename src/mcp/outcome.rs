@@ -48,7 +48,10 @@ impl CallResult {
                 meta,
                 ..
             }) => CallResult {
-                content: content.iter().filter_map(|it| serde_json::to_value(it).ok()).collect(),
+                content: content
+                    .iter()
+                    .filter_map(|it| serde_json::to_value(it).ok())
+                    .collect(),
                 structured_content,
                 is_error: is_error.unwrap_or(false),
                 meta: meta.and_then(|it| serde_json::to_value(it).ok()),
@@ -137,7 +140,8 @@ mod tests {
     #[test]
     fn a_result_is_taken_as_it_is() {
         let blocks = json!([{ "type": "text", "text": "a" }, { "type": "image", "data": "aa", "mimeType": "image/png" }]);
-        let result = read(json!({ "content": blocks, "structuredContent": { "a": 1 }, "isError": true })).unwrap();
+        let result =
+            read(json!({ "content": blocks, "structuredContent": { "a": 1 }, "isError": true })).unwrap();
         assert_eq!(json!(result.content), blocks);
         assert_eq!(result.structured_content, Some(json!({ "a": 1 })));
         assert!(result.is_error);
@@ -156,16 +160,23 @@ mod tests {
         let result = read(json!({ "content": [block, block, block] })).unwrap();
         let text = |at: usize| result.content[at]["text"].as_str().unwrap();
         assert_eq!(text(0), half);
-        assert!(text(1).ends_with("[4 more bytes were left out]"), "{}", &text(1)[text(1).len() - 40..]);
+        assert!(
+            text(1).ends_with("[4 more bytes were left out]"),
+            "{}",
+            &text(1)[text(1).len() - 40..]
+        );
         assert_eq!(text(2), format!("\n[{} more bytes were left out]", half.len()));
     }
 
     #[test]
     fn large_images_many_blocks_and_large_structures_are_left_out_and_said() {
-        let big = json!({ "type": "image", "data": "a".repeat(RESULT_BINARY_BYTES_MAX), "mimeType": "image/png" });
+        let big =
+            json!({ "type": "image", "data": "a".repeat(RESULT_BINARY_BYTES_MAX), "mimeType": "image/png" });
         let mut blocks = vec![json!({ "type": "text", "text": "x" }); BLOCKS_MAX + 2];
         blocks[0] = big;
-        let result = read(json!({ "content": blocks, "structuredContent": "x".repeat(RESULT_TEXT_BYTES_MAX) })).unwrap();
+        let result =
+            read(json!({ "content": blocks, "structuredContent": "x".repeat(RESULT_TEXT_BYTES_MAX) }))
+                .unwrap();
         let said = json!(result.content).to_string();
         for part in ["[a block of 4194", "[2 more blocks", "[structured content of"] {
             assert!(said.contains(part), "{part}");

@@ -47,15 +47,24 @@ impl Environment {
         set: &'a BTreeMap<String, Secret>,
     ) -> BTreeMap<&'a str, &'a str> {
         let usual = |name: &str| HANDED_ON.contains(&name) || name.starts_with(HANDED_ON_PREFIX);
-        let kept = self.0.iter().filter(|(name, _)| usual(name) || named.contains(name));
-        kept.chain(set).map(|(name, value)| (name.as_str(), value.expose())).collect()
+        let kept = self
+            .0
+            .iter()
+            .filter(|(name, _)| usual(name) || named.contains(name));
+        kept.chain(set)
+            .map(|(name, value)| (name.as_str(), value.expose()))
+            .collect()
     }
 }
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Environment {
         let variables = variables.into_iter();
-        Environment(variables.map(|(name, value)| (name, Secret::new(value))).collect())
+        Environment(
+            variables
+                .map(|(name, value)| (name, Secret::new(value)))
+                .collect(),
+        )
     }
 }
 
@@ -80,17 +89,27 @@ mod tests {
     #[test]
     fn a_program_gets_the_usual_variables_and_what_is_named() {
         let ours = ["PATH", "LC_ALL", "OPENAI_API_KEY", "GITHUB_TOKEN"];
-        let ours: Environment = ours.map(|name| (name.to_owned(), format!("of {name}"))).into_iter().collect();
+        let ours: Environment = ours
+            .map(|name| (name.to_owned(), format!("of {name}")))
+            .into_iter()
+            .collect();
         let set = BTreeMap::from([("PATH".to_owned(), Secret::new("mine".to_owned()))]);
         let named = ["GITHUB_TOKEN".to_owned(), "MISSING".to_owned()];
         let got = ours.for_program(&named, &set);
-        let expected = [("GITHUB_TOKEN", "of GITHUB_TOKEN"), ("LC_ALL", "of LC_ALL"), ("PATH", "mine")];
+        let expected = [
+            ("GITHUB_TOKEN", "of GITHUB_TOKEN"),
+            ("LC_ALL", "of LC_ALL"),
+            ("PATH", "mine"),
+        ];
         assert_eq!(got, BTreeMap::from(expected));
     }
 
     #[test]
     fn secrets_are_taken_out_of_texts() {
         let secrets = ["hunter2-token", "", "a"];
-        assert_eq!(redact("bad hunter2-token, again hunter2-token", secrets), "bad [hidden], again [hidden]");
+        assert_eq!(
+            redact("bad hunter2-token, again hunter2-token", secrets),
+            "bad [hidden], again [hidden]"
+        );
     }
 }

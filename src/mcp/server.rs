@@ -94,7 +94,7 @@ pub(crate) struct Server {
     state: watch::Sender<State>,
     /// The tools that were last offered: the model can still call them while the server is away.
     known: Mutex<Vec<Arc<Tool>>>,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 /// Why a server fails that was ready, unless more is known.
@@ -108,7 +108,11 @@ enum End {
 
 impl Server {
     pub(crate) fn new(name: &str, config: ServerConfig, setup: Arc<Setup>) -> Server {
-        let state = if config.enabled { State::Starting } else { State::Disabled };
+        let state = if config.enabled {
+            State::Starting
+        } else {
+            State::Disabled
+        };
         Server {
             name: name.to_owned(),
             config,
@@ -165,8 +169,7 @@ impl Server {
     /// Says why a connection was lost, once that is known.
     pub(crate) async fn reason(&self, lost: &Arc<Live>) -> String {
         let mut state = self.state.subscribe();
-        let is_over =
-            |it: &State| !matches!(it, State::Ready(live) if Arc::ptr_eq(&live.desk, &lost.desk));
+        let is_over = |it: &State| !matches!(it, State::Ready(live) if Arc::ptr_eq(&live.desk, &lost.desk));
         let waiting = timeout(REASON_PATIENCE, state.wait_for(is_over));
         if let Ok(Ok(state)) = waiting.await
             && let State::Failed { failure, .. } = &*state
@@ -201,7 +204,11 @@ impl Server {
             let end = self.serve(&mut child).await;
             if let End::Failed(failure) = end {
                 let lasted = began.elapsed();
-                failures = if lasted >= STEADY { 1 } else { failures.saturating_add(1) };
+                failures = if lasted >= STEADY {
+                    1
+                } else {
+                    failures.saturating_add(1)
+                };
                 self.fail(failure, Instant::now() + restart_pause(failures));
             }
             if let Some(mut child) = child {

@@ -48,34 +48,39 @@ impl Servers {
     /// Takes another configuration: ends the servers that are gone or changed, starts those that are new or
     /// changed, and leaves the others alone. Calls of servers that end fail. Call it inside a tokio runtime.
     pub fn reload(&self, mut configs: BTreeMap<String, ServerConfig>) {
+        let ended: Vec<_> = {
+            let mut inner = self.lock();
+            let is_other = |name: &String, server: &mut Arc<Server>| {
+                configs.get(name).is_none_or(|it| *it != server.config)
+            };
+            let ended = inner
+                .servers
+                .extract_if(.., is_other)
+                .map(|(_, server)| server)
+                .collect();
+            configs.retain(|name, _| !inner.servers.contains_key(name));
+            while inner.tasks.try_join_next().is_some() {}
+            ended
+        };
+        // Not under the lock: it tells the owner, who may look at the servers.
+        ended.iter().for_each(|it| it.stop());
         let mut inner = self.lock();
-        inner.servers.retain(|name, server| {
-            let is_same = configs.get(name).is_some_and(|it| *it == server.config);
-            if is_same {
-                configs.remove(name);
-            } else {
-                server.stop();
-            }
-            is_same
-        });
-        while inner.tasks.try_join_next().is_some() {}
         for (name, config) in configs {
             let server = Arc::new(Server::new(&name, config, Arc::clone(&self.setup)));
-            inner.tasks.spawn(Arc::clone(&server).run());
-            inner.servers.insert(name, server);
+            let before = inner.servers.insert(name, Arc::clone(&server));
+            if let Some(before) = before {
+                // Of another reload at the same time.
+                before.stop.cancel();
+            }
+            inner.tasks.spawn(server.run());
         }
     }
 
     /// Ends all servers: closes their connections, lets programs end, kills those that do not. Returns when they are
     /// gone, which takes a few seconds at most.
     pub async fn close(&self) {
-        let mut tasks = {
-            let mut inner = self.lock();
-            for server in std::mem::take(&mut inner.servers).values() {
-                server.stop();
-            }
-            std::mem::take(&mut inner.tasks)
-        };
+        let Inner { servers, mut tasks } = std::mem::take(&mut *self.lock());
+        servers.values().for_each(|it| it.stop());
         while tasks.join_next().await.is_some() {}
     }
 
@@ -91,7 +96,11 @@ impl Servers {
             let state = timeout_at(deadline, server.settled()).await;
             let state = state.unwrap_or_else(|_| server.state());
             if let State::Ready(live) = state {
-                let new = live.catalog.tools.iter().filter(|it| names.insert(it.qualified_name.clone()));
+                let new = live
+                    .catalog
+                    .tools
+                    .iter()
+                    .filter(|it| names.insert(it.qualified_name.clone()));
                 tools.extend(new.cloned());
             }
         }
@@ -120,7 +129,10 @@ impl Servers {
     /// Returns how the servers are, or only the one with this name, by name, after waiting at most `wait` for those
     /// that are starting and for what is asked of them.
     pub async fn status(&self, only: Option<&str>, detail: Detail, wait: Duration) -> Vec<Status> {
-        let servers = self.servers().into_iter().filter(|it| only.is_none_or(|name| it.name == name));
+        let servers = self
+            .servers()
+            .into_iter()
+            .filter(|it| only.is_none_or(|name| it.name == name));
         let asking = servers.map(|server| async move {
             let asked = async {
                 server.settled().await;
@@ -136,7 +148,10 @@ impl Servers {
 
     /// Returns the servers that must not be missing and do, with the reason, once that is known.
     pub async fn missing(&self) -> Vec<(String, String)> {
-        let required = self.servers().into_iter().filter(|it| it.config.required && it.config.enabled);
+        let required = self
+            .servers()
+            .into_iter()
+            .filter(|it| it.config.required && it.config.enabled);
         let asking = required.map(|server| async move {
             match server.settled().await {
                 State::Failed { failure, .. } => Some((server.name.clone(), failure.message)),
@@ -153,7 +168,8 @@ impl Servers {
 
     /// `resources/templates/list` of a server.
     pub async fn resource_templates(&self, server: &str) -> Result<Vec<Value>, Error> {
-        self.ask(server, async |live| live.resource_templates().await).await
+        self.ask(server, async |live| live.resource_templates().await)
+            .await
     }
 
     /// `resources/read` of a server: the contents as the protocol has them.
@@ -183,5 +199,33 @@ impl Servers {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever serves several clients asks from tasks.
+    #[test]
+    fn everything_can_be_asked_from_a_task() {
+        fn is_send<T: Send>(_: impl FnOnce(&'static Servers) -> T) {}
+        is_send(|it| it.tools(Duration::ZERO));
+        is_send(|it| it.status(None, Detail::Full, Duration::ZERO));
+        is_send(|it| it.missing());
+        is_send(|it| it.resources(""));
+        is_send(|it| it.resource_templates(""));
+        is_send(|it| it.read_resource("", ""));
+        is_send(|it| it.close());
+        is_send(async |it: &'static Servers| {
+            let call = Call {
+                server: String::new(),
+                tool: String::new(),
+                arguments: Value::Null,
+                progress: None,
+                elicit: None,
+            };
+            it.call(call, &CancellationToken::new()).await
+        });
     }
 }

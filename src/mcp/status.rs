@@ -96,9 +96,10 @@ impl Server {
             State::Starting => (ConnectionStatus::Starting, None),
             State::Ready(_) => (ConnectionStatus::Connected, None),
             State::Stopped => (ConnectionStatus::Cancelled, None),
-            State::Failed { failure, .. } if failure.needs_login => {
-                (ConnectionStatus::AuthenticationRequired, Some(failure.message.clone()))
-            }
+            State::Failed { failure, .. } if failure.needs_login => (
+                ConnectionStatus::AuthenticationRequired,
+                Some(failure.message.clone()),
+            ),
             State::Failed { failure, .. } => (ConnectionStatus::Failed, Some(failure.message.clone())),
         };
         let mut status = Status {

@@ -76,7 +76,9 @@ impl Catalog {
         for given in given.into_iter().filter(|it| config.allows(&it.name)) {
             let name = cut(given.name.to_string(), 100);
             if tools.len() >= TOOLS_PER_SERVER_MAX {
-                left_out.push(format!("`{name}` and what follows: there are more than {TOOLS_PER_SERVER_MAX}"));
+                left_out.push(format!(
+                    "`{name}` and what follows: there are more than {TOOLS_PER_SERVER_MAX}"
+                ));
                 break;
             }
             let Some(tool) = read(server, given) else {
@@ -123,7 +125,10 @@ mod tests {
 
     fn catalog(config: Value, tools: Vec<Value>) -> Catalog {
         let config = ServerConfig::read("docs", &config).unwrap_or_else(|_| panic!("it is right"));
-        let tools = tools.into_iter().map(|it| serde_json::from_value(it).unwrap()).collect();
+        let tools = tools
+            .into_iter()
+            .map(|it| serde_json::from_value(it).unwrap())
+            .collect();
         Catalog::new("docs", &config, tools)
     }
 
@@ -151,7 +156,11 @@ mod tests {
         let catalog = catalog(json!({ "command": "x" }), tools);
         assert_eq!(catalog.tools.len(), TOOLS_PER_SERVER_MAX);
         let told = catalog.left_out.unwrap();
-        for part in ["`same`: there is another", "`big`: it has more", "`t127` and what follows"] {
+        for part in [
+            "`same`: there is another",
+            "`big`: it has more",
+            "`t127` and what follows",
+        ] {
             assert!(told.contains(part), "{told}");
         }
     }
