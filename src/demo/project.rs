@@ -32,6 +32,7 @@ pub(crate) const API: Project = Project {
         ("README.md", include_str!("projects/api/README.md")),
         ("lib/shipping.sh", include_str!("projects/api/lib/shipping.sh")),
         ("tests/run.sh", include_str!("projects/api/tests/run.sh")),
+        ("build/prices.txt", include_str!("projects/api/build/prices.txt")),
     ],
     look: "cat README.md lib/shipping.sh",
     check: "sh tests/run.sh",
@@ -51,6 +52,10 @@ pub(crate) const WEB: Project = Project {
         ("README.md", include_str!("projects/web/README.md")),
         ("lib/slug.sh", include_str!("projects/web/lib/slug.sh")),
         ("tests/run.sh", include_str!("projects/web/tests/run.sh")),
+        (
+            "build/addresses.txt",
+            include_str!("projects/web/build/addresses.txt"),
+        ),
     ],
     look: "cat README.md lib/slug.sh",
     check: "sh tests/run.sh",

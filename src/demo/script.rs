@@ -130,7 +130,7 @@ pub(crate) fn reply(project: &Project, items: &[RawItem], can_call: bool) -> Rep
     }
     for added in &turn.added {
         before.push(format!(
-            "You added: *{}* I have read it, but a script goes on as it is written.",
+            "You added “{}”. I have read it, but a script goes on as it is written.",
             quoted(added)
         ));
     }
@@ -165,6 +165,8 @@ fn last(text: impl Into<String>) -> Reply {
     }
 }
 
+/// One line of it, where the answer is about something else.
+const MORE: &str = "You can also ask me for `fix the test`, `plan`, `slow`, `clean` or `reset`.";
 const MENU: &str = "You can ask me for:
 
 - `fix the test`: reads, runs the checks, proposes a patch and checks again
@@ -211,7 +213,7 @@ fn tour(project: &Project, turn: &Turn) -> Reply {
         },
         [_, _, Outcome::Declined] => last(format!(
             "You declined the patch, and `{source}` is as it was. It would have changed one line and made the failing \
-             check pass.\n\n{MENU}"
+             check pass.\n\n{MORE}"
         )),
         [_, _, Outcome::Told(_)] => next(
             "I run the checks again, to see whether that was it.",
@@ -275,7 +277,7 @@ fn plan(project: &Project, turn: &Turn) -> Reply {
                 },
                 None => "the checks were not run".to_owned(),
             };
-            last(format!("The plan is done; {found}.\n\n{MENU}"))
+            last(format!("The plan is done; {found}.\n\n{MORE}"))
         }
     }
 }
@@ -296,7 +298,7 @@ fn slow(turn: &Turn) -> Reply {
         }
         [Outcome::Declined, ..] => last("You declined the command; nothing was run."),
         [Outcome::Told(_), ..] => last(format!(
-            "The command is through, and nobody has interrupted it.\n\n{MENU}"
+            "The command is through, and nobody has interrupted it.\n\n{MORE}"
         )),
     }
 }
@@ -320,7 +322,7 @@ fn clean(turn: &Turn) -> Reply {
             "You declined, and nothing was removed. I would have run `{LINE}`."
         )),
         [Outcome::Told(_), ..] => last(format!(
-            "`{LINE}` was run: there is no folder `build` (any more).\n\n{MENU}"
+            "`{LINE}` was run: there is no folder `build` (any more).\n\n{MORE}"
         )),
     }
 }

@@ -177,6 +177,46 @@ async fn each_host_lets_the_user_in_and_starts_threads_in_its_own_project() {
 }
 
 #[tokio::test]
+async fn without_a_sandbox_the_model_mends_its_project_by_questions_alone() {
+    let rig = Rig::start().await;
+    let (handle, _) = login(&rig, rig.addresses()[1], access::USER, rig.key()).await;
+    let mut talk = Talk::start(&handle).await;
+    let thread = talk.call("thread/start", json!({})).await;
+    let source = Path::new(thread["cwd"].as_str().unwrap()).join(PROJECTS[1].source);
+    let read = || fs::read_to_string(&source).unwrap();
+    let input = json!([{"type": "text", "text": "fix it"}]);
+    let params = json!({"threadId": thread["thread"]["id"], "input": input});
+    talk.call("turn/start", params).await;
+    let (mut asked, mut streamed) = (Vec::new(), String::new());
+    let status = loop {
+        let message = talk.read().await;
+        let params = &message["params"];
+        match message["method"].as_str() {
+            Some("item/agentMessage/delta") => streamed.push_str(params["delta"].as_str().unwrap()),
+            Some("turn/completed") => break params["turn"]["status"].clone(),
+            Some(method) if method.ends_with("/requestApproval") => {
+                asked.push((method.to_owned(), read().contains("tr -s")));
+                talk.write(&json!({"id": message["id"], "result": {"decision": "accept"}}))
+                    .await;
+            }
+            _ => {}
+        }
+    };
+    let command = "item/commandExecution/requestApproval".to_owned();
+    let patch = "item/fileChange/requestApproval".to_owned();
+    assert_eq!(status, "completed", "{streamed}");
+    assert_eq!(asked, [(command.clone(), false), (patch, false), (command, true)]);
+    assert!(
+        streamed.starts_with("**This is a scripted demonstration model"),
+        "{streamed}"
+    );
+    assert!(
+        streamed.contains("## Done") && streamed.contains(PROJECTS[1].fix),
+        "{streamed}"
+    );
+}
+
+#[tokio::test]
 async fn another_key_another_user_and_other_methods_are_refused() {
     let rig = Rig::start().await;
     let address = rig.addresses()[0];

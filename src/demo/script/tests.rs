@@ -222,7 +222,7 @@ fn words_in_the_middle_of_a_turn_are_repeated_and_an_interruption_is_mentioned()
         json!({"type": "function_call_output", "output": FAILING}),
     ));
     let replies = talk.says("and be\nquick").play(&[]);
-    assert!(replies[0].text.contains("*and be quick*"), "{}", replies[0].text);
+    assert!(replies[0].text.contains("“and be quick”"), "{}", replies[0].text);
     assert_eq!(lines(&replies), ["patch"], "the script goes on");
 }
 
