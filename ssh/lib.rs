@@ -27,6 +27,7 @@ mod program;
 mod proxy;
 mod route;
 mod session;
+mod start;
 
 pub use askpass::Askpass;
 pub use connect::{Connector, Local};

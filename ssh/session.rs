@@ -25,6 +25,7 @@ use crate::{
     host_key::Updater,
     limits,
     link::Carrier,
+    start::{Launch, refusal_text},
 };
 
 /// A connection that can run commands. Dropping it ends everything on it: its commands, its socket,
@@ -33,10 +34,9 @@ pub struct Session {
     handle: Arc<Handle<Client>>,
     tasks: Mutex<JoinSet<()>>,
     ended: watch::Receiver<Option<Closed>>,
-    refusal: Refusal,
+    launch: Launch,
     name: String,
     peer: PeerInfo,
-    environment: Vec<(String, String)>,
     doors: Arc<Doors>,
     forwarding: Forwarding,
     _cut: DropGuard,
@@ -107,10 +107,14 @@ impl Session {
             handle: Arc::new(parts.handle),
             tasks: Mutex::default(),
             ended: parts.ended,
-            refusal: parts.refusal,
+            launch: Launch {
+                environment: parts.environment.into(),
+                agent: parts.forwarding.agent.is_some(),
+                refusal: parts.refusal,
+                spare: Arc::default(),
+            },
             name: parts.name,
             peer: parts.peer,
-            environment: parts.environment,
             doors: parts.doors,
             forwarding: parts.forwarding,
             _cut: parts.cut,
@@ -148,17 +152,16 @@ impl Session {
 
     /// Starts `command` by the user's shell on the far side, with the configured `SetEnv`.
     ///
-    /// Waits at most 10 s. Dropping the future closes the channel.
+    /// Waits at most 10 s. Dropping the future closes the channel. From the second command on it costs
+    /// one round trip: a channel is opened ahead, unless the server allows no more (`MaxSessions`).
     pub async fn exec(&self, command: &str) -> Result<Process, ExecError> {
         let (ready, started) = oneshot::channel();
-        let handle = Arc::clone(&self.handle);
-        let (ended, refusal) = (self.ended.clone(), Arc::clone(&self.refusal));
-        let (command, environment) = (command.to_owned(), self.environment.clone());
-        let agent = self.forwarding.agent.is_some();
+        let (handle, launch) = (Arc::clone(&self.handle), self.launch.clone());
+        let (ended, command) = (self.ended.clone(), command.to_owned());
         self.spawn(async move {
-            let opened = open_exec(&handle, &command, &environment, agent, &refusal);
-            let opened = timeout(limits::CHANNEL, opened).await;
+            let opened = timeout(limits::CHANNEL, launch.start(&handle, &command)).await;
             // The session must be able to end while the command runs.
+            let weak = Arc::downgrade(&handle);
             drop(handle);
             let channel = match opened {
                 Ok(Ok(channel)) => channel,
@@ -175,7 +178,7 @@ impl Session {
             let (Ends { pipe, stderr, exit }, drain) = channel::open(channel, ended);
             // A caller that is gone drops the process, which closes the channel.
             let _ = ready.send(Ok(Process::new(pipe, stderr, exit)));
-            drain.run().await;
+            tokio::join!(drain.run(), launch.refill(weak));
         });
         match started.await {
             Ok(result) => result,
@@ -205,7 +208,7 @@ impl Session {
                 Ok(ends.pipe)
             }
             Err(russh::Error::ChannelOpenFailure(reason)) => {
-                let text = refusal_text(&self.refusal, &reason);
+                let text = refusal_text(&self.launch.refusal, &reason);
                 Err(match reason {
                     russh::ChannelOpenFailure::ConnectFailed => ForwardError::Unreachable(text),
                     _ => ForwardError::Refused(text),
@@ -269,49 +272,6 @@ pub(crate) enum ForwardError {
     Closed(Closed),
 }
 
-async fn open_exec(
-    handle: &Handle<Client>,
-    command: &str,
-    environment: &[(String, String)],
-    agent: bool,
-    refusal: &Refusal,
-) -> Result<russh::Channel<Msg>, ExecError> {
-    let lost = |_| ExecError::Closed(Closed::ByUs);
-    let mut channel = match handle.channel_open_session().await {
-        Ok(channel) => channel,
-        Err(russh::Error::ChannelOpenFailure(reason)) => {
-            let text = refusal_text(refusal, &reason);
-            return Err(ExecError::ChannelRefused { text });
-        }
-        Err(error) => return Err(lost(error)),
-    };
-    if agent {
-        // Without a reply, which could not be told from the one to the command. A server that does not
-        // allow it gives the command no agent, as for OpenSSH's client.
-        channel.agent_forward(false).await.map_err(lost)?;
-    }
-    for (name, value) in environment {
-        // Servers drop what AcceptEnv does not name, as for OpenSSH's client.
-        channel
-            .set_env(false, name.as_str(), value.as_str())
-            .await
-            .map_err(lost)?;
-    }
-    channel.exec(true, command).await.map_err(lost)?;
-    loop {
-        match channel.wait().await {
-            Some(russh::ChannelMsg::Success) => return Ok(channel),
-            Some(russh::ChannelMsg::Failure) => {
-                channel.close().await.map_err(lost)?;
-                return Err(ExecError::CommandRefused);
-            }
-            Some(russh::ChannelMsg::Close) => return Err(ExecError::CommandRefused),
-            Some(_) => {}
-            None => return Err(lost(russh::Error::Disconnect)),
-        }
-    }
-}
-
 /// Names the reason when the session ended under the request.
 async fn closed_first(error: ExecError, mut ended: watch::Receiver<Option<Closed>>) -> ExecError {
     if !matches!(error, ExecError::Closed(_)) {
@@ -321,9 +281,4 @@ async fn closed_first(error: ExecError, mut ended: watch::Receiver<Option<Closed
         Ok(Ok(closed)) => ExecError::Closed(closed.clone().unwrap_or(Closed::ByUs)),
         _ => ExecError::Closed(Closed::Lost("the link broke".to_owned())),
     }
-}
-
-fn refusal_text(refusal: &Refusal, reason: &russh::ChannelOpenFailure) -> String {
-    let mut told = refusal.lock().unwrap_or_else(PoisonError::into_inner);
-    told.take().unwrap_or_else(|| format!("{reason:?}"))
 }

@@ -17,3 +17,4 @@ mod logins;
 mod processes;
 mod routes;
 mod servers;
+mod spare;
