@@ -232,7 +232,7 @@ impl Question<'_> {
             *count += usize::from(is_room);
             is_room
         });
-        is_room.then_some(Question(count))
+        is_room.then(|| Question(count))
     }
 }
 
