@@ -11,9 +11,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    exec::{Exit, ExitWatch, Pipe, Stderr},
+    exec::{Exit, ExitWatch, Incoming, Pipe, Stderr},
     limits,
-    session::Closed,
+    session::{Closed, Ended},
+    store::{Filler, store},
 };
 
 /// The reader of one channel, to be run in a task of the session.
@@ -23,7 +24,7 @@ use crate::{
 pub(crate) struct Drain {
     read: ChannelReadHalf,
     write: Arc<ChannelWriteHalf<Msg>>,
-    stdout: Option<mpsc::Sender<Bytes>>,
+    stdout: Option<Outgoing>,
     stderr: Stderr,
     exit: watch::Sender<Option<Exit>>,
     over: CancellationToken,
@@ -38,9 +39,25 @@ pub(crate) struct Ends {
     pub(crate) exit: ExitWatch,
 }
 
-pub(crate) fn open(channel: Channel<Msg>, ended: watch::Receiver<Option<Closed>>) -> (Ends, Drain) {
-    let (read, write) = channel.split();
+/// Where the bytes of a channel go.
+enum Outgoing {
+    Queue(mpsc::Sender<Bytes>),
+    Store(Filler),
+}
+
+pub(crate) fn open(channel: Channel<Msg>, ended: Ended) -> (Ends, Drain) {
     let (stdout, incoming) = mpsc::channel(limits::STDOUT_PACKETS);
+    ends(channel, ended, Outgoing::Queue(stdout), Incoming::Queue(incoming))
+}
+
+/// The same for a channel whose reader must not hold up the other channels of its session.
+pub(crate) fn open_stored(channel: Channel<Msg>, ended: Ended) -> (Ends, Drain) {
+    let (filler, store) = store();
+    ends(channel, ended, Outgoing::Store(filler), Incoming::Store(store))
+}
+
+fn ends(channel: Channel<Msg>, ended: Ended, stdout: Outgoing, incoming: Incoming) -> (Ends, Drain) {
+    let (read, write) = channel.split();
     let (exit, watch) = ExitWatch::new();
     let (over, dropped) = (CancellationToken::new(), CancellationToken::new());
     let stderr = Stderr::default();
@@ -113,8 +130,17 @@ impl Drain {
 
     async fn forward(&mut self, data: Bytes) {
         let Some(stdout) = &self.stdout else { return };
+        let queue = match stdout {
+            Outgoing::Queue(queue) => queue,
+            Outgoing::Store(filler) => {
+                if !filler.push(data) {
+                    self.stdout = None;
+                }
+                return;
+            }
+        };
         tokio::select! {
-            sent = stdout.send(data) => if sent.is_err() { self.stdout = None },
+            sent = queue.send(data) => if sent.is_err() { self.stdout = None },
             () = self.dropped.cancelled() => self.stdout = None,
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -27,15 +28,17 @@ use crate::{
     proxy::Proxy,
     route::Route,
     session::{Closed, ForwardError, Parts, Session},
+    shared::Shared,
 };
 
 /// Makes connections. One for all hosts of a process: a passphrase typed for one host serves the
-/// others.
+/// others, and a jump host's session carries all hosts behind it.
 pub struct Connector {
     local: Local,
     keyring: Keyring,
     memory: Arc<Memory>,
     askpass: Option<Askpass>,
+    shared: Shared,
 }
 
 /// What connections need to know about this machine.
@@ -60,6 +63,7 @@ impl Connector {
             keyring: Keyring::default(),
             memory: Arc::default(),
             askpass: None,
+            shared: Shared::default(),
         }
     }
 
@@ -83,37 +87,55 @@ impl Connector {
     /// Every step that asks nobody has a limit. Dropping the future ends everything that it began.
     /// A receiver that is gone answers every question with a refusal.
     pub async fn connect(&self, route: &Route, events: mpsc::Sender<Event>) -> Result<Session, ConnectError> {
-        let mut via: Option<Session> = None;
-        for (index, settings) in route.hops.iter().enumerate() {
-            let report = Report::new(index, events.clone()).asking_by(self.askpass.clone());
-            if index + 1 == route.hops.len()
-                && let Some(command) = &settings.remote_command
-            {
-                report
-                    .notice(format!(
-                        "RemoteCommand {command:?} is not run: this client starts its own"
-                    ))
-                    .await;
-            }
-            let session = self.hop(settings, via.take(), &report).await;
-            let session = session.map_err(|it| ConnectError::new(index, Hop::from(settings), it))?;
-            via = Some(session);
-        }
-        via.ok_or_else(|| {
+        let Some((target, before)) = route.hops.split_last() else {
             let hop = Hop {
                 alias: String::new(),
                 user: String::new(),
                 host_name: String::new(),
                 port: 0,
             };
-            ConnectError::new(0, hop, Failure::Config("the route has no hop".to_owned()))
+            let failure = Failure::Config("the route has no hop".to_owned());
+            return Err(ConnectError::new(0, hop, failure));
+        };
+        let via = self.via(before, &events).await?;
+        let report = self.report(before.len(), &events);
+        if let Some(command) = &target.remote_command {
+            let text = format!("RemoteCommand {command:?} is not run: this client starts its own");
+            report.notice(text).await;
+        }
+        let session = self.hop(target, via, &report).await;
+        session.map_err(|it| ConnectError::new(before.len(), Hop::from(target), it))
+    }
+
+    /// The session of the last of these hops, which other hosts may use already. `None`: no hops.
+    fn via<'a>(
+        &'a self,
+        hops: &'a [HostSettings],
+        events: &'a mpsc::Sender<Event>,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<Arc<Session>>, ConnectError>> + Send + 'a>> {
+        Box::pin(async move {
+            let Some((last, before)) = hops.split_last() else {
+                return Ok(None);
+            };
+            let report = self.report(before.len(), events);
+            let connect = || async {
+                let via = self.via(before, events).await?;
+                let session = self.hop(last, via, &report).await;
+                session.map_err(|it| ConnectError::new(before.len(), Hop::from(last), it))
+            };
+            let slot = self.shared.slot(hops);
+            slot.get(connect).await.map(Some)
         })
+    }
+
+    fn report(&self, hop: usize, events: &mpsc::Sender<Event>) -> Report {
+        Report::new(hop, events.clone()).asking_by(self.askpass.clone())
     }
 
     async fn hop(
         &self,
         settings: &HostSettings,
-        via: Option<Session>,
+        via: Option<Arc<Session>>,
         report: &Report,
     ) -> Result<Session, Failure> {
         let start = Instant::now();
@@ -182,7 +204,7 @@ fn banner_limit(settings: &HostSettings, link: &Link, spent: Duration) -> Durati
 
 async fn link(
     settings: &HostSettings,
-    via: Option<Session>,
+    via: Option<Arc<Session>>,
     report: &Report,
     shell: &Path,
 ) -> Result<Link, Failure> {
@@ -207,7 +229,7 @@ async fn link(
     }
 }
 
-async fn forwarded(settings: &HostSettings, via: Session) -> Result<Link, Failure> {
+async fn forwarded(settings: &HostSettings, via: Arc<Session>) -> Result<Link, Failure> {
     let target = format!("{} port {}", settings.host_name, settings.port);
     let limit = settings.connect_timeout.unwrap_or(limits::CHANNEL);
     let opened = timeout(limit, via.open_tcp(&settings.host_name, settings.port)).await;

@@ -1,6 +1,6 @@
 //! Why there is no connection.
 
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::event::Hop;
 
@@ -26,12 +26,12 @@ pub enum Class {
 }
 
 /// A connection that was not made: which hop, what was tried, why it failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnectError {
     /// Counts from the first hop of the route, which is 0.
     pub index: usize,
     pub hop: Hop,
-    kind: Box<Failure>,
+    kind: Arc<Failure>,
 }
 
 impl fmt::Display for ConnectError {
@@ -52,7 +52,7 @@ impl ConnectError {
         ConnectError {
             index,
             hop,
-            kind: Box::new(kind),
+            kind: Arc::new(kind),
         }
     }
 

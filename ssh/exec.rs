@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-use crate::{limits, session::Closed};
+use crate::{limits, session::Closed, store::Store};
 
 /// A running command. Reading gives its stdout, writing feeds its stdin.
 ///
@@ -163,9 +163,25 @@ impl Stderr {
     }
 }
 
+/// Where the bytes of a channel wait for their reader.
+pub(crate) enum Incoming {
+    /// A full queue makes the session wait.
+    Queue(mpsc::Receiver<Bytes>),
+    Store(Store),
+}
+
+impl Incoming {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        match self {
+            Incoming::Queue(queue) => queue.poll_recv(cx).map(Ok),
+            Incoming::Store(store) => store.poll_next(cx),
+        }
+    }
+}
+
 /// The bytes of one channel, both ways.
 pub(crate) struct Pipe {
-    incoming: mpsc::Receiver<Bytes>,
+    incoming: Incoming,
     current: Bytes,
     writer: Pin<Box<dyn AsyncWrite + Send>>,
     /// russh waits for window forever when the link dies.
@@ -177,7 +193,7 @@ pub(crate) struct Pipe {
 impl Pipe {
     /// `over` is cancelled when the channel has ended; `dropped` will be when this is dropped.
     pub(crate) fn new(
-        incoming: mpsc::Receiver<Bytes>,
+        incoming: Incoming,
         writer: Pin<Box<dyn AsyncWrite + Send>>,
         over: CancellationToken,
         dropped: CancellationToken,
@@ -211,7 +227,7 @@ impl AsyncRead for Pipe {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while self.current.is_empty() {
-            match ready!(self.incoming.poll_recv(cx)) {
+            match ready!(self.incoming.poll_next(cx))? {
                 Some(data) => self.current = data,
                 None => return Poll::Ready(Ok(())),
             }

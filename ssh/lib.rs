@@ -27,7 +27,9 @@ mod program;
 mod proxy;
 mod route;
 mod session;
+mod shared;
 mod start;
+mod store;
 
 pub use askpass::Askpass;
 pub use connect::{Connector, Local};

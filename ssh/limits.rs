@@ -91,5 +91,12 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) const REKEY_LEAST: u64 = 64 * 1024;
 /// The most, so that no cipher uses a nonce twice; russh insists.
 pub(crate) const REKEY_MOST: u64 = 1 << 30;
+/// Bytes for one host behind a bastion that wait for its reader: more than the windows of two channels
+/// let through while nothing is read.
+pub(crate) const STORED: usize = 16 * 1024 * 1024;
+/// What a packet counts for at least in there: its place in the queue.
+pub(crate) const STORED_LEAST: usize = 64;
+/// A jump host's session that is used already and does not answer within this is replaced.
+pub(crate) const SHARED_PING: Duration = Duration::from_millis(1_500);
 /// Hops of a route.
 pub(crate) const HOPS: usize = 8;

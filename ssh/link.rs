@@ -31,7 +31,8 @@ pub(crate) struct Link {
 /// What must live as long as the link, and ends with it.
 pub(crate) enum Carrier {
     Nothing,
-    Session(Box<Session>),
+    /// Other hosts may be behind the same one.
+    Session(Arc<Session>),
     Proxy(Proxy),
 }
 
@@ -49,12 +50,12 @@ impl Link {
         }
     }
 
-    pub(crate) fn forwarded(pipe: Pipe, via: Session) -> Link {
+    pub(crate) fn forwarded(pipe: Pipe, via: Arc<Session>) -> Link {
         Link {
             gone: Gone::Signal(pipe.over()),
             io: Box::new(pipe),
             address: None,
-            carrier: Carrier::Session(Box::new(via)),
+            carrier: Carrier::Session(via),
         }
     }
 

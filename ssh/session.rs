@@ -203,7 +203,7 @@ impl Session {
     async fn opened(&self, opened: Result<russh::Channel<Msg>, russh::Error>) -> Result<Pipe, ForwardError> {
         match opened {
             Ok(channel) => {
-                let (ends, drain) = channel::open(channel, self.ended.clone());
+                let (ends, drain) = channel::open_stored(channel, self.ended.clone());
                 self.spawn(drain.run());
                 Ok(ends.pipe)
             }

@@ -9,6 +9,7 @@ mod addresses;
 mod agent;
 mod agents;
 mod asking;
+mod bastions;
 mod forwards;
 mod host;
 mod host_key_rules;
