@@ -65,6 +65,22 @@ pub struct ExecCommand {
 }
 
 impl ExecCommand {
+    /// A script, with everything as usual.
+    pub fn plain(script: &str) -> ExecCommand {
+        ExecCommand {
+            cmd: script.to_owned(),
+            workdir: None,
+            tty: false,
+            yield_time_ms: None,
+            max_output_tokens: None,
+            login: None,
+            shell: None,
+            sandbox_permissions: None,
+            justification: None,
+            prefix_rule: None,
+        }
+    }
+
     /// What the model asks for. A word that is not known asks for nothing.
     pub fn wants(&self) -> Permission {
         match self.sandbox_permissions.as_deref() {

@@ -43,13 +43,15 @@ impl Default for ThreadStatus {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GitInfo {
     #[serde(default)]
     pub branch: Option<String>,
     #[serde(default)]
     pub sha: Option<String>,
+    #[serde(default)]
+    pub origin_url: Option<String>,
 }
 
 /// A thread's head data. Times are Unix seconds.

@@ -5,6 +5,7 @@ mod catalog;
 mod command;
 mod config;
 mod fs;
+mod history;
 mod review;
 mod search;
 mod thread;
@@ -29,6 +30,7 @@ pub(crate) fn routes(router: &mut Router) {
     watch::routes(router);
     thread::routes(router);
     threads::routes(router);
+    history::routes(router);
     turn::routes(router);
     review::routes(router);
 }

@@ -6,10 +6,10 @@ use codex_protocol::{
     ThreadId, TurnId,
     v2::{
         AskForApproval, Idle, SortDirection, ThreadIdParams, ThreadNameSetParams, ThreadReadParams,
-        ThreadStatus, ThreadTurnsListParams, TurnItemsView,
+        ThreadStatus, ThreadTurnsListParams,
     },
 };
-use codex_threads::{Header, ItemsQuery, Settings, ThreadStore, TurnsQuery};
+use codex_threads::{Header, ItemsQuery, Metadata, Settings, ThreadStore, TurnsQuery};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -20,13 +20,10 @@ use crate::{
     router::{Call, Router, Stability::*},
     scope::Scope,
     threads::{
-        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Overrides, View, new_id, on_the_wire,
-        refuse,
+        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Overrides, Owner, View, git_info, new_id,
+        on_the_wire, refuse,
     },
 };
-
-/// Turns of a thread that is read as a whole; the others are paged.
-const READ_TURNS_MAX: u32 = 1000;
 
 pub(super) fn routes(router: &mut Router) {
     router.hand_over("thread/start", Stable, |_: &Start| Scope::free(), start);
@@ -35,10 +32,10 @@ pub(super) fn routes(router: &mut Router) {
         Stable,
         |p: &Resume| Scope::thread(&p.thread_id.0),
         |call, p: Resume, responder| {
-            let act = Act::Resume {
-                with_turns: !p.exclude_turns.unwrap_or(false),
-                overrides: Box::new(p.overrides),
-            };
+            let with_turns = !p.exclude_turns.unwrap_or(false);
+            let act = Act::Do(Box::new(move |it, connection, responder| {
+                it.resume(with_turns, &p.overrides, connection, responder);
+            }));
             send(call, p.thread_id, act, responder)
         },
     );
@@ -53,7 +50,7 @@ pub(super) fn routes(router: &mut Router) {
         "thread/archive",
         Stable,
         scope,
-        |call, p: ThreadIdParams, responder| send(call, p.thread_id, Act::Archive, responder),
+        |call, p: ThreadIdParams, responder| send(call, p.thread_id, Act::does(Owner::archive), responder),
     );
     router.hand_over(
         "thread/delete",
@@ -88,15 +85,16 @@ pub(super) fn routes(router: &mut Router) {
     );
 }
 
-#[derive(Deserialize)]
+/// Parameters of `thread/start`, which `thread/fork` shares.
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Start {
+pub(super) struct Start {
     ephemeral: Option<bool>,
     base_instructions: Option<String>,
     developer_instructions: Option<String>,
     thread_source: Option<String>,
     #[serde(flatten)]
-    overrides: Overrides,
+    pub(super) overrides: Overrides,
 }
 
 #[derive(Deserialize)]
@@ -118,7 +116,7 @@ pub(super) async fn send(call: Call, id: ThreadId, act: Act, responder: Responde
 }
 
 async fn start(call: Call, params: Start, responder: Responder) {
-    match header(&call, params).await {
+    match header(&call, &params).await {
         Ok(header) => {
             let threads = call.server.threads();
             threads
@@ -129,11 +127,11 @@ async fn start(call: Call, params: Start, responder: Responder) {
     }
 }
 
-async fn header(call: &Call, params: Start) -> Result<Header, Refusal> {
+pub(super) async fn header(call: &Call, params: &Start) -> Result<Header, Refusal> {
     if params.ephemeral == Some(true) {
         return Err(Refusal::invalid("ephemeral threads are not supported"));
     }
-    let server = call.server.clone();
+    let (server, params) = (call.server.clone(), params.clone());
     let originator = call.connection.session().map(|it| it.client_name.clone());
     super::blocking(move || {
         let setup = server.setup();
@@ -159,6 +157,7 @@ async fn header(call: &Call, params: Start) -> Result<Header, Refusal> {
             let text = format!("failed to load configuration: Model provider `{provider}` not found");
             return Err(Refusal::invalid(text));
         }
+        let settings = params.overrides.apply(&settings, &config, &setup.cwd)?;
         let mut extra = Map::new();
         for (key, text) in [
             (BASE_INSTRUCTIONS, params.base_instructions),
@@ -169,7 +168,6 @@ async fn header(call: &Call, params: Start) -> Result<Header, Refusal> {
         Ok(Header {
             id: ThreadId(new_id()?),
             created_at: unix_millis() / 1000,
-            settings: params.overrides.apply(&settings, &config, &setup.cwd)?,
             cli_version: setup.version.clone(),
             // What the official server says of every thread that a client starts; its clients look for it.
             source: "vscode".to_owned(),
@@ -177,7 +175,11 @@ async fn header(call: &Call, params: Start) -> Result<Header, Refusal> {
             thread_source: params.thread_source,
             parent_thread_id: None,
             forked_from_id: None,
-            metadata: codex_threads::Metadata::default(),
+            metadata: Metadata {
+                git_info: git_info(std::path::Path::new(&settings.cwd)),
+                extra: Map::new(),
+            },
+            settings,
             extra,
         })
     })
@@ -189,7 +191,8 @@ async fn name(call: Call, params: ThreadNameSetParams, responder: Responder) {
     if name.is_empty() {
         return responder.refuse(Refusal::invalid("thread name must not be empty"));
     }
-    send(call, params.thread_id, Act::Name(name), responder).await;
+    let act = Act::does(move |it, responder| it.name(name, responder));
+    send(call, params.thread_id, act, responder).await;
 }
 
 pub(super) async fn store(call: &Call) -> Result<Arc<ThreadStore>, Refusal> {
@@ -235,16 +238,10 @@ pub(super) async fn look(
 async fn read(call: Call, params: ThreadReadParams, responder: Responder) {
     let with_turns = params.include_turns == Some(true);
     look(call, params.thread_id, responder, move |thread| {
-        let mut turns = Vec::new();
-        if with_turns {
-            let query = TurnsQuery {
-                limit: Some(READ_TURNS_MAX),
-                view: Some(TurnItemsView::Full),
-                ..TurnsQuery::default()
-            };
-            turns = thread.turns(&query).map_err(|it| refuse(&it))?.turns;
-            turns.reverse();
-        }
+        let turns = match with_turns {
+            true => thread.last_turns().map_err(|it| refuse(&it))?,
+            false => Vec::new(),
+        };
         Ok(json!({ "thread": on_the_wire(&thread.reader.summary(), &thread.status, &turns) }))
     })
     .await;

@@ -34,7 +34,12 @@ pub(super) fn routes(router: &mut Router) {
         Stable,
         |p: &Start| Scope::thread(&p.thread_id.0),
         |call: Call, p: Start, responder: Responder| {
-            send(call, p.thread_id, Act::StartTurn(Box::new(p.start)), responder)
+            send(
+                call,
+                p.thread_id,
+                Act::does(|it, responder| it.start_turn(p.start, responder)),
+                responder,
+            )
         },
     );
     router.hand_over(
@@ -42,7 +47,7 @@ pub(super) fn routes(router: &mut Router) {
         Stable,
         |p: &Steer| Scope::thread(&p.thread_id.0),
         |call: Call, p: Steer, responder: Responder| {
-            let act = Act::Steer(Box::new(p.start), p.expected_turn_id);
+            let act = Act::does(move |it, responder| it.steer_turn(p.start, &p.expected_turn_id, responder));
             send(call, p.thread_id, act, responder)
         },
     );
@@ -51,7 +56,8 @@ pub(super) fn routes(router: &mut Router) {
         Stable,
         |p: &TurnInterruptParams| Scope::thread(&p.thread_id.0),
         |call: Call, p: TurnInterruptParams, responder: Responder| {
-            send(call, p.thread_id, Act::Interrupt(p.turn_id), responder)
+            let act = Act::does(move |it, responder| it.interrupt(&p.turn_id, responder));
+            send(call, p.thread_id, act, responder)
         },
     );
 }

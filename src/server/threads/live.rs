@@ -11,6 +11,9 @@ use codex_threads::{ItemsPage, ItemsQuery, StoreError, ThreadReader, TurnsPage, 
 /// it is completed.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
+/// Turns that are given at once.
+const TURNS_MAX: u32 = 1000;
+
 /// An item that was started and not completed.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveItem {
@@ -143,6 +146,18 @@ impl View<'_> {
             self.update(turn);
         }
         Ok(page)
+    }
+
+    /// The last turns whole, oldest first; the others are paged.
+    pub(crate) fn last_turns(&self) -> Result<Vec<Turn>, StoreError> {
+        let query = TurnsQuery {
+            limit: Some(TURNS_MAX),
+            view: Some(TurnItemsView::Full),
+            ..TurnsQuery::default()
+        };
+        let mut turns = self.turns(&query)?.turns;
+        turns.reverse();
+        Ok(turns)
     }
 
     fn update(&self, turn: &mut Turn) {

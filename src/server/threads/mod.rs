@@ -7,11 +7,15 @@
 
 mod ask;
 mod context;
+mod git;
+mod goal;
 mod hands;
+mod history;
 mod live;
 mod overrides;
 mod owner;
 mod rules;
+mod shell;
 mod telling;
 mod turn;
 mod wire;
@@ -24,8 +28,8 @@ use std::{
 };
 
 use codex_protocol::{
-    ThreadId, TurnId,
-    v2::{Idle, ThreadStatus},
+    ThreadId,
+    v2::{Idle, ThreadStatus, Turn},
 };
 use codex_threads::{Header, ThreadLog, ThreadStore, thread_id};
 use serde_json::{Value, json};
@@ -43,12 +47,14 @@ use crate::{
 };
 
 pub(crate) use context::{BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS};
+pub(crate) use git::git_info;
+pub(crate) use goal::GoalSet;
 pub(crate) use live::View;
 pub(crate) use overrides::Overrides;
 pub(crate) use turn::TurnStart;
 pub(crate) use wire::{refuse, thread as on_the_wire};
 
-use owner::Owner;
+pub(crate) use owner::Owner;
 
 /// Requests that wait for one thread's owner; beyond it they are refused as *overloaded*.
 const MAIL_MAX: usize = 256;
@@ -56,22 +62,23 @@ const MAIL_MAX: usize = 256;
 /// Looks at a thread as it is at one moment.
 pub(crate) type Look = Box<dyn FnOnce(View<'_>) -> Result<Value, Refusal> + Send>;
 
+/// Does something with a thread that is not archived.
+pub(crate) type Do = Box<dyn FnOnce(&mut Owner, Connection, Responder) + Send>;
+
 /// What a thread's owner is asked for.
 pub(crate) enum Act {
-    /// Answers with the thread, and subscribes in the same step.
-    Resume {
-        with_turns: bool,
-        overrides: Box<Overrides>,
-    },
+    /// The owner's methods are the acts; see `owner.rs`, `turn.rs`, `history.rs`, `goal.rs` and `shell.rs`.
+    Do(Do),
     Look(Look),
-    Name(String),
-    Archive,
     Delete,
     Unsubscribe,
-    StartTurn(Box<TurnStart>),
-    Steer(Box<TurnStart>, TurnId),
-    /// An empty id means whatever is active.
-    Interrupt(TurnId),
+}
+
+impl Act {
+    /// An act that answers by the responder it is given.
+    pub(crate) fn does(act: impl FnOnce(&mut Owner, Responder) + Send + 'static) -> Act {
+        Act::Do(Box::new(|owner, _, responder| act(owner, responder)))
+    }
 }
 
 pub(crate) struct Mail {
@@ -151,7 +158,7 @@ impl Threads {
         };
         match created.await {
             Err(refusal) => responder.refuse(refusal),
-            Ok(log) => self.adopt(server, log, connection, responder).await,
+            Ok(log) => self.adopt(server, log, &[], connection, responder).await,
         }
     }
 
@@ -160,12 +167,18 @@ impl Threads {
         &self,
         server: &Server,
         log: ThreadLog,
+        turns: &[Turn],
         connection: Connection,
         responder: Responder,
     ) {
         let mut loaded = self.loaded.lock().await;
-        let answer = wire::opened(&log, &ThreadStatus::Idle(Idle {}), &[]);
-        let notice = Notice::new("thread/started", &json!({ "thread": answer["thread"] }));
+        let status = ThreadStatus::Idle(Idle {});
+        let mut answer = wire::opened(&log, &status, turns);
+        if let Ok(reader) = log.reader() {
+            wire::add_cursors(&mut answer, &reader);
+        }
+        let thread = wire::thread(&log.summary(), &status, &[]);
+        let notice = Notice::new("thread/started", &json!({ "thread": thread }));
         loaded.own(server, log, vec![connection]);
         responder.answer(&answer);
         server.broadcast(&notice);
@@ -185,7 +198,7 @@ impl Threads {
                 _ => {}
             }
             match self.open(server, id.clone()).await {
-                Ok(log) if log.state().archived && !matches!(mail.act, Act::Delete | Act::Name(_)) => {
+                Ok(log) if log.state().archived && matches!(mail.act, Act::Do(_)) => {
                     let text =
                         format!("session {id} is archived. Run `codex unarchive {id}` to use it again");
                     return mail.responder.refuse(Refusal::invalid(text));

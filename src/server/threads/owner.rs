@@ -5,9 +5,9 @@ use std::{sync::Arc, task::Poll, time::Duration};
 use codex_agent::{RawItem, approval::Grants, run::OUTPUTS_MAX, run::TurnOutput};
 use codex_protocol::{
     ThreadId, TurnId,
-    v2::{Active as ActiveStatus, Idle, ThreadStatus, TurnItemsView},
+    v2::{Active as ActiveStatus, Idle, ThreadStatus},
 };
-use codex_threads::{Durability, Record, StoreError, ThreadLog, TurnsQuery};
+use codex_threads::{Durability, Record, StoreError, ThreadLog};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
@@ -30,8 +30,6 @@ use crate::{
     server::Server,
 };
 
-/// Turns that a resume gives at once; the others are paged.
-const RESUMED_TURNS_MAX: u32 = 1000;
 /// How long a thread without subscribers stays loaded, unless configured: that of the official server.
 const UNLOAD_DELAY: Duration = Duration::from_secs(60);
 /// Answers of users that wait for the owner; when it is full their connections wait.
@@ -40,7 +38,8 @@ const ANSWERS_MAX: usize = 32;
 /// What is said when a thread has lost its owner.
 type Farewell = Box<dyn FnOnce() + Send>;
 
-pub(super) struct Owner {
+/// A loaded thread. What clients ask for are its methods.
+pub(crate) struct Owner {
     pub(super) server: Server,
     pub(super) id: ThreadId,
     pub(super) log: ThreadLog,
@@ -53,6 +52,10 @@ pub(super) struct Owner {
     pub(super) failed: bool,
     /// The conversation as the model sees it; read when it is first needed.
     pub(super) history: Option<Vec<RawItem>>,
+    /// Something was added to the log that the turn under way does not know.
+    pub(super) is_outdated: bool,
+    /// Turns that the goal has begun since somebody spoke.
+    pub(super) goal_turns: u32,
     pub(super) grants: Grants,
     pub(super) sessions: Arc<Sessions>,
     pub(super) asked: Asked,
@@ -214,6 +217,8 @@ impl Owner {
             active: None,
             failed: false,
             history: None,
+            is_outdated: false,
+            goal_turns: 0,
             grants: Grants::default(),
             sessions: Arc::default(),
             asked: Asked::default(),
@@ -236,18 +241,10 @@ impl Owner {
             responder,
         } = mail;
         match act {
-            Act::Resume {
-                with_turns,
-                overrides,
-            } => self.resume(with_turns, &overrides, connection, responder),
+            Act::Do(act) => act(self, connection, responder),
             Act::Look(look) => responder.conclude(self.look(look)),
-            Act::Name(name) => self.name(name, responder),
-            Act::Archive => self.archive(responder),
             Act::Delete => self.delete(responder),
             Act::Unsubscribe => self.unsubscribe(&connection, responder),
-            Act::StartTurn(start) => self.start_turn(*start, responder),
-            Act::Steer(start, expected) => self.steer_turn(*start, &expected, responder),
-            Act::Interrupt(turn) => self.interrupt(&turn, responder),
         }
     }
 
@@ -260,7 +257,8 @@ impl Owner {
         })
     }
 
-    fn resume(
+    /// Answers with the thread, and subscribes in the same step.
+    pub(crate) fn resume(
         &mut self,
         with_turns: bool,
         overrides: &Overrides,
@@ -299,30 +297,23 @@ impl Owner {
 
     fn resumed(&self, with_turns: bool) -> Result<Value, StoreError> {
         let reader = self.log.reader()?;
-        let cursors = (reader.turns_cursor_at_end(), reader.items_cursor_at_end());
-        let mut turns = Vec::new();
-        if with_turns {
-            let query = TurnsQuery {
-                limit: Some(RESUMED_TURNS_MAX),
-                view: Some(TurnItemsView::Full),
-                ..TurnsQuery::default()
-            };
-            let view = View {
-                reader,
-                status: self.status.get(),
-                live: Some(&self.live),
-            };
-            turns = view.turns(&query)?.turns;
-            turns.reverse();
-        }
+        let view = View {
+            reader,
+            status: self.status.get(),
+            live: Some(&self.live),
+        };
+        let turns = if with_turns {
+            view.last_turns()?
+        } else {
+            Vec::new()
+        };
         let mut answer = wire::opened(&self.log, &self.status.get(), &turns);
-        answer["turnsBackwardsCursor"] = json!(cursors.0);
-        answer["itemsBackwardsCursor"] = json!(cursors.1);
+        wire::add_cursors(&mut answer, &view.reader);
         Ok(answer)
     }
 
     /// Changes the settings from here on.
-    pub(super) fn change_settings(&mut self, overrides: &Overrides) -> Result<(), Refusal> {
+    pub(crate) fn change_settings(&mut self, overrides: &Overrides) -> Result<(), Refusal> {
         let settings = &self.log.state().settings;
         let base = std::path::PathBuf::from(&settings.cwd);
         let new = overrides.apply(settings, &self.server.config(), &base)?;
@@ -330,10 +321,22 @@ impl Owner {
             return Ok(());
         }
         let record = Record::SettingsChanged(new);
-        self.append(record).map_err(|it| wire::refuse(&it))
+        self.append(record).map_err(|it| wire::refuse(&it))?;
+        self.tell_settings();
+        Ok(())
     }
 
-    fn name(&mut self, name: String, responder: Responder) {
+    /// Tells those who know such things that the settings have changed.
+    fn tell_settings(&self) {
+        let notice = Notice::new(
+            "thread/settings/updated",
+            &wire::settings(&self.id, &self.log.state().settings),
+        );
+        let experimental = self.subscribers.iter().filter(|it| it.is_experimental());
+        experimental.for_each(|it| it.tell(&notice));
+    }
+
+    pub(crate) fn name(&mut self, name: String, responder: Responder) {
         let record = Record::NameSet {
             name: Some(name.clone()),
         };
@@ -348,7 +351,7 @@ impl Owner {
         }
     }
 
-    fn archive(&mut self, responder: Responder) {
+    pub(crate) fn archive(&mut self, responder: Responder) {
         self.give_up();
         match self.append(Record::Archived(true)) {
             Ok(()) => {
@@ -395,6 +398,10 @@ impl Owner {
             "notSubscribed"
         };
         responder.answer(&json!({ "status": status }));
+    }
+
+    pub(super) fn status(&self) -> ThreadStatus {
+        self.status.get()
     }
 
     pub(super) fn append(&mut self, record: Record) -> Result<(), StoreError> {

@@ -252,6 +252,7 @@ impl Owner {
         let mut interrupts = Vec::new();
         if let Some(active) = self.active.as_mut().filter(|it| it.id == turn.id) {
             active.completed = true;
+            active.succeeded = turn.status == TurnStatus::Completed;
             interrupts = std::mem::take(&mut active.interrupts);
         }
         interrupts.into_iter().for_each(|it| it.answer(&json!({})));
@@ -260,12 +261,18 @@ impl Owner {
         }
         self.failed = turn.status == TurnStatus::Failed;
         self.show_status();
+        let last_words = match turn.items.last() {
+            Some(ThreadItem::AgentMessage(message)) => Some(message.text.clone()),
+            _ => None,
+        };
+        let duration_ms = turn.duration_ms.unwrap_or_default();
         turn.items_view = Some(match turn.items.is_empty() {
             true => TurnItemsView::NotLoaded,
             false => TurnItemsView::Summary,
         });
         let params = json!({ "threadId": self.id, "turn": wire::turn(&turn) });
         self.tell(&Notice::new("turn/completed", &params));
+        self.account_goal(last_words.as_deref(), duration_ms);
     }
 
     /// Text that is appended to an item.

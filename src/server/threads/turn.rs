@@ -65,6 +65,8 @@ pub(super) struct Active {
     pub(super) started: bool,
     /// It is completed for the clients; the next one may begin in a moment.
     pub(super) completed: bool,
+    /// It was completed, and neither failed nor interrupted.
+    pub(super) succeeded: bool,
     pub(super) interrupts: Vec<Responder>,
     steers: BTreeMap<u64, Steer>,
     next_steer: u64,
@@ -198,7 +200,7 @@ impl Owner {
         }
     }
 
-    pub(super) fn start_turn(&mut self, start: TurnStart, responder: Responder) {
+    pub(crate) fn start_turn(&mut self, start: TurnStart, responder: Responder) {
         if let Err(refusal) = check(&start.input) {
             return responder.refuse(refusal);
         }
@@ -226,6 +228,7 @@ impl Owner {
     }
 
     fn start_new(&mut self, start: TurnStart, responder: Responder) {
+        self.goal_turns = 0;
         let began = self.change_settings(&start.overrides).and_then(|()| {
             let said = self.said(&start)?;
             let beginning = Beginning {
@@ -298,17 +301,9 @@ impl Owner {
             stream_max_retries: asked.stream_max_retries,
             reopened: beginning.reopened,
         });
-        let hands = Hands {
-            server: self.server.clone(),
-            cwd: settings.cwd.into(),
-            sandbox: settings.sandbox,
-            environment: Arc::new(hands::environment(setup, &config)),
-            shell,
-            sessions: Arc::clone(&self.sessions),
-        };
         let ports = Ports {
             model: asked.model,
-            tools: Arc::new(hands),
+            tools: Arc::new(self.hands()),
             outside: models::outside(),
         };
         let (commands, heard) = mpsc::channel(COMMANDS_MAX);
@@ -321,6 +316,19 @@ impl Owner {
         });
         self.activate(beginning.id, commands, cancel, news);
         Ok(())
+    }
+
+    /// The hands of a turn that begins now.
+    pub(super) fn hands(&self) -> Hands {
+        let (setup, settings) = (self.server.setup(), &self.log.state().settings);
+        Hands {
+            server: self.server.clone(),
+            cwd: settings.cwd.clone().into(),
+            sandbox: settings.sandbox.clone(),
+            environment: Arc::new(hands::environment(setup, &self.server.config())),
+            shell: hands::shell(setup),
+            sessions: Arc::clone(&self.sessions),
+        }
     }
 
     pub(super) fn activate(
@@ -338,6 +346,7 @@ impl Owner {
             news,
             started: false,
             completed: false,
+            succeeded: false,
             interrupts: Vec::new(),
             steers: BTreeMap::new(),
             next_steer: 0,
@@ -366,12 +375,18 @@ impl Owner {
         self.tell(&Notice::new("warning", &params));
     }
 
-    pub(super) fn steer_turn(&mut self, start: TurnStart, expected: &TurnId, responder: Responder) {
+    pub(crate) fn steer_turn(&mut self, start: TurnStart, expected: &TurnId, responder: Responder) {
         if start.input.is_empty() {
             return responder.refuse(Refusal::invalid("input must not be empty"));
         }
         if let Err(refusal) = check(&start.input) {
             return responder.refuse(refusal);
+        }
+        // The same words again, whose answer was lost.
+        let known = start.client_user_message_id.as_deref();
+        let known = known.and_then(|it| self.log.state().turn_of_client_message(it));
+        if known == Some(expected) {
+            return responder.answer(&json!({ "turnId": expected }));
         }
         match self.active.as_ref().filter(|it| !it.completed) {
             None => responder.refuse(Refusal::invalid("no active turn to steer")),
@@ -379,14 +394,7 @@ impl Owner {
                 let text = format!("expected active turn id `{expected}` but found `{}`", active.id);
                 responder.refuse(Refusal::invalid(text));
             }
-            Some(active) => {
-                let known = start.client_user_message_id.as_deref();
-                let turn = active.id.clone();
-                match known.and_then(|it| self.log.state().turn_of_client_message(it)) {
-                    Some(known) if *known == turn => responder.answer(&json!({ "turnId": turn })),
-                    _ => self.steer(start, responder, false),
-                }
-            }
+            Some(_) => self.steer(start, responder, false),
         }
     }
 
@@ -440,7 +448,7 @@ impl Owner {
             .refuse(Refusal::invalid(why.to_string()).with_data(data));
     }
 
-    pub(super) fn interrupt(&mut self, turn: &TurnId, responder: Responder) {
+    pub(crate) fn interrupt(&mut self, turn: &TurnId, responder: Responder) {
         let Some(active) = self.active.as_mut().filter(|it| !it.completed) else {
             return responder.refuse(Refusal::invalid("no active turn to interrupt"));
         };
@@ -484,8 +492,8 @@ impl Owner {
         if let Some(active) = &self.active {
             active.cancel.cancel();
         }
-        for (session, _) in self.sessions.running() {
-            self.sessions.end(&session);
+        for running in self.sessions.running() {
+            self.sessions.end(&running.session);
         }
     }
 
@@ -510,7 +518,8 @@ impl Owner {
 
     /// The turn is over; words that came too late for it begin the next one.
     pub(super) fn over(&mut self, turn: &TurnId, outcome: Outcome) {
-        self.history = Some(outcome.history);
+        let is_outdated = std::mem::take(&mut self.is_outdated);
+        self.history = (!is_outdated).then_some(outcome.history);
         let Some(active) = self.active.take_if(|it| it.id == *turn) else {
             return;
         };
@@ -521,6 +530,9 @@ impl Owner {
                     .responder
                     .refuse(Refusal::invalid("no active turn to steer")),
             }
+        }
+        if self.active.is_none() && active.succeeded {
+            self.pursue_goal();
         }
     }
 }

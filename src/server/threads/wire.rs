@@ -4,7 +4,7 @@ use codex_protocol::{
     ThreadId, TurnId,
     v2::{ThreadItem, ThreadStatus, Turn, TurnItemsView, TurnStatus},
 };
-use codex_threads::{StoreError, Summary, ThreadLog};
+use codex_threads::{Settings, StoreError, Summary, ThreadLog, ThreadReader};
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
@@ -27,6 +27,12 @@ pub(crate) fn opened(log: &ThreadLog, status: &ThreadStatus, turns: &[Turn]) -> 
     })
 }
 
+/// From where the history is paged.
+pub(crate) fn add_cursors(answer: &mut Value, reader: &ThreadReader) {
+    answer["turnsBackwardsCursor"] = json!(reader.turns_cursor_at_end());
+    answer["itemsBackwardsCursor"] = json!(reader.items_cursor_at_end());
+}
+
 /// A thread with its status as its owner knows it.
 pub(crate) fn thread(summary: &Summary, status: &ThreadStatus, turns: &[Turn]) -> Value {
     let mut thread = summary.to_thread();
@@ -39,6 +45,7 @@ pub(crate) fn thread(summary: &Summary, status: &ThreadStatus, turns: &[Turn]) -
     value["forkedFromId"] = json!(summary.forked_from_id);
     value["originator"] = json!(summary.originator);
     value["reasoningEffort"] = json!(summary.reasoning_effort);
+    value["historyMode"] = json!("paginated");
     value["canAcceptDirectInput"] = json!(true);
     value["threadSource"] = json!(summary.thread_source);
     value
@@ -67,6 +74,27 @@ pub(crate) fn item(item: &ThreadItem, started_at: i64, completed_at: Option<i64>
     value["startedAtMs"] = json!(started_at);
     value["completedAtMs"] = json!(completed_at);
     value
+}
+
+/// Parameters of `thread/settings/updated`.
+pub(crate) fn settings(id: &ThreadId, settings: &Settings) -> Value {
+    let mode = json!({
+        "mode": "default",
+        "settings": { "model": settings.model, "reasoning_effort": settings.reasoning_effort, "developer_instructions": null },
+    });
+    json!({
+        "threadId": id,
+        "threadSettings": {
+            "cwd": settings.cwd,
+            "model": settings.model,
+            "modelProvider": settings.model_provider,
+            "approvalPolicy": settings.approval_policy,
+            "approvalsReviewer": "user",
+            "sandboxPolicy": settings.sandbox,
+            "effort": settings.reasoning_effort,
+            "collaborationMode": mode,
+        },
+    })
 }
 
 /// Parameters that name a thread and nothing else.

@@ -83,6 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let git_info = Some(GitInfo {
         branch: Some("main".to_owned()),
         sha: None,
+        origin_url: None,
     });
     let mut records = vec![
         Record::NameSet {

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod files;
 mod handshake;
+mod history;
 mod listeners;
 mod schema;
 mod settings;

@@ -60,8 +60,25 @@ pub(crate) struct Sessions(Mutex<Open>);
 
 struct Open {
     processes: Processes,
-    items: BTreeMap<ProcessId, ItemId>,
+    items: BTreeMap<ProcessId, Told>,
     readers: JoinSet<()>,
+}
+
+/// What is known of a command besides its process.
+#[derive(Clone)]
+struct Told {
+    item: ItemId,
+    command: String,
+    cwd: PathBuf,
+}
+
+/// A command that runs, for lists.
+pub(crate) struct Session {
+    pub(crate) session: String,
+    pub(crate) item: ItemId,
+    pub(crate) command: String,
+    pub(crate) cwd: PathBuf,
+    pub(crate) pid: u32,
 }
 
 impl Default for Sessions {
@@ -82,14 +99,17 @@ impl Sessions {
 
     fn find(&self, session: &str) -> Option<(Arc<Process>, ItemId)> {
         let (open, id) = (self.lock(), ProcessId(session.to_owned()));
-        Some((Arc::clone(open.processes.get(&id)?), open.items.get(&id)?.clone()))
+        Some((
+            Arc::clone(open.processes.get(&id)?),
+            open.items.get(&id)?.item.clone(),
+        ))
     }
 
-    fn keep(&self, process: Process, item: ItemId) -> Result<(ProcessId, Arc<Process>), String> {
+    fn keep(&self, process: Process, told: Told) -> Result<(ProcessId, Arc<Process>), String> {
         let mut open = self.lock();
         while open.readers.try_join_next().is_some() {}
         let (id, process) = open.processes.insert(process).map_err(|it| it.to_string())?;
-        open.items.insert(id.clone(), item);
+        open.items.insert(id.clone(), told);
         Ok((id, process))
     }
 
@@ -102,13 +122,21 @@ impl Sessions {
         drop(process);
     }
 
-    /// The commands that run, by session: the item and whether it has ended.
-    pub(crate) fn running(&self) -> Vec<(String, ItemId)> {
+    /// The commands that run.
+    pub(crate) fn running(&self) -> Vec<Session> {
         let open = self.lock();
         let running = open.processes.iter().filter(|(_, it)| it.exit().is_none());
-        running
-            .filter_map(|(id, _)| Some((id.0.clone(), open.items.get(id)?.clone())))
-            .collect()
+        let session = |(id, process): (&ProcessId, &Arc<Process>)| {
+            let told = open.items.get(id)?.clone();
+            Some(Session {
+                session: id.0.clone(),
+                item: told.item,
+                command: told.command,
+                cwd: told.cwd,
+                pid: process.pid(),
+            })
+        };
+        running.filter_map(session).collect()
     }
 
     /// Ends a command; false when there is none of this name.
@@ -157,7 +185,7 @@ impl Sessions {
             }
             None => running(&write.session_id),
         };
-        let text = told(&state, &unread.output.text(), write.max_output_tokens);
+        let text = words(&state, &unread.output.text(), write.max_output_tokens);
         super::nothing(&text)
     }
 }
@@ -220,11 +248,16 @@ impl Hands {
         cancel: CancellationToken,
     ) -> ToolOutcome {
         let command = self.command(&exec, permission);
+        let told = Told {
+            item: ItemId(call.0.clone()),
+            command: shown(&command.argv),
+            cwd: command.cwd.clone(),
+        };
         let (process, chunks) = match self.server.runner().spawn(command).await {
             Ok(started) => started,
             Err(error) => return not_run(&reason(&error)),
         };
-        let (id, process) = match self.sessions.keep(process, ItemId(call.0.clone())) {
+        let (id, process) = match self.sessions.keep(process, told) {
             Ok(kept) => kept,
             Err(why) => return not_run(&format!("{why}; end one of them first")),
         };
@@ -268,7 +301,7 @@ impl Hands {
             None => running(&id.0),
         };
         ToolOutcome {
-            output: ToolOutput::Text(told(&state, &unread.output.text(), exec.max_output_tokens)),
+            output: ToolOutput::Text(words(&state, &unread.output.text(), exec.max_output_tokens)),
             result: ToolResult::Command(result(&process, &id, exit.as_ref())),
         }
     }
@@ -360,7 +393,7 @@ fn running(session: &str) -> String {
 }
 
 /// What the model is told: the state, and as much of the output as it wants.
-fn told(state: &str, output: &str, tokens: Option<u64>) -> String {
+fn words(state: &str, output: &str, tokens: Option<u64>) -> String {
     let tokens = tokens.unwrap_or(OUTPUT_TOKENS).clamp(1, OUTPUT_TOKENS_MAX);
     let bytes = usize::try_from(tokens * TOKEN_BYTES).unwrap_or(usize::MAX);
     if output.is_empty() {
@@ -397,8 +430,8 @@ mod tests {
             "{short}"
         );
         assert_eq!(shortened("short", 5), "short");
-        assert!(told("S", &"x".repeat(100), Some(1)).contains("96 bytes omitted"));
-        assert_eq!(told("S", "", None), "S\nIt printed nothing.");
+        assert!(words("S", &"x".repeat(100), Some(1)).contains("96 bytes omitted"));
+        assert_eq!(words("S", "", None), "S\nIt printed nothing.");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::Server;
 
-pub(super) use commands::Sessions;
+pub(super) use commands::{Sessions, reason, shown};
 pub(super) use environment::{environment, shell, shell_name};
 
 /// The largest image that the model is shown, in bytes: providers refuse larger ones.
