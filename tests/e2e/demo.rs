@@ -3,9 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use codex_testkit::{Client, Tmux, require};
+use codex_testkit::{Client, Tmux, require, wait};
 
 use crate::setting::{CODEX, codex};
 
@@ -57,6 +58,52 @@ impl Stage {
             it.matches(" ready").count() == 2 && it.contains("type a prompt")
         });
         Stage { terminal, temporary }
+    }
+
+    /// A file in the home of one of the hosts.
+    fn file(&self, path: &str) -> PathBuf {
+        let runs = fs::read_dir(self.temporary.path()).unwrap();
+        let runs: Vec<PathBuf> = runs.map(|it| it.unwrap().path()).collect();
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        runs[0].join(path)
+    }
+
+    fn prompt(&self, text: &str) {
+        self.terminal.type_text(text);
+        self.terminal
+            .wait_for("the typed prompt", |it| it.contains(&format!("› {text}")));
+        self.terminal.send(&["Enter"]);
+    }
+
+    /// Answers dialogs of this title with `key`, and all others with *yes*, until the screen holds `text`.
+    /// Where no sandbox works, the checks are asked about too.
+    fn answer_until(&self, title: &str, key: &str, text: &str) -> String {
+        // A key that comes sooner is swallowed: it could have been meant for something else.
+        let pause = Duration::from_secs(1);
+        let mut pressed = Instant::now().checked_sub(pause / 2).unwrap();
+        let mut look = || {
+            let screen = self.terminal.screen();
+            if screen.contains(text) {
+                return Some(screen);
+            }
+            if pause <= pressed.elapsed() {
+                pressed = Instant::now();
+                if screen.contains(title) {
+                    self.terminal.send(&[key]);
+                } else if screen.contains("wants to") {
+                    self.terminal.send(&["y"]);
+                } else if screen.contains("needs you") {
+                    self.terminal.send(&["C-y"]);
+                }
+            }
+            None
+        };
+        wait::until_or(
+            &format!("{text:?} on the screen"),
+            wait::DEADLINE * 2,
+            &mut look,
+            || self.terminal.screen(),
+        )
     }
 
     /// Leaves, and looks what is left.
@@ -122,4 +169,57 @@ fn a_demonstration_takes_no_other_hosts() {
         assert_eq!(outcome.code, Some(2), "{outcome:?}");
         assert!(outcome.stderr.contains("--demo"), "{outcome:?}");
     }
+}
+
+#[test]
+fn the_scripted_model_mends_a_mistake_once_the_user_allows_it() {
+    require!(Tmux);
+    let stage = Stage::open(&hostile());
+    let source = stage.file("demo-api/parcels/lib/shipping.sh");
+    stage.prompt("fix the test");
+    let screen = stage.terminal.wait_for_text("scripted demonstration model");
+    assert!(
+        screen.contains("scripted-demo"),
+        "the model's name is shown: {screen}"
+    );
+    stage.answer_until("no dialog at all", "y", "wants to change files");
+    assert!(
+        fs::read_to_string(&source).unwrap().contains("-lt 1000"),
+        "not before it is allowed"
+    );
+    stage.answer_until("wants to change files", "y", "now compares with");
+    assert!(fs::read_to_string(&source).unwrap().contains("-le 1000"));
+    stage.quit();
+}
+
+#[test]
+fn a_patch_that_is_declined_changes_nothing() {
+    require!(Tmux);
+    let stage = Stage::open(&hostile());
+    let source = stage.file("demo-api/parcels/lib/shipping.sh");
+    let before = fs::read_to_string(&source).unwrap();
+    stage.prompt("fix the test");
+    stage.answer_until("wants to change files", "n", "You declined the patch");
+    stage.terminal.wait_for_text("✓ done in");
+    assert_eq!(fs::read_to_string(&source).unwrap(), before);
+    stage.prompt("clean up");
+    let built = stage.file("demo-api/parcels/build");
+    stage.answer_until("no dialog at all", "y", "wants to run a command");
+    assert!(built.exists());
+    stage.answer_until("wants to run a command", "y", "was run: there is no folder");
+    assert!(!built.exists());
+    stage.quit();
+}
+
+#[test]
+fn a_slow_command_is_interrupted_and_the_next_answer_knows_it() {
+    require!(Tmux);
+    let stage = Stage::open(&hostile());
+    stage.prompt("something slow");
+    stage.answer_until("no dialog at all", "y", "second 2 of");
+    stage.terminal.send(&["Escape"]);
+    stage.terminal.wait_for_text("interrupted");
+    stage.prompt("make a plan");
+    stage.answer_until("no dialog at all", "y", "You interrupted the turn");
+    stage.quit();
 }
