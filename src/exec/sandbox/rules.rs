@@ -131,7 +131,9 @@ impl Rules {
     /// Whether a file of this path may be written: links are followed as far as the path exists. For what this
     /// process writes itself in place of a command.
     pub fn may_write(&self, path: &Path) -> bool {
-        let Some(target) = followed(path) else { return false };
+        let Some(target) = followed(path) else {
+            return false;
+        };
         let is_within = |place: &Path| target.starts_with(place);
         self.writable.iter().any(|root| is_within(root))
             && !self.protected.iter().any(|entry| is_within(&entry.path))
@@ -372,9 +374,17 @@ mod tests {
         fs::create_dir(inside(".git")).unwrap();
         symlink("/etc", inside("out")).unwrap();
         symlink("/etc/not-there", inside("dangling")).unwrap();
-        let rules = confined(json!({"type": "workspaceWrite", "excludeSlashTmp": true}), cwd.path());
+        let rules = confined(
+            json!({"type": "workspaceWrite", "excludeSlashTmp": true}),
+            cwd.path(),
+        );
         assert!(rules.may_write(&inside("new/file")) && rules.may_write(&inside("file")));
-        for outside in ["out/file", "dangling", ".git/hooks/pre-commit", ".codex/config.toml"] {
+        for outside in [
+            "out/file",
+            "dangling",
+            ".git/hooks/pre-commit",
+            ".codex/config.toml",
+        ] {
             assert!(!rules.may_write(&inside(outside)), "{outside}");
         }
         assert!(!rules.may_write(Path::new("/etc/file")));
