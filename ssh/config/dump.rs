@@ -1,77 +1,105 @@
 //! The answer in the words of `ssh -G`.
 
-use std::fmt::Write as _;
-
 use super::{
     algorithms, destination,
     keywords::{KEYWORDS, Keyword, Kind},
+    problem::Origin,
     resolve::Resolved,
 };
+
+/// One line of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// As `ssh -G` spells it.
+    pub keyword: String,
+    pub value: String,
+    /// The line that decided; `None` for defaults and for what the destination itself says.
+    pub origin: Option<Origin>,
+}
 
 impl Resolved {
     /// `keyword value` lines as `ssh -G` prints them, for people and for comparison: everything that is
     /// set and OpenSSH's defaults for the rest. Defaults are those of OpenSSH 10.5; a distribution may
     /// have others.
     pub fn dump(&self) -> String {
-        let mut out = String::new();
-        line(&mut out, "host", &self.host_argument);
-        for keyword in KEYWORDS {
-            self.dump_keyword(keyword, &mut out);
-        }
-        out
+        let line = |it: Effective| format!("{} {}\n", it.keyword, it.value);
+        self.effective().into_iter().map(line).collect()
     }
 
-    fn dump_keyword(&self, keyword: &Keyword, out: &mut String) {
-        let name = keyword.name;
-        let values = self.values.get(name).map_or(&[][..], |it| &it.values);
-        let first = values.first().map(String::as_str);
-        let cleared = self
-            .values
-            .get("clearallforwardings")
-            .is_some_and(|it| it.values == ["yes"]);
-        match keyword.kind {
-            Kind::Forward(_) if cleared => {}
-            Kind::Algorithms(family) => line(out, name, &algorithms::assemble(family, first)),
-            Kind::Jump => {
-                if let Some(list) = first.filter(|it| *it != "none") {
-                    line(out, name, &jump(list));
-                }
-            }
-            Kind::Collected | Kind::Forward(_) | Kind::SendEnv | Kind::SetEnv if !values.is_empty() => {
-                values.iter().for_each(|it| line(out, name, it));
-            }
-            Kind::RekeyLimit if values.len() == 1 => line(out, name, &format!("{} 0", values[0])),
-            Kind::List | Kind::Domains if is_none(values) => line(out, name, "none"),
-            Kind::Text | Kind::Command if is_none(values) && cleared_by_none(name) => {}
-            Kind::Cnames => line(
-                out,
-                "canonicalizePermittedcnames",
-                &joined(values).unwrap_or("none".to_owned()),
-            ),
-            _ => match joined(values).or_else(|| self.default(keyword)) {
-                Some(text) => line(out, name, &text),
-                None => self.dump_defaults(name, out),
-            },
+    /// The same lines, each with the file and line that decided it.
+    pub fn effective(&self) -> Vec<Effective> {
+        let mut out = Lines {
+            resolved: self,
+            lines: Vec::new(),
+        };
+        out.push("host", &self.host_argument);
+        for keyword in KEYWORDS {
+            out.keyword(keyword);
         }
+        out.lines
     }
 
     fn default(&self, keyword: &Keyword) -> Option<String> {
         match keyword.name {
             "userknownhostsfile" => {
                 let files = &self.settings.user_known_hosts_files;
-                Some(
-                    files
-                        .iter()
-                        .map(|it| it.display().to_string())
-                        .collect::<Vec<_>>()
-                        .join(" "),
-                )
+                let files = files.iter().map(|it| it.display().to_string());
+                Some(files.collect::<Vec<_>>().join(" "))
             }
             _ => keyword.default.map(str::to_owned),
         }
     }
+}
 
-    fn dump_defaults(&self, name: &str, out: &mut String) {
+struct Lines<'a> {
+    resolved: &'a Resolved,
+    lines: Vec<Effective>,
+}
+
+impl Lines<'_> {
+    fn push(&mut self, name: &'static str, value: &str) {
+        let own = self.resolved.lines.get(&(name, value.to_owned()));
+        let first = self.resolved.values.get(name).and_then(|it| it.origin.as_ref());
+        self.lines.push(Effective {
+            // The one name that OpenSSH spells in two ways.
+            keyword: match name {
+                "canonicalizepermittedcnames" => "canonicalizePermittedcnames".to_owned(),
+                name => name.to_owned(),
+            },
+            value: value.to_owned(),
+            origin: own.or(first).cloned(),
+        });
+    }
+
+    fn keyword(&mut self, keyword: &Keyword) {
+        let (name, resolved) = (keyword.name, self.resolved);
+        let values = resolved.values.get(name).map_or(&[][..], |it| &it.values);
+        let first = values.first().map(String::as_str);
+        let cleared = resolved.values.get("clearallforwardings");
+        let cleared = cleared.is_some_and(|it| it.values == ["yes"]);
+        match keyword.kind {
+            Kind::Forward(_) if cleared => {}
+            Kind::Algorithms(family) => self.push(name, &algorithms::assemble(family, first)),
+            Kind::Jump => {
+                if let Some(list) = first.filter(|it| *it != "none") {
+                    self.push(name, &jump(list));
+                }
+            }
+            Kind::Collected | Kind::Forward(_) | Kind::SendEnv | Kind::SetEnv if !values.is_empty() => {
+                values.iter().for_each(|it| self.push(name, it));
+            }
+            Kind::RekeyLimit if values.len() == 1 => self.push(name, &format!("{} 0", values[0])),
+            Kind::List | Kind::Domains if is_none(values) => self.push(name, "none"),
+            Kind::Text | Kind::Command if is_none(values) && cleared_by_none(name) => {}
+            Kind::Cnames => self.push(name, &joined(values).unwrap_or("none".to_owned())),
+            _ => match joined(values).or_else(|| resolved.default(keyword)) {
+                Some(text) => self.push(name, &text),
+                None => self.defaults(name),
+            },
+        }
+    }
+
+    fn defaults(&mut self, name: &'static str) {
         if name == "identityfile" {
             for file in [
                 "rsa",
@@ -81,15 +109,10 @@ impl Resolved {
                 "ed25519_sk",
                 "mldsa44_ed25519",
             ] {
-                line(out, name, &format!("~/.ssh/id_{file}"));
+                self.push(name, &format!("~/.ssh/id_{file}"));
             }
         }
     }
-}
-
-fn line(out: &mut String, name: &str, value: &str) {
-    // Writing to a string cannot fail.
-    _ = writeln!(out, "{name} {value}");
 }
 
 fn joined(values: &[String]) -> Option<String> {

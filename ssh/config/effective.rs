@@ -67,6 +67,7 @@ pub(super) fn build(
         origins,
         problems: it.problems.into_list(),
         host_argument: query.host.clone(),
+        lines: super::resolve::Lines::new(),
         values: table,
     })
 }

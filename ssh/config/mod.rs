@@ -34,6 +34,7 @@ mod world;
 
 pub use aliases::{Alias, aliases};
 pub use destination::{DestinationError, Query};
+pub use dump::Effective;
 pub use problem::{ConfigError, Origin, PROBLEMS_MAX, Problem, Severity};
 pub use resolve::{Resolved, resolve};
 pub use source::{FILES_MAX, INCLUDE_DEPTH_MAX, Sources};

@@ -48,7 +48,11 @@ pub struct Resolved {
     pub problems: Vec<Problem>,
     pub(super) host_argument: String,
     pub(super) values: Table,
+    pub(super) lines: Lines,
 }
+
+/// Where each value of the keywords that collect values comes from.
+pub(super) type Lines = BTreeMap<(&'static str, String), Origin>;
 
 /// Keyword to what is known about it.
 pub(super) type Table = BTreeMap<&'static str, Setting>;
@@ -81,6 +85,7 @@ pub fn resolve(query: &Query, sources: &Sources, world: &mut dyn World) -> Resul
         final_pass: false,
         wants_final: false,
         stopped: None,
+        lines: Lines::new(),
     };
     it.pass(sources)?;
     it.name = it.host_name();
@@ -103,8 +108,10 @@ pub fn resolve(query: &Query, sources: &Sources, world: &mut dyn World) -> Resul
         return Err(error);
     }
     it.report_effects();
-    let (table, problems, name) = (it.table, it.problems, it.name);
-    effective::build(query, name, table, problems, world)
+    let (table, problems, name, lines) = (it.table, it.problems, it.name, it.lines);
+    let mut resolved = effective::build(query, name, table, problems, world)?;
+    resolved.lines = lines;
+    Ok(resolved)
 }
 
 fn from_query(query: &Query) -> Table {
@@ -138,6 +145,7 @@ pub(super) struct Interpreter<'a> {
     pub(super) final_pass: bool,
     pub(super) wants_final: bool,
     pub(super) stopped: Option<ConfigError>,
+    lines: Lines,
 }
 
 impl Interpreter<'_> {
@@ -319,6 +327,12 @@ impl Interpreter<'_> {
                 }
             }
             _ => {}
+        }
+        if let Kind::Collected | Kind::Forward(_) | Kind::SendEnv = keyword.kind {
+            for value in &values {
+                let key = (name, value.clone());
+                self.lines.entry(key).or_insert_with(|| origin.clone());
+            }
         }
         let setting = self.table.entry(name);
         let entry = setting.or_insert_with(|| Setting {

@@ -92,6 +92,34 @@ fn send_env_takes_what_its_patterns_name_and_nothing_else() {
 }
 
 #[test]
+fn every_effective_value_knows_the_line_that_decided_it() {
+    let config = "Host box\n HostName real\n IdentityFile ~/a\n LocalForward 1 h:1\nHost *\n \
+                  IdentityFile ~/b\n LocalForward 2 h:2\n HostName late\n Ciphers aes128-ctr\n";
+    let resolved = Machine::with(&[("config", config)]).ask("box");
+    let all = resolved.effective();
+    let found = |keyword: &str| {
+        let own = all.iter().filter(|it| it.keyword == keyword);
+        let line =
+            |it: &crate::config::Effective| (it.value.clone(), it.origin.as_ref().map_or(0, |it| it.line));
+        own.map(line).collect::<Vec<_>>()
+    };
+    let lines = |expected: &[(&str, u32)]| {
+        let own = expected.iter().map(|it| (it.0.to_owned(), it.1));
+        own.collect::<Vec<_>>()
+    };
+    assert_eq!(found("hostname"), lines(&[("real", 2)]));
+    assert_eq!(found("identityfile"), lines(&[("~/a", 3), ("~/b", 6)]));
+    assert_eq!(found("localforward"), lines(&[("1 [h]:1", 4), ("2 [h]:2", 7)]));
+    assert_eq!(found("ciphers"), lines(&[("aes128-ctr", 9)]));
+    assert_eq!(found("port"), lines(&[("22", 0)]));
+    let text: String = all
+        .iter()
+        .map(|it| format!("{} {}\n", it.keyword, it.value))
+        .collect();
+    assert_eq!(text, resolved.dump());
+}
+
+#[test]
 fn limits_and_host_key_rules_are_typed() {
     let settings = ask(
         "RekeyLimit 1M 1h\nIPQoS ef cs1\nConnectionAttempts 3\nBindInterface eth7\n\
