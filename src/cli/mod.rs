@@ -4,6 +4,7 @@ mod app_server;
 mod ask;
 mod connect;
 mod demo;
+mod effective;
 mod exec;
 mod home;
 mod hosts;
@@ -61,13 +62,10 @@ enum Command {
     Connect(ConnectArgs),
     Hosts(HostsArgs),
     Exec(ExecArgs),
-    // Not offered in the help: the server serves files, commands and settings, but no threads.
-    #[command(hide = true)]
     AppServer(app_server::AppServerArgs),
-    #[command(alias = "auth", hide = true)]
+    #[command(alias = "auth")]
     Login(login::LoginArgs),
     /// Forget the stored API key
-    #[command(hide = true)]
     Logout,
 }
 
@@ -102,9 +100,13 @@ struct ConnectArgs {
 /// left out. Nothing is connected to and no program of the configuration is run.
 #[derive(Args)]
 struct HostsArgs {
-    /// Print one JSON object per host
+    /// Print one JSON object per host, or with -G per setting
     #[arg(long)]
     json: bool,
+    /// Print what holds for HOST as `ssh -G` does, with the file and line that decided it; `Match exec`
+    /// programs are run
+    #[arg(short = 'G', value_name = "HOST")]
+    effective: Option<String>,
     #[command(flatten)]
     ssh: SshArgs,
 }
