@@ -1,7 +1,8 @@
 //! A byte stream to a host: ssh_config, host keys, logins and sessions, in process.
 //!
 //! This crate knows no JSON and no Codex. It turns a destination and the user's configuration into a
-//! duplex byte stream with stderr and an exit status.
+//! duplex byte stream with stderr and an exit status. `README.md` has its map, what differs from OpenSSH
+//! on purpose, and what would need a change in russh.
 
 pub mod config;
 
