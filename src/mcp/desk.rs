@@ -282,3 +282,30 @@ impl ClientHandler for Handler {
         self.0.tools_changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rmcp::model::NumberOrString;
+
+    fn token(number: i64) -> ProgressToken {
+        ProgressToken(NumberOrString::Number(number))
+    }
+
+    #[test]
+    fn progress_that_is_earlier_than_its_call_is_kept_for_it() {
+        let desk = Desk::new("docs", None);
+        for call in 0..20 {
+            desk.progress(ProgressNotificationParam::new(token(call), 1.0));
+        }
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        for call in [0, 19] {
+            let told = Arc::clone(&heard);
+            let tell: OnProgress = Arc::new(move |it| told.lock().unwrap().push((call, it.progress)));
+            desk.register(NumberOrString::Number(call), token(call), Some(tell), None);
+        }
+        // The first is too old by now.
+        assert_eq!(*heard.lock().unwrap(), [(19, 1.0)]);
+        assert_eq!(desk.lock().unclaimed.len(), UNCLAIMED_MAX - 1);
+    }
+}

@@ -60,7 +60,10 @@ impl Error {
             Error::TimedOut { server, .. } => Some(format!(
                 "set `tool_timeout_sec` in `[mcp_servers.{server}]` of config.toml"
             )),
-            Error::NotRunning { .. } => Some("it is started again when it is next used".to_owned()),
+            Error::NotRunning { .. } => Some(
+                "it is started again when it is next used; after several failures, when the configuration is reloaded"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

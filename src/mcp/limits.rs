@@ -33,8 +33,9 @@ pub const REASON_BYTES_MAX: usize = 2 * 1024;
 
 /// The pause before the first attempt to start a server again that has failed twice in a row; it doubles.
 pub const RESTART_PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The longest such pause.
-pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// After so many failures in a row a server is left alone until its configuration is loaded again: it would fail
+/// for ever, and tell the user every time.
+pub const FAILURES_MAX: u32 = 6;
 /// A server that has run for so long has not failed in a row.
 pub const STEADY: Duration = Duration::from_secs(60);
 /// The pause between two looks at a list of tools that changes all the time.
@@ -46,15 +47,16 @@ pub const EXIT_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a call whose connection is lost waits to learn why.
 pub const REASON_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Returns the pause before a server is started again, after so many failures in a row.
-pub(crate) fn restart_pause(failures: u32) -> Duration {
-    match failures.checked_sub(2) {
-        None => Duration::ZERO,
-        Some(doublings) => {
-            let factor = 2_u32.saturating_pow(doublings);
-            RESTART_PAUSE_MIN.saturating_mul(factor).min(RESTART_PAUSE_MAX)
-        }
+/// Returns the pause before a server is started again, after so many failures in a row; nothing if it is not.
+pub(crate) fn restart_pause(failures: u32) -> Option<Duration> {
+    if failures >= FAILURES_MAX {
+        return None;
     }
+    let Some(doublings) = failures.checked_sub(2) else {
+        return Some(Duration::ZERO);
+    };
+    let factor = 2_u32.saturating_pow(doublings);
+    Some(RESTART_PAUSE_MIN.saturating_mul(factor))
 }
 
 #[cfg(test)]
@@ -62,10 +64,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_and_end_growing() {
-        let pauses: Vec<u64> = [0, 1, 2, 3, 4, 8, 9, 1000]
-            .map(|it| restart_pause(it).as_secs())
-            .into();
-        assert_eq!(pauses, [0, 0, 1, 2, 4, 60, 60, 60]);
+    fn pauses_grow_and_attempts_end() {
+        let pauses = [0, 1, 2, 3, 4, 5, 6, 1000].map(|it| restart_pause(it).map(|it| it.as_secs()));
+        assert_eq!(
+            pauses,
+            [Some(0), Some(0), Some(1), Some(2), Some(4), Some(8), None, None]
+        );
     }
 }

@@ -80,8 +80,8 @@ pub(crate) enum State {
     Ready(Arc<Live>),
     Failed {
         failure: Failure,
-        /// Not before this it is started again.
-        retry_at: Instant,
+        /// Not before this it is started again; never, if absent.
+        retry_at: Option<Instant>,
     },
     Stopped,
 }
@@ -127,10 +127,10 @@ impl Server {
         self.state.borrow().clone()
     }
 
-    /// Has a server that has failed started again, if its pause is over.
+    /// Has a server that has failed started again, if its pause is over and it has not failed too often.
     pub(crate) fn want(&self) {
         self.state.send_if_modified(|state| {
-            let is_due = matches!(state, State::Failed { retry_at, .. } if *retry_at <= Instant::now());
+            let is_due = matches!(state, State::Failed { retry_at: Some(at), .. } if *at <= Instant::now());
             if is_due {
                 *state = State::Starting;
             }
@@ -209,7 +209,9 @@ impl Server {
                 } else {
                     failures.saturating_add(1)
                 };
-                self.fail(failure, Instant::now() + restart_pause(failures));
+                // A refused credential is not shown again by a machine.
+                let pause = restart_pause(failures).filter(|_| !failure.needs_login);
+                self.fail(failure, pause.map(|it| Instant::now() + it));
             }
             if let Some(mut child) = child {
                 child.end().await;
@@ -306,7 +308,7 @@ impl Server {
         live
     }
 
-    fn fail(&self, failure: Failure, retry_at: Instant) {
+    fn fail(&self, failure: Failure, retry_at: Option<Instant>) {
         let told = failure.clone();
         self.set(State::Failed { failure, retry_at });
         self.tell(Startup::Failed, Some(told));

@@ -45,13 +45,14 @@ impl Servers {
         servers
     }
 
-    /// Takes another configuration: ends the servers that are gone or changed, starts those that are new or
-    /// changed, and leaves the others alone. Calls of servers that end fail. Call it inside a tokio runtime.
+    /// Takes another configuration: ends the servers that are gone or changed, starts those that are new,
+    /// changed or have failed, and leaves the others alone. Calls of servers that end fail. Call it inside a tokio runtime.
     pub fn reload(&self, mut configs: BTreeMap<String, ServerConfig>) {
         let ended: Vec<_> = {
             let mut inner = self.lock();
             let is_other = |name: &String, server: &mut Arc<Server>| {
-                configs.get(name).is_none_or(|it| *it != server.config)
+                let is_same = configs.get(name).is_some_and(|it| *it == server.config);
+                !is_same || matches!(server.state(), State::Failed { .. })
             };
             let ended = inner
                 .servers

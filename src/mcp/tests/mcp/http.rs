@@ -122,7 +122,19 @@ async fn a_server_that_wants_a_credential_says_so() {
     let status = rig.servers.status(Some("web"), Detail::Full, PATIENCE).await;
     assert_eq!(status[0].auth, AuthStatus::NotLoggedIn);
     assert_eq!(status[0].connection, ConnectionStatus::AuthenticationRequired);
-    rig.started("unset", &[Startup::Starting, Startup::Failed]).await;
+    rig.tool_names(PATIENCE).await;
+    let twice = [
+        Startup::Starting,
+        Startup::Failed,
+        Startup::Starting,
+        Startup::Failed,
+    ];
+    rig.started("unset", &twice).await;
+    assert_eq!(
+        rig.startups("web"),
+        twice[..2],
+        "a refused credential is not shown again"
+    );
     assert_eq!(
         rig.error("unset").unwrap(),
         "reading the bearer token: the variable MISSING is not set"

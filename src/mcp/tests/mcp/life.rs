@@ -230,6 +230,13 @@ async fn reloading_restarts_only_what_has_changed() {
     assert_eq!(rig.startups("same"), [Starting, Ready]);
     assert_eq!(rig.startups("slow"), [Starting, Cancelled]);
     assert_eq!(rig.startups("changed"), [Starting, Ready, Starting, Ready]);
+    rig.servers
+        .reload(configs([("same", server("")), ("broken", server("broken"))]));
+    rig.started("broken", &[Starting, Failed]).await;
+    rig.servers
+        .reload(configs([("same", server("")), ("broken", server("broken"))]));
+    rig.started("broken", &[Starting, Failed, Starting, Failed]).await;
+    assert_eq!(rig.pid("same").await, same);
 }
 
 #[tokio::test]
