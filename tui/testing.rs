@@ -12,7 +12,7 @@ use ratatui::{Terminal, backend::TestBackend};
 use serde_json::{Value, json};
 
 use crate::{
-    app::{App, OnQuit, Start},
+    app::{App, Start},
     effect::Effect,
     event::Event,
     theme::Theme,
@@ -46,7 +46,6 @@ pub(crate) fn start(hosts: &[&str]) -> Start {
         run_id: "run".to_owned(),
         editor: Some("vi".to_owned()),
         in_tmux: false,
-        on_quit: OnQuit::TurnsStop,
     }
 }
 

@@ -7,11 +7,10 @@ use std::{
 };
 
 use codex_fleet as fleet;
-use codex_fleet::{Address, Fleet, FleetConfig};
+use codex_fleet::{Fleet, FleetConfig};
 use codex_hosts::HostId;
 use codex_tui::{
     Outside, Start,
-    app::OnQuit,
     effect::Effect,
     event::Event,
     theme::{Environment, Theme},
@@ -95,19 +94,12 @@ async fn open(hosts: &[String], directories: &Directories, args: &SshArgs) -> Re
         }
     }
     let problems = problems.iter().map(ToString::to_string);
-    // A server that was there before us goes on after us.
-    let all_last = !hosts.is_empty() && hosts.iter().all(|it| Address::is_meant(it));
     let start = Start {
         open_picker: hosts.is_empty(),
         connect: hosts.iter().cloned().map(HostId).collect(),
         cwd,
         problems: problems.chain(other_problems).collect(),
         hosts: listed,
-        on_quit: if all_last {
-            OnQuit::TurnsGoOn
-        } else {
-            OnQuit::TurnsStop
-        },
         ..environment()
     };
     let machine = Machine::default();
@@ -159,8 +151,6 @@ fn environment() -> Start {
         run_id: format!("{:x}-{:x}", since.as_nanos(), std::process::id()),
         editor: variable("VISUAL").or_else(|| variable("EDITOR")),
         in_tmux: variable("TMUX").is_some(),
-        // The official server ends with its connection.
-        on_quit: OnQuit::TurnsStop,
     }
 }
 

@@ -35,22 +35,21 @@ pub(crate) fn run(args: &HostsArgs) -> Result<Code, Problem> {
     let has_aliases = !rows.is_empty();
     let settings = Settings::read()?;
     for (name, host) in &settings.hosts {
-        let (command, line, error) = match host {
+        let (line, command, error) = match host {
             // Settings for a host of SSH: its alias, if it has one, is in the list.
             Ok(HostSettings { command: None, .. }) => continue,
-            Ok(host) => (host.command.clone(), Some(host.line), None),
-            Err(remark) => (None, None, Some(remark.to_string())),
+            Ok(host) => (host.line, host.command.clone(), None),
+            Err(remark) => (remark.line, None, Some(remark.text.clone())),
         };
         // Of two hosts with one name the settings of ours decide.
         rows.retain(|it| it.alias != *name);
-        let line = line.map(|it| format!(":{it}")).unwrap_or_default();
         rows.push(Row {
             command,
             error,
             ..Row::new(
                 name.clone(),
                 "command",
-                format!("{}{line}", settings.file.display()),
+                format!("{}:{line}", settings.file.display()),
             )
         });
     }

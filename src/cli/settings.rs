@@ -32,8 +32,8 @@ pub(crate) struct HostSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remark {
     file: PathBuf,
-    line: usize,
-    text: String,
+    pub(crate) line: usize,
+    pub(crate) text: String,
 }
 
 impl fmt::Display for Remark {

@@ -22,11 +22,12 @@ const DEFAULT_SOCKETS: [&str; 2] = [
 /// The ways to all hosts. The settings are read anew for each attempt: a correction counts at once.
 pub(crate) fn ways(machine: &Machine) -> Ways {
     let embed = machine.embed();
-    Arc::new(move |HostId(name)| {
+    Arc::new(move |host| {
+        let HostId(name) = host;
         if name == THIS_MACHINE {
             return Ok(Way::Embedded(Arc::clone(&embed)));
         }
-        if Address::is_meant(name) {
+        if host.is_address() {
             return address(name).map(Way::Address).map_err(|error| NoWay {
                 message: error.to_string(),
                 hint: Some(error.hint()),
@@ -82,7 +83,7 @@ pub(crate) fn check_destinations(hosts: &[String]) -> Result<(), Problem> {
         if host == THIS_MACHINE || settings.hosts.contains_key(host) {
             continue;
         }
-        if Address::is_meant(host) {
+        if HostId(host.clone()).is_address() {
             check_address(host)?;
             continue;
         }

@@ -49,11 +49,6 @@ impl AddressError {
 }
 
 impl Address {
-    /// Whether a text is meant to be an address of a server, right or wrong, and not a host of SSH.
-    pub fn is_meant(text: &str) -> bool {
-        text.split_once("://").is_some_and(|(scheme, _)| scheme != "ssh")
-    }
-
     /// Whether everything stays on this machine.
     pub(crate) fn is_local(&self) -> bool {
         match self {
@@ -212,21 +207,6 @@ mod tests {
             let error = text.parse::<Address>().unwrap_err();
             assert_eq!(error, AddressError::Credentials);
             assert!(!format!("{error}{error:?}{}", error.hint()).contains("hunter2"));
-        }
-    }
-
-    #[test]
-    fn hosts_of_ssh_are_not_meant_to_be_addresses() {
-        for (text, is_meant) in [
-            ("devbox", false),
-            ("ssh://me@devbox:22", false),
-            ("me@h:22", false),
-            ("ws://h:1", true),
-            ("wss://h", true),
-            ("http://h", true),
-            ("unix://", true),
-        ] {
-            assert_eq!(Address::is_meant(text), is_meant, "{text}");
         }
     }
 

@@ -121,6 +121,7 @@ async fn life(
         home: home.clone(),
         codex: program.clone(),
     };
+    let is_here = matches!(pulse, Pulse::Here);
     let link = Link {
         client: client.clone(),
         events,
@@ -131,7 +132,7 @@ async fn life(
         .send(FromAttempt::Up(Box::new(link), Box::new(facts)))
         .await;
     reporter.report(Report::Ready).await;
-    let mut login = std::pin::pin!(check_login(id, client, reporter));
+    let mut login = std::pin::pin!(check_login(id, is_here, client, reporter));
     let mut is_checked = false;
     let end = loop {
         tokio::select! {
@@ -153,7 +154,7 @@ fn home_of(initialize: &v2::InitializeResponse) -> String {
 
 /// Tells the user when the server cannot ask its model because nobody is logged in there: the first turn
 /// would fail, with less to say about why.
-async fn check_login(id: &HostId, client: rpc::Client, reporter: &Reporter) {
+async fn check_login(id: &HostId, is_here: bool, client: rpc::Client, reporter: &Reporter) {
     type Call = method::AccountRead;
     let Ok(params) = serde_json::value::to_raw_value(&v2::AccountReadParams {}) else {
         return;
@@ -170,7 +171,8 @@ async fn check_login(id: &HostId, client: rpc::Client, reporter: &Reporter) {
         return;
     };
     if read.requires_openai_auth && read.account.is_none() {
-        let text = format!("nobody is logged in to Codex on {id}: run `codex login` there");
+        let there = if is_here { "" } else { " there" };
+        let text = format!("nobody is logged in to Codex on {id}: run `codex login`{there}");
         reporter.send(FromAttempt::Notice(text)).await;
     }
 }

@@ -124,11 +124,16 @@ async fn by_embedding(embed: Embed, reporter: &Reporter) -> Result<Reached, Fail
     let embedded = embedded
         .map_err(|error| failed(format!("starting the server failed: {error}")))?
         .map_err(failed)?;
+    let name = rustix::system::uname();
     Ok(Reached {
         transport: Box::new(rpc::jsonl(embedded.stream, limits::LINE_BYTES_MAX)),
         witness: Witness::Embedded,
         pulse: Pulse::Here,
-        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        system: format!(
+            "{} {}",
+            name.sysname().to_string_lossy(),
+            name.machine().to_string_lossy()
+        ),
         home: Some(embedded.home),
         program: embedded.program,
         held: Box::new(()),

@@ -2,9 +2,19 @@
 
 use std::{fmt, path::PathBuf};
 
-/// A host's name as the user gave it: an alias of ssh_config, or `user@host:port`.
+/// A host's name as the user gave it: an alias of ssh_config, `user@host:port`, the address of a server that
+/// listens (`ws://host:port`, `unix://path`), or what the settings call it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostId(pub String);
+
+impl HostId {
+    /// Whether it is meant to be the address of a server that listens, right or wrong. Such a server was there
+    /// before us and goes on after us, and its turns with it; every other one ends with its connection.
+    pub fn is_address(&self) -> bool {
+        let scheme = self.0.split_once("://").map(|(scheme, _)| scheme);
+        scheme.is_some_and(|it| it != "ssh")
+    }
+}
 
 impl fmt::Display for HostId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,4 +45,25 @@ pub enum Origin {
     Typed,
     /// The machine that this program runs on.
     ThisMachine,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_ssh_are_no_addresses_of_servers() {
+        for (text, is_address) in [
+            ("devbox", false),
+            ("ssh://me@devbox:22", false),
+            ("me@h:22", false),
+            ("this machine", false),
+            ("ws://h:1", true),
+            ("wss://h", true),
+            ("http://h", true),
+            ("unix://", true),
+        ] {
+            assert_eq!(HostId::from(text).is_address(), is_address, "{text}");
+        }
+    }
 }

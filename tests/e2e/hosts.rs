@@ -24,7 +24,7 @@ fn aliases_are_listed_with_what_they_mean_and_where_they_are_defined() {
         .lines()
         .map(|it| serde_json::from_str(it).unwrap())
         .collect();
-    assert_eq!(hosts.len(), 2, "{hosts:?}");
+    assert_eq!(hosts.len(), 3, "two aliases and this machine: {hosts:?}");
     let defined = |line: u32| Value::from(format!("{}:{line}", client.config().display()));
     assert_eq!(
         (
@@ -130,7 +130,8 @@ fn usage_errors_have_code_2_and_help_has_0() {
     let client = Client::new();
     for args in [
         &["nosuch"][..],
-        &["exec", "no host"],
+        &["exec"],
+        &["exec", "--host", "a:0", "x"],
         &["connect", "a:0"],
         &["connect", "a", "a"],
         &[],

@@ -132,7 +132,7 @@ impl App {
             .values()
             .filter(|it| it.host == host && it.is_working())
             .count();
-        if command == HostCommand::Disconnect && 0 < working && self.on_quit == super::OnQuit::TurnsStop {
+        if command == HostCommand::Disconnect && 0 < working && !host.is_address() {
             self.toast(format!(
                 "{host}: disconnected; {working} working there stop with their server"
             ));

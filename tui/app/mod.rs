@@ -78,18 +78,6 @@ pub struct Start {
     pub editor: Option<String>,
     /// `$TMUX` is set: what is meant for the terminal itself has to be wrapped.
     pub in_tmux: bool,
-    /// What becomes of turns when this program ends.
-    pub on_quit: OnQuit,
-}
-
-/// What becomes of running turns when their connection is closed on purpose. The user is told the truth
-/// before quitting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnQuit {
-    TurnsGoOn,
-    /// The server on the host ends with the connection, and its turns with it: so does the official one
-    /// when it is started over SSH.
-    TurnsStop,
 }
 
 /// The interface's state.
@@ -98,7 +86,6 @@ pub struct App {
     pub client_version: String,
     run_id: String,
     editor: Option<String>,
-    on_quit: OnQuit,
     connect_first: Vec<HostId>,
     /// Columns and rows.
     pub size: (u16, u16),
@@ -149,7 +136,6 @@ impl App {
             client_version: start.client_version,
             run_id: start.run_id,
             editor: start.editor.filter(|it| !it.trim().is_empty()),
-            on_quit: start.on_quit,
             connect_first: start.connect.clone(),
             size: (80, 24),
             has_terminal_focus: true,
@@ -246,14 +232,18 @@ impl App {
 
     /// What the user should know after quitting.
     pub fn farewell(&self) -> Option<String> {
-        let working = self.working_threads();
-        match (working, self.on_quit) {
-            (0, _) => None,
-            (n, OnQuit::TurnsGoOn) => Some(format!("threads that go on working on their hosts: {n}")),
-            (n, OnQuit::TurnsStop) => Some(format!(
+        let stop = match self.turns_that_stop() {
+            0 => None,
+            n => Some(format!(
                 "threads that were working and stop with their servers: {n}"
             )),
-        }
+        };
+        let go_on = match self.turns_that_go_on() {
+            0 => None,
+            n => Some(format!("threads that go on working on their hosts: {n}")),
+        };
+        let lines: Vec<String> = stop.into_iter().chain(go_on).collect();
+        Some(lines.join("\n")).filter(|it| !it.is_empty())
     }
 
     /// What has the keys.
@@ -299,8 +289,16 @@ impl App {
                 .is_some_and(|it| !slash::completions(it.composer.text()).is_empty())
     }
 
-    pub fn working_threads(&self) -> usize {
-        self.panes.values().filter(|it| it.is_working()).count()
+    /// Turns whose server ends with its connection, when this program ends.
+    fn turns_that_stop(&self) -> usize {
+        let stops = |it: &&Pane| it.is_working() && !it.host.is_address();
+        self.panes.values().filter(stops).count()
+    }
+
+    /// Turns that do not need this program.
+    fn turns_that_go_on(&self) -> usize {
+        let goes_on = |it: &&Pane| it.is_working() && it.host.is_address();
+        self.panes.values().filter(goes_on).count()
     }
 
     fn shows_a_clock(&self) -> bool {

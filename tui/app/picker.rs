@@ -78,14 +78,19 @@ impl Picker {
     }
 }
 
-/// Reads `[user@]host[:port]`, as typed; IPv6 addresses need brackets for a port.
+/// Reads `[user@]host[:port]`, as typed; IPv6 addresses need brackets for a port. What is in the address of a
+/// server (`ws://…`, `unix://…`) is judged by whoever connects to it.
 pub fn parse_address(text: &str) -> Result<HostId, &'static str> {
     let text = text.trim();
     if text.is_empty() {
-        return Err("type `user@host:port`; user and port may be left out");
+        return Err("type `user@host:port` (user and port may be left out) or `ws://host:port`");
     }
     if ADDRESS_BYTES_MAX < text.len() {
         return Err("this is too long for an address");
+    }
+    let id = HostId(text.to_owned());
+    if id.is_address() && !text.chars().any(char::is_control) {
+        return Ok(id);
     }
     if text.chars().any(|it| it.is_whitespace() || it.is_control()) {
         return Err("an address has no spaces");
@@ -118,7 +123,7 @@ pub fn parse_address(text: &str) -> Result<HostId, &'static str> {
     }
     match port.map(str::parse::<u16>) {
         Some(Ok(0) | Err(_)) => Err("the port must be a number from 1 to 65535"),
-        Some(Ok(_)) | None => Ok(HostId(text.to_owned())),
+        Some(Ok(_)) | None => Ok(id),
     }
 }
 
@@ -136,6 +141,8 @@ mod tests {
             "::1",
             "me@[fe80::1]",
             "  padded  ",
+            "ws://127.0.0.1:4500",
+            "unix:///run/a b.sock",
         ] {
             assert_eq!(parse_address(good), Ok(HostId(good.trim().to_owned())), "{good}");
         }

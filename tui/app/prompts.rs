@@ -3,7 +3,7 @@
 use codex_protocol::{ClientRequest, v2};
 
 use super::{
-    App, Focus, OnQuit, PaneId,
+    App, Focus, PaneId,
     answers::{AfterCheck, Call},
     host::status_word,
     palette::{Palette, Scope},
@@ -444,7 +444,7 @@ impl App {
     /// Quits, unless turns would be lost without a word.
     pub(super) fn quit_or_warn(&mut self, effects: &mut Vec<Effect>) {
         let is_armed = self.quit_armed.is_some();
-        if is_armed || self.working_threads() == 0 || self.on_quit == OnQuit::TurnsGoOn {
+        if is_armed || self.turns_that_stop() == 0 {
             effects.push(Effect::Quit);
         } else {
             self.arm_quit();
@@ -453,11 +453,10 @@ impl App {
 
     pub(super) fn arm_quit(&mut self) {
         self.quit_armed = Some(self.now);
-        let working = self.working_threads();
-        let text = match (working, self.on_quit) {
-            (0, _) => "Ctrl+C again quits".to_owned(),
-            (n, OnQuit::TurnsGoOn) => format!("Ctrl+C again quits; {n} working on the hosts go on"),
-            (n, OnQuit::TurnsStop) => {
+        let text = match (self.turns_that_stop(), self.turns_that_go_on()) {
+            (0, 0) => "Ctrl+C again quits".to_owned(),
+            (0, n) => format!("Ctrl+C again quits; {n} working on the hosts go on"),
+            (n, _) => {
                 format!("Ctrl+C again quits and stops {n} working: their servers end with the connection")
             }
         };

@@ -41,6 +41,7 @@ pub(crate) fn run(args: ExecArgs) -> Result<Code, Problem> {
         prompt: text,
         command,
     } = args;
+    let is_any = matches!(&command, Some(ExecCommand::Resume(it)) if it.all);
     let (resume, text) = match command {
         Some(ExecCommand::Resume(args)) => resumed(args).map(|(resume, text)| (Some(resume), text))?,
         None => {
@@ -69,17 +70,23 @@ pub(crate) fn run(args: ExecArgs) -> Result<Code, Problem> {
     for host in hosts {
         let cwd = match directories.of(&host) {
             Some(directory) => Some(ways::directory(&host, directory)?),
-            // What is there is said, not left to the server: threads are looked for by it.
-            None if host == THIS_MACHINE => Some(home::current_dir()?.display().to_string()),
             None => None,
         };
+        let mut resume = resume.clone();
+        if let Some(Resume::Last { of }) = &mut resume {
+            *of = match &cwd {
+                _ if is_any => None,
+                None if host == THIS_MACHINE => Some(home::current_dir()?.display().to_string()),
+                cwd => cwd.clone(),
+            };
+        }
         let options = TurnOptions {
             prompt: prompt.clone(),
             cwd,
             model: args.model.clone(),
             sandbox: args.sandbox.map(Into::into),
             approval: args.approval.map(Into::into),
-            resume: resume.clone(),
+            resume,
         };
         turns.insert(HostId(host.clone()), Turn::new(host, options));
     }
@@ -92,7 +99,7 @@ pub(crate) fn run(args: ExecArgs) -> Result<Code, Problem> {
 fn resumed(args: ResumeArgs) -> Result<(Resume, String), Problem> {
     let mut words = args.words.into_iter();
     match (args.last, words.next(), words.next()) {
-        (true, Some(prompt), None) => Ok((Resume::Last { anywhere: args.all }, prompt)),
+        (true, Some(prompt), None) => Ok((Resume::Last { of: None }, prompt)),
         (false, Some(thread), Some(prompt)) => Ok((Resume::Thread(ThreadId(thread)), prompt)),
         (true, ..) => {
             let message = "with --last there is only a prompt";

@@ -40,9 +40,9 @@ pub(crate) struct TurnOptions {
 #[derive(Clone)]
 pub(crate) enum Resume {
     Thread(ThreadId),
-    /// The one that changed last: of the directory, where one is known, unless `anywhere`.
+    /// The one that changed last, of this directory if one is named.
     Last {
-        anywhere: bool,
+        of: Option<String>,
     },
 }
 
@@ -246,8 +246,8 @@ impl Turn {
 
     /// A page of the host's threads, the newest first: takes the first one that fits.
     fn listed(&mut self, page: v2::ThreadListResponse, orders: &mut Vec<Order>, output: &mut Output) {
-        let directory = match self.options.resume {
-            Some(Resume::Last { anywhere: false }) => self.options.cwd.clone(),
+        let directory = match &self.options.resume {
+            Some(Resume::Last { of }) => of.clone(),
             _ => None,
         };
         let fits = |it: &&v2::Thread| directory.as_ref().is_none_or(|directory| it.cwd == *directory);

@@ -178,6 +178,24 @@ fn ctrl_c_clears_then_asks_then_quits_and_tells_what_stops() {
 }
 
 #[test]
+fn turns_of_a_server_that_was_there_before_us_need_no_warning() {
+    let mut desk = Desk::ready(&["ws://127.0.0.1:4500", "devbox"]);
+    desk.open_thread("ws://127.0.0.1:4500", "t1");
+    desk.open_thread("devbox", "t2");
+    desk.keys("<C-d>");
+    desk.shows("Ctrl+C again quits and stops 1 working");
+    let farewell = desk.app.farewell().unwrap();
+    assert_eq!(
+        farewell,
+        "threads that were working and stop with their servers: 1\nthreads that go on working on their hosts: 1"
+    );
+    let mut desk = Desk::ready(&["ws://127.0.0.1:4500"]);
+    desk.open_thread("ws://127.0.0.1:4500", "t1");
+    desk.keys("<C-d>");
+    assert!(desk.effects.contains(&Effect::Quit));
+}
+
+#[test]
 fn ctrl_d_quits_only_with_an_empty_draft_and_never_a_working_turn_by_surprise() {
     let mut desk = Desk::ready(&["devbox"]);
     desk.keys("a<C-d>");
