@@ -210,7 +210,7 @@ impl Steps<'_> {
 
     async fn shown(
         &self,
-        connecting: Pin<&mut impl Future<Output = Connected>>,
+        mut connecting: Pin<&mut impl Future<Output = Connected>>,
         keys: &mut mpsc::Receiver<Presented>,
     ) -> Result<Presented, Failure> {
         let gone = || Failure::Closed {
@@ -219,8 +219,15 @@ impl Steps<'_> {
         };
         tokio::select! {
             biased;
-            shown = keys.recv() => shown.ok_or_else(gone),
-            result = connecting => Err(match result {
+            shown = keys.recv() => match shown {
+                Some(shown) => Ok(shown),
+                // russh has given up, and tells why a moment later.
+                None => Err(match timeout(limits::GOODBYE, connecting).await {
+                    Ok(Err(error)) => self.failed(error),
+                    Ok(Ok(_)) | Err(_) => gone(),
+                }),
+            },
+            result = connecting.as_mut() => Err(match result {
                 Ok(_) => gone(),
                 Err(error) => self.failed(error),
             }),

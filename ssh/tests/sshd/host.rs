@@ -51,8 +51,27 @@ impl Drop for Sshd {
 impl Sshd {
     /// Starts it with a host key, and one key of a user (`user`) that may log in.
     pub(crate) fn start(more: &str) -> Sshd {
+        Sshd::with_key("ed25519", more)
+    }
+
+    /// The same with a host key of this type only.
+    pub(crate) fn with_key(kind: &str, more: &str) -> Sshd {
+        Sshd::run(&mut || Command::new(SSHD), kind, more)
+    }
+
+    /// Runs `program` as sshd with mounts of its own.
+    pub(crate) fn in_namespace(program: &Path, more: &str) -> Sshd {
+        let mut command = || {
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "--propagation", "private"]).arg(program);
+            command
+        };
+        Sshd::run(&mut command, "ed25519", more)
+    }
+
+    fn run(program: &mut dyn FnMut() -> Command, kind: &str, more: &str) -> Sshd {
         let dir = tempfile::tempdir().unwrap();
-        keygen(&dir.path().join("host"), "ed25519", "");
+        keygen(&dir.path().join("host"), kind, "");
         keygen(&dir.path().join("user"), "ed25519", "");
         fs::copy(dir.path().join("user.pub"), dir.path().join("authorized")).unwrap();
         // Another process may take the port in between; sshd then ends at once.
@@ -61,7 +80,7 @@ impl Sshd {
             let config = write_config(dir.path(), port, more);
             let log = dir.path().join("log");
             fs::write(&log, "").unwrap();
-            let mut child = Command::new(SSHD)
+            let mut child = program()
                 .args(["-D", "-f"])
                 .arg(&config)
                 .arg("-E")
@@ -138,10 +157,11 @@ fn listens(child: &mut Child, log: &Path) -> bool {
 
 pub(crate) fn write_config(dir: &Path, port: u16, more: &str) -> PathBuf {
     let dir_text = dir.display();
+    // The first value of a keyword counts.
     let config = format!(
-        "ListenAddress 127.0.0.1:{port}\nHostKey {dir_text}/host\nPidFile none\nUsePAM no\nStrictModes no\n\
+        "{more}\nListenAddress 127.0.0.1:{port}\nHostKey {dir_text}/host\nPidFile none\nUsePAM no\nStrictModes no\n\
          LogLevel DEBUG3\nPermitRootLogin yes\nAuthorizedKeysFile {dir_text}/authorized\n\
-         PasswordAuthentication no\nKbdInteractiveAuthentication no\n{more}\n"
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
     );
     let path = dir.join("config");
     fs::write(&path, config).unwrap();
