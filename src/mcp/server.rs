@@ -94,7 +94,7 @@ pub(crate) struct Server {
     state: watch::Sender<State>,
     /// The tools that were last offered: the model can still call them while the server is away.
     known: Mutex<Vec<Arc<Tool>>>,
-    pub(crate) stop: CancellationToken,
+    stop: CancellationToken,
 }
 
 /// Why a server fails that was ready, unless more is known.

@@ -45,8 +45,8 @@ impl Servers {
         servers
     }
 
-    /// Takes another configuration: ends the servers that are gone or changed, starts those that are new,
-    /// changed or have failed, and leaves the others alone. Calls of servers that end fail. Call it inside a tokio runtime.
+    /// Takes another configuration: ends the servers that are gone or changed, starts those that are new, changed
+    /// or have failed, and leaves the others alone. Calls of servers that end fail. Call it inside a tokio runtime.
     pub fn reload(&self, mut configs: BTreeMap<String, ServerConfig>) {
         let ended: Vec<_> = {
             let mut inner = self.lock();
@@ -65,16 +65,16 @@ impl Servers {
         };
         // Not under the lock: it tells the owner, who may look at the servers.
         ended.iter().for_each(|it| it.stop());
+        let mut overtaken = Vec::new();
         let mut inner = self.lock();
         for (name, config) in configs {
             let server = Arc::new(Server::new(&name, config, Arc::clone(&self.setup)));
-            let before = inner.servers.insert(name, Arc::clone(&server));
-            if let Some(before) = before {
-                // Of another reload at the same time.
-                before.stop.cancel();
-            }
+            overtaken.extend(inner.servers.insert(name, Arc::clone(&server)));
             inner.tasks.spawn(server.run());
         }
+        drop(inner);
+        // Of another reload at the same time.
+        overtaken.iter().for_each(|it| it.stop());
     }
 
     /// Ends all servers: closes their connections, lets programs end, kills those that do not. Returns when they are
