@@ -56,6 +56,9 @@ impl Default for Local {
     }
 }
 
+/// The session of a jump host, if there is one.
+type Reached = Result<Option<Arc<Session>>, ConnectError>;
+
 impl Connector {
     pub fn new(local: Local) -> Connector {
         Connector {
@@ -112,7 +115,7 @@ impl Connector {
         &'a self,
         hops: &'a [HostSettings],
         events: &'a mpsc::Sender<Event>,
-    ) -> Pin<Box<dyn Future<Output = Result<Option<Arc<Session>>, ConnectError>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Reached> + Send + 'a>> {
         Box::pin(async move {
             let Some((last, before)) = hops.split_last() else {
                 return Ok(None);

@@ -59,9 +59,8 @@ pub(crate) async fn secure(
 ) -> Result<Secured, Failure> {
     report.stage(Stage::Handshake).await;
     for (file, problem) in &known.problems {
-        report
-            .notice(format!("reading {}: {problem}", file.display()))
-            .await;
+        let text = format!("reading {}: {problem}", file.display());
+        report.notice(text).await;
     }
     let config = Arc::new(config(settings, known)?);
     let (cut, greeting) = (CancellationToken::new(), Arc::new(Greeting::default()));
