@@ -68,6 +68,7 @@ mod ingress;
 mod life;
 mod listen;
 mod login;
+mod mcp;
 mod models;
 mod notice;
 mod outbox;

@@ -48,6 +48,7 @@ pub async fn serve(server: Server, listeners: Vec<Listener>, signals: Signals) {
         Some(_) = stdio.join_next() => Duration::ZERO,
     };
     server.life().finish(patience, &signals.end).await;
+    server.mcp().close().await;
     close.cancel();
     let closed = async {
         while stdio.join_next().await.is_some() {}

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,6 +20,7 @@ use crate::{
     connection::{Connection, ConnectionId},
     life::Life,
     login::Logins,
+    mcp::Mcp,
     models::Models,
     notice::Notice,
     questions::Questions,
@@ -72,6 +73,15 @@ impl Setup {
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
+/// A handle that does not keep the server alive.
+pub(crate) struct WeakServer(Weak<Inner>);
+
+impl WeakServer {
+    pub(crate) fn upgrade(&self) -> Option<Server> {
+        self.0.upgrade().map(Server)
+    }
+}
+
 struct Inner {
     setup: Setup,
     router: Router,
@@ -82,6 +92,7 @@ struct Inner {
     questions: Questions,
     threads: Threads,
     models: Models,
+    mcp: Mcp,
     next_connection: AtomicU64,
     connections: Mutex<BTreeMap<ConnectionId, Connection>>,
 }
@@ -103,6 +114,7 @@ impl Server {
             questions: Questions::default(),
             threads: Threads::default(),
             models: Models::default(),
+            mcp: Mcp::default(),
             next_connection: AtomicU64::new(0),
             connections: Mutex::default(),
         }))
@@ -148,6 +160,15 @@ impl Server {
     /// The questions that users have not answered.
     pub fn questions(&self) -> &Questions {
         &self.0.questions
+    }
+
+    pub(crate) fn mcp(&self) -> &Mcp {
+        &self.0.mcp
+    }
+
+    /// A handle that does not keep it alive.
+    pub(crate) fn downgrade(&self) -> WeakServer {
+        WeakServer(Arc::downgrade(&self.0))
     }
 
     pub(crate) fn models(&self) -> &Models {

@@ -28,7 +28,7 @@ pub(super) fn routes(router: &mut Router) {
         |_: &Empty| Scope::free(),
         modes,
     );
-    for method in ["experimentalFeature/list", "app/list", "mcpServerStatus/list"] {
+    for method in ["experimentalFeature/list", "app/list"] {
         router.answer(method, Stable, |_: &Empty| Scope::free(), nothing);
     }
     router.answer(

@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod fs;
 mod history;
+mod mcp;
 mod review;
 mod search;
 mod thread;
@@ -31,6 +32,7 @@ pub(crate) fn routes(router: &mut Router) {
     thread::routes(router);
     threads::routes(router);
     history::routes(router);
+    mcp::routes(router);
     turn::routes(router);
     review::routes(router);
 }

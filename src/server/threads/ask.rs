@@ -13,15 +13,31 @@ use codex_protocol::{
 };
 use codex_threads::{PendingApproval, Record};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::owner::Owner;
 use crate::{connection::Connection, notice::Notice, questions::Answer};
 
-/// One open question, by its id on the wire.
-#[derive(Clone)]
-pub(super) struct Open {
+/// A question of an MCP server, or about one of its tools. It is void when nobody waits for the answer any more.
+pub(super) struct Elicited {
     pub(super) turn: TurnId,
-    pub(super) call: CallId,
+    pub(super) params: Value,
+    /// The client's answer, as it came.
+    pub(super) answer: oneshot::Sender<Value>,
+}
+
+/// Who waits for an answer.
+enum Waits {
+    /// The turn, with a call. Kept over a restart.
+    Call(CallId),
+    /// The hands of the turn.
+    Hands(oneshot::Sender<Value>),
+}
+
+/// One open question, by its id on the wire.
+struct Open {
+    turn: TurnId,
+    waits: Waits,
     method: &'static str,
     params: Value,
 }
@@ -31,12 +47,9 @@ pub(super) struct Open {
 pub(super) struct Asked(BTreeMap<i64, Open>);
 
 impl Asked {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(super) fn of(&self, turn: &TurnId, call: &CallId) -> Option<i64> {
-        let found = self.0.iter().find(|(_, it)| it.turn == *turn && it.call == *call);
+        let is_it = |it: &Open| it.turn == *turn && matches!(&it.waits, Waits::Call(id) if id == call);
+        let found = self.0.iter().find(|(_, it)| is_it(it));
         found.map(|(id, _)| *id)
     }
 }
@@ -55,7 +68,7 @@ impl Owner {
         });
         let open = Open {
             turn: turn.clone(),
-            call: call.clone(),
+            waits: Waits::Call(call.clone()),
             method,
             params,
         };
@@ -131,16 +144,34 @@ impl Owner {
 
     /// The flags of an active thread.
     pub(super) fn flags(&self) -> Vec<ThreadActiveFlag> {
-        match self.asked.is_empty() {
-            true => Vec::new(),
-            false => vec![ThreadActiveFlag::WaitingOnApproval],
+        let mut flags = Vec::new();
+        if self.asked.0.values().any(|it| matches!(it.waits, Waits::Call(_))) {
+            flags.push(ThreadActiveFlag::WaitingOnApproval);
         }
+        if self
+            .asked
+            .0
+            .values()
+            .any(|it| matches!(it.waits, Waits::Hands(_)))
+        {
+            flags.push(ThreadActiveFlag::WaitingOnUserInput);
+        }
+        flags
     }
 
     /// Takes an answer to the turn that waits for it.
     pub(super) fn answered(&mut self, answer: Answer) {
-        let Some(open) = self.asked.0.get(&answer.question).cloned() else {
-            return self.server.questions().close(answer.question);
+        let (turn, call) = match self.asked.0.get(&answer.question) {
+            None => return self.server.questions().close(answer.question),
+            Some(Open {
+                waits: Waits::Hands(_),
+                ..
+            }) => return self.answered_hands(answer),
+            Some(Open {
+                turn,
+                waits: Waits::Call(call),
+                ..
+            }) => (turn.clone(), call.clone()),
         };
         let decision = match answer.outcome {
             Ok(value) => match serde_json::from_str::<ApprovalResponse>(value.get()) {
@@ -158,12 +189,55 @@ impl Owner {
         self.resolve(answer.question);
         self.show_status();
         self.command(
-            &open.turn,
+            &turn,
             Command::Decide {
-                call: open.call,
+                call,
                 answer: decision,
             },
         );
+    }
+
+    fn answered_hands(&mut self, answer: Answer) {
+        let taken = self.take(answer.question);
+        if let (Some(Waits::Hands(hands)), Ok(value)) = (taken, answer.outcome)
+            && let Ok(value) = serde_json::from_str(value.get())
+        {
+            // The call may be over meanwhile; then nobody waits.
+            _ = hands.send(value);
+        }
+        self.show_status();
+    }
+
+    /// Puts a question of an MCP server to the users.
+    pub(super) fn elicit(&mut self, question: Elicited) {
+        self.forget_void();
+        let id = self.server.questions().open(self.answers.clone());
+        let open = Open {
+            turn: question.turn,
+            waits: Waits::Hands(question.answer),
+            method: "mcpServer/elicitation/request",
+            params: question.params,
+        };
+        for subscriber in &self.subscribers {
+            subscriber.ask(id, open.method, &open.params);
+        }
+        self.asked.0.insert(id, open);
+        self.show_status();
+    }
+
+    /// Takes back the questions for whose answers nobody waits any more.
+    pub(super) fn forget_void(&mut self) {
+        let is_void = |open: &Open| matches!(&open.waits, Waits::Hands(hands) if hands.is_closed());
+        let void: Vec<i64> = self
+            .asked
+            .0
+            .iter()
+            .filter(|(_, open)| is_void(open))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in void {
+            self.resolve(id);
+        }
     }
 
     pub(super) fn resolved_record(&self, id: i64) -> Record {
@@ -174,11 +248,15 @@ impl Owner {
 
     /// Forgets a question and tells that it has no meaning any more.
     pub(super) fn resolve(&mut self, id: i64) {
+        self.take(id);
+    }
+
+    fn take(&mut self, id: i64) -> Option<Waits> {
         self.server.questions().close(id);
-        if self.asked.0.remove(&id).is_some() {
-            let params = json!({ "threadId": self.id, "requestId": id });
-            self.tell(&Notice::new("serverRequest/resolved", &params));
-        }
+        let open = self.asked.0.remove(&id)?;
+        let params = json!({ "threadId": self.id, "requestId": id });
+        self.tell(&Notice::new("serverRequest/resolved", &params));
+        Some(open.waits)
     }
 
     /// The questions of a turn, or all.

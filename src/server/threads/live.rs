@@ -43,6 +43,12 @@ impl Live {
         self.items.iter().any(|it| it.turn == *turn && it.item.id() == id)
     }
 
+    pub(crate) fn is_mcp_call(&self, turn: &TurnId, item: &ItemId) -> bool {
+        let is_it = |it: &&LiveItem| it.turn == *turn && it.item.id().as_ref() == Some(item);
+        let found = self.items.iter().find(is_it);
+        found.is_some_and(|it| matches!(it.item, ThreadItem::McpToolCall(_)))
+    }
+
     pub(crate) fn end(&mut self, turn: &TurnId, item: &ThreadItem) {
         let id = item.id();
         self.items.retain(|it| it.turn != *turn || it.item.id() != id);

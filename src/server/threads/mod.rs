@@ -250,8 +250,8 @@ impl Loaded {
             status: status.clone(),
         };
         self.owned.insert(id, owned);
-        let (owner, answers) = Owner::new(server.clone(), log, subscribers, status);
-        self.owners.spawn(owner::run(owner, mail, answers));
+        let (owner, heard) = Owner::new(server.clone(), log, subscribers, status);
+        self.owners.spawn(owner::run(owner, mail, heard));
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{
     Act, Mail, Overrides, Status,
-    ask::Asked,
+    ask::{Asked, Elicited},
     hands::Sessions,
     live::{Live, View},
     rules,
@@ -60,9 +60,16 @@ pub(crate) struct Owner {
     pub(super) sessions: Arc<Sessions>,
     pub(super) asked: Asked,
     pub(super) answers: mpsc::Sender<Answer>,
+    pub(super) elicited: mpsc::Sender<Elicited>,
     /// Turns that the loop shall run.
     pub(super) begun: Vec<Begun>,
     farewell: Option<Farewell>,
+}
+
+/// What comes to an owner from elsewhere than its clients' requests.
+pub(super) struct Channels {
+    answers: mpsc::Receiver<Answer>,
+    elicited: mpsc::Receiver<Elicited>,
 }
 
 /// What an owner hears.
@@ -70,6 +77,7 @@ enum Heard {
     Mail(Mail),
     Told(TurnId, Vec<TurnOutput>),
     Answer(Answer),
+    Elicited(Elicited),
     /// Nothing for as long as a thread stays loaded that nobody listens to.
     Silence,
     Stopping,
@@ -108,11 +116,7 @@ impl Running {
 }
 
 /// Serves one thread until it is deleted, archived, or of no interest to anybody.
-pub(super) async fn run(
-    owner: Owner,
-    mut mailbox: mpsc::Receiver<Mail>,
-    mut answers: mpsc::Receiver<Answer>,
-) {
+pub(super) async fn run(owner: Owner, mut mailbox: mpsc::Receiver<Mail>, mut heard: Channels) {
     let (server, id) = (owner.server.clone(), owner.id.clone());
     let config = server.clone();
     let configured = tokio::task::spawn_blocking(move || config.config().thread_unload_delay_secs).await;
@@ -136,7 +140,8 @@ pub(super) async fn run(
         let heard = tokio::select! {
             biased;
             () = server.life().stopping().cancelled(), if !stopping => Heard::Stopping,
-            Some(answer) = answers.recv() => Heard::Answer(answer),
+            Some(answer) = heard.answers.recv() => Heard::Answer(answer),
+            Some(question) = heard.elicited.recv() => Heard::Elicited(question),
             (turn, batch) = running.next() => Heard::Told(turn, batch),
             received = timeout(delay, mailbox.recv()) => match received {
                 Ok(Some(mail)) => Heard::Mail(mail),
@@ -151,6 +156,10 @@ pub(super) async fn run(
             }
             Heard::Told(turn, batch) => on_its_own_thread(owner, move |it| it.told(&turn, batch)).await,
             Heard::Answer(answer) => on_its_own_thread(owner, move |it| it.answered(answer)).await,
+            Heard::Elicited(question) => {
+                owner.elicit(question);
+                Some(owner)
+            }
             Heard::Mail(mail) => on_its_own_thread(owner, move |it| it.handle(mail)).await,
             Heard::Stopping => {
                 stopping = true;
@@ -205,8 +214,13 @@ impl Owner {
         log: ThreadLog,
         subscribers: Vec<Connection>,
         status: Status,
-    ) -> (Owner, mpsc::Receiver<Answer>) {
+    ) -> (Owner, Channels) {
         let (answers, answered) = mpsc::channel(ANSWERS_MAX);
+        let (elicited, asked) = mpsc::channel(ANSWERS_MAX);
+        let heard = Channels {
+            answers: answered,
+            elicited: asked,
+        };
         let owner = Owner {
             server,
             id: log.id().clone(),
@@ -223,10 +237,11 @@ impl Owner {
             sessions: Arc::default(),
             asked: Asked::default(),
             answers,
+            elicited,
             begun: Vec::new(),
             farewell: None,
         };
-        (owner, answered)
+        (owner, heard)
     }
 
     fn is_needed(&mut self) -> bool {

@@ -169,6 +169,7 @@ impl Owner {
                 }
             }
             TurnEvent::ItemCompleted { item, started_at, at } => {
+                self.forget_void();
                 self.live.end(turn, &item);
                 let params = json!({
                     "threadId": self.id,
@@ -280,6 +281,11 @@ impl Owner {
         self.live.append(turn, event);
         let (method, item_id, part, delta) = match event {
             TurnEvent::TextDelta { item_id, delta } => ("item/agentMessage/delta", item_id, None, delta),
+            TurnEvent::OutputDelta { item_id, delta } if self.live.is_mcp_call(turn, item_id) => {
+                let params =
+                    json!({ "threadId": self.id, "turnId": turn, "itemId": item_id, "message": delta });
+                return self.tell(&Notice::new("item/mcpToolCall/progress", &params));
+            }
             TurnEvent::OutputDelta { item_id, delta } => {
                 ("item/commandExecution/outputDelta", item_id, None, delta)
             }

@@ -1,11 +1,13 @@
 //! The turn that a thread's owner runs: begun, steered, interrupted, ended.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use codex_agent::{
     RawItem,
+    approval::ApprovalPolicy,
     ports::CallId,
     run::{COMMANDS_MAX, Command, OUTPUTS_MAX, Outcome, Ports, TurnOutput, run},
+    tools::ToolSpec,
     turn::{NotSteerable, Said, Setup, Turn, TurnKind},
 };
 use codex_protocol::{
@@ -18,7 +20,10 @@ use codex_protocol::{
 use codex_threads::{Durability, Record};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{self, error::TrySendError},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -38,6 +43,9 @@ use crate::{
 
 /// Characters that a user may say at once.
 const INPUT_CHARS_MAX: usize = 1 << 20;
+
+/// How long a turn waits for MCP servers that are starting; it begins without those that take longer.
+const TOOLS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Parameters of `turn/start` and `turn/steer`, but for the thread.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -291,10 +299,10 @@ impl Owner {
             turn_id: beginning.id.clone(),
             kind: beginning.kind.clone(),
             instructions: context::instructions(self.log.header(), &config, &beginning.kind),
-            tools: context::tools(&model.name).into(),
+            tools: self.tools(&model.name).into(),
             model,
             history,
-            policy: codex_agent::approval::ApprovalPolicy::read(&settings.approval_policy),
+            policy: ApprovalPolicy::read(&settings.approval_policy),
             containment: context::containment(&settings.sandbox),
             grants: self.grants.clone(),
             usage: self.log.state().usage.clone().unwrap_or_default(),
@@ -303,7 +311,7 @@ impl Owner {
         });
         let ports = Ports {
             model: asked.model,
-            tools: Arc::new(self.hands()),
+            tools: Arc::new(self.hands(&beginning.id)),
             outside: models::outside(),
         };
         let (commands, heard) = mpsc::channel(COMMANDS_MAX);
@@ -318,8 +326,23 @@ impl Owner {
         Ok(())
     }
 
+    /// What the model is offered. Servers that are just starting are waited for a little.
+    fn tools(&self, model: &str) -> Vec<ToolSpec> {
+        let mut tools = context::tools(model);
+        if let Some(servers) = self.server.mcp().servers(&self.server) {
+            // This is a thread that may block.
+            let ready = Handle::current().block_on(servers.tools(TOOLS_PATIENCE));
+            tools.extend(ready.iter().map(|it| ToolSpec::Function {
+                name: it.qualified_name.clone(),
+                description: it.description.clone(),
+                parameters: it.input_schema.clone(),
+            }));
+        }
+        tools
+    }
+
     /// The hands of a turn that begins now.
-    pub(super) fn hands(&self) -> Hands {
+    pub(super) fn hands(&self, turn: &TurnId) -> Hands {
         let (setup, settings) = (self.server.setup(), &self.log.state().settings);
         Hands {
             server: self.server.clone(),
@@ -328,6 +351,10 @@ impl Owner {
             environment: Arc::new(hands::environment(setup, &self.server.config())),
             shell: hands::shell(setup),
             sessions: Arc::clone(&self.sessions),
+            thread: self.id.clone(),
+            turn: turn.clone(),
+            policy_of_questions: ApprovalPolicy::read(&settings.approval_policy),
+            questions: self.elicited.clone(),
         }
     }
 

@@ -7,6 +7,7 @@ mod files;
 mod handshake;
 mod history;
 mod listeners;
+mod mcp;
 mod schema;
 mod settings;
 mod threads;

@@ -187,6 +187,7 @@ async fn every_answer_and_notification_fits_the_official_schema() {
         "command/exec/outputDelta",
         "configWarning",
         "fs/changed",
+        "mcpServer/startupStatus/updated",
     ];
     assert_eq!(methods, expected);
     let refused = client.call("no/such", json!({})).await.unwrap_err();

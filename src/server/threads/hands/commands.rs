@@ -1,7 +1,7 @@
 //! Commands of the model: run, waited for a while, and left to go on in the background.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -61,6 +61,8 @@ pub(crate) struct Sessions(Mutex<Open>);
 struct Open {
     processes: Processes,
     items: BTreeMap<ProcessId, Told>,
+    /// Tools of MCP servers that the user has allowed for this thread.
+    permitted: BTreeSet<String>,
     readers: JoinSet<()>,
 }
 
@@ -86,6 +88,7 @@ impl Default for Sessions {
         Sessions(Mutex::new(Open {
             processes: Processes::new(FIRST_SESSION),
             items: BTreeMap::new(),
+            permitted: BTreeSet::new(),
             readers: JoinSet::new(),
         }))
     }
@@ -111,6 +114,14 @@ impl Sessions {
         let (id, process) = open.processes.insert(process).map_err(|it| it.to_string())?;
         open.items.insert(id.clone(), told);
         Ok((id, process))
+    }
+
+    pub(super) fn permit(&self, tool: String) {
+        self.lock().permitted.insert(tool);
+    }
+
+    pub(super) fn is_permitted(&self, tool: &str) -> bool {
+        self.lock().permitted.contains(tool)
     }
 
     fn forget(&self, id: &ProcessId) {

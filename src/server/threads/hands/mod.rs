@@ -3,6 +3,7 @@
 mod actions;
 mod commands;
 mod environment;
+mod mcp;
 mod patches;
 
 use std::{
@@ -12,19 +13,21 @@ use std::{
 };
 
 use codex_agent::{
-    approval::Permission,
+    approval::{ApprovalPolicy, Permission},
     model::wire,
     ports::{OutputSink, Prepared, ToolCall, ToolOutcome, ToolOutput, ToolResult, Tools},
     tools::Invocation,
 };
 use codex_exec::sandbox::{Confinement, Place};
 use codex_protocol::{
-    ItemId,
+    ItemId, ThreadId, TurnId,
     v2::{DangerFullAccess, ImageView, SandboxPolicy, ThreadItem},
 };
 use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::ask::Elicited;
 use crate::server::Server;
 
 pub(super) use commands::{Sessions, reason, shown};
@@ -45,6 +48,12 @@ pub(super) struct Hands {
     pub(super) shell: String,
     /// The thread's commands that go on in the background.
     pub(super) sessions: Arc<Sessions>,
+    pub(super) thread: ThreadId,
+    pub(super) turn: TurnId,
+    /// When the user is asked about calls of MCP servers.
+    pub(super) policy_of_questions: ApprovalPolicy,
+    /// Takes questions of MCP servers to the user.
+    pub(super) questions: mpsc::Sender<Elicited>,
 }
 
 impl Hands {
@@ -83,7 +92,7 @@ impl Tools for Hands {
                     Prepared::Item(ThreadItem::ImageView(ImageView { id, path }))
                 }
                 Invocation::Plan(_) => Prepared::Refused("A plan is not run.".to_owned()),
-                Invocation::Other { name, .. } => Prepared::Refused(format!("There is no tool `{name}`.")),
+                Invocation::Other { name, arguments } => self.prepare_other(&call.id, name, arguments),
             }
         })
     }
@@ -101,7 +110,10 @@ impl Tools for Hands {
                 Invocation::WriteStdin(write) => self.sessions.write(write, cancel).await,
                 Invocation::Patch(text) => self.run_patch(text, permission).await,
                 Invocation::ViewImage(view) => self.view(self.cwd.join(view.path)).await,
-                Invocation::Plan(_) | Invocation::Other { .. } => nothing("There is no such tool."),
+                Invocation::Other { name, arguments } => {
+                    self.run_other(call.id, &name, arguments, output, cancel).await
+                }
+                Invocation::Plan(_) => nothing("A plan is not run."),
             }
         })
     }
