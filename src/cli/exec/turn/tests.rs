@@ -3,7 +3,7 @@
 use codex_hosts::Phase;
 use serde_json::value::to_raw_value;
 
-use super::*;
+use super::{open::PAGES_MAX, *};
 
 /// A turn, its output, and the number of its last call.
 struct Play {
@@ -239,4 +239,67 @@ fn an_interrupt_without_a_connection_ends_at_once() {
     play.turn.interrupt(&mut play.orders, &mut play.output);
     assert_eq!(play.turn.code(), Some(Code::Interrupted));
     assert!(matches!(play.orders[..], [Order::Disconnect]));
+}
+
+fn resuming(resume: Resume) -> Play {
+    Play::start_with(TurnOptions {
+        prompt: "p".to_owned(),
+        cwd: None,
+        model: Some("m".to_owned()),
+        sandbox: Some(v2::SandboxMode::ReadOnly),
+        approval: Some(v2::AskForApproval::never()),
+        resume: Some(resume),
+    })
+}
+
+fn listed(threads: &[(&str, &str)], next: Option<&str>) -> Value {
+    let data: Vec<Value> = threads
+        .iter()
+        .map(|(id, cwd)| json!({ "id": id, "cwd": cwd }))
+        .collect();
+    json!({ "data": data, "nextCursor": next })
+}
+
+#[test]
+fn the_last_thread_of_a_directory_is_looked_for_page_by_page_and_told_the_options() {
+    let mut play = resuming(Resume::Last {
+        of: Some("/b".to_owned()),
+    });
+    play.answer(listed(&[("x", "/a"), ("y", "/b/c")], Some("more")));
+    let call = play.call();
+    assert!(matches!(&call, ClientRequest::ThreadList(it) if it.cursor.as_deref() == Some("more")));
+    let page = call.decode(&to_raw_value(&listed(&[("t", "/b"), ("z", "/b")], None)).unwrap());
+    play.answered(Ok(page.unwrap()));
+    let call = play.call();
+    assert!(matches!(&call, ClientRequest::ThreadResume(it) if it.thread_id.0 == "t" && it.cwd.is_none()));
+    let opened = json!({
+        "thread": { "id": "t" }, "approvalPolicy": "untrusted", "sandbox": { "type": "dangerFullAccess" },
+    });
+    play.answered(Ok(call.decode(&to_raw_value(&opened).unwrap()).unwrap()));
+    let ClientRequest::TurnStart(params) = play.call() else {
+        panic!("no turn")
+    };
+    assert_eq!(params.thread_id.0, "t");
+    assert_eq!(params.model.as_deref(), Some("m"));
+    assert_eq!(params.approval_policy, Some(v2::AskForApproval::never()));
+    assert_eq!(params.sandbox_policy.unwrap().label(), "read-only");
+}
+
+#[test]
+fn the_search_for_the_last_thread_ends() {
+    let mut play = resuming(Resume::Last {
+        of: Some("/b".to_owned()),
+    });
+    for _ in 0..PAGES_MAX {
+        assert_eq!(play.turn.code(), None);
+        play.answer(listed(&[("x", "/a")], Some("more")));
+    }
+    assert_eq!(play.turn.code(), Some(Code::Usage));
+}
+
+#[test]
+fn a_host_without_threads_has_none_to_resume() {
+    let mut play = resuming(Resume::Last { of: None });
+    play.answer(listed(&[], None));
+    assert_eq!(play.turn.code(), Some(Code::Usage));
 }
