@@ -6,7 +6,7 @@ use codex_tui::text::{sanitize::sanitize_line, wrap::text_width};
 use serde_json::json;
 
 use super::{
-    HostsArgs,
+    HostsArgs, effective,
     machine::THIS_MACHINE,
     report::{self, Code, Problem},
     settings::{HostSettings, Settings},
@@ -29,6 +29,9 @@ struct Row {
 }
 
 pub(crate) fn run(args: &HostsArgs) -> Result<Code, Problem> {
+    if let Some(host) = &args.effective {
+        return effective::run(args, host);
+    }
     let config = SshConfig::new(&args.ssh);
     let (listed, problems) = config.list(usize::MAX)?;
     let mut rows: Vec<Row> = listed.into_iter().map(row).collect();
