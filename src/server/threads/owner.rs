@@ -167,18 +167,8 @@ pub(super) async fn run(owner: Owner, mut mailbox: mpsc::Receiver<Mail>, mut hea
                 Some(owner)
             }
             Heard::Silence if !running.outputs.is_empty() || owner.is_needed() => Some(owner),
-            Heard::Silence => {
-                // Mail is sent under this lock: none is lost between the look and the end.
-                let mut loaded = server.threads().loaded.lock().await;
-                if mailbox.is_empty() {
-                    loaded.owned.remove(&id);
-                    let status = json!({ "threadId": id, "status": ThreadStatus::NotLoaded(Idle {}) });
-                    server.broadcast(&Notice::new("thread/status/changed", &status));
-                    server.broadcast(&Notice::new("thread/closed", &wire::named(&id)));
-                    return;
-                }
-                Some(owner)
-            }
+            Heard::Silence if leave(&server, &id, &mailbox).await => return,
+            Heard::Silence => Some(owner),
         };
     }
     // Answered only now: whoever hears that it is done finds the thread without an owner.
@@ -190,6 +180,20 @@ pub(super) async fn run(owner: Owner, mut mailbox: mpsc::Receiver<Mail>, mut hea
         let text = format!("thread {id} was archived or deleted meanwhile");
         mail.responder.refuse(Refusal::invalid(text));
     }
+}
+
+/// Unloads a thread that nobody listens to; false where somebody has just come.
+async fn leave(server: &Server, id: &ThreadId, mailbox: &mpsc::Receiver<Mail>) -> bool {
+    // Mail is sent under this lock: none is lost between the look and the end.
+    let mut loaded = server.threads().loaded.lock().await;
+    if !mailbox.is_empty() {
+        return false;
+    }
+    loaded.owned.remove(id);
+    let status = json!({ "threadId": id, "status": ThreadStatus::NotLoaded(Idle {}) });
+    server.broadcast(&Notice::new("thread/status/changed", &status));
+    server.broadcast(&Notice::new("thread/closed", &wire::named(id)));
+    true
 }
 
 /// The log blocks; the whole owner goes along, so nothing is shared. `None`: it panicked.
