@@ -68,7 +68,7 @@ impl Preflight {
     }
 
     /// Returns why nothing works and what to do, each mechanism's joined.
-    pub(crate) fn complaints(&self) -> (String, String) {
+    pub fn complaints(&self) -> (String, String) {
         let failed = self.findings.iter().filter_map(|finding| match &finding.outcome {
             Outcome::Fails { reason, fix } => {
                 Some((format!("{}: {reason}", finding.mechanism.label()), fix.clone()))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use codex_protocol::{
     ThreadId, TurnId,
     v2::{
-        AskForApproval, Idle, SortDirection, ThreadIdParams, ThreadNameSetParams, ThreadReadParams,
-        ThreadStatus, ThreadTurnsListParams,
+        AskForApproval, Idle, SandboxPolicy, SortDirection, ThreadIdParams, ThreadNameSetParams,
+        ThreadReadParams, ThreadStatus, ThreadTurnsListParams,
     },
 };
 use codex_threads::{Header, ItemsQuery, Metadata, Settings, ThreadStore, TurnsQuery};
@@ -118,13 +118,35 @@ pub(super) async fn send(call: Call, id: ThreadId, act: Act, responder: Responde
 async fn start(call: Call, params: Start, responder: Responder) {
     match header(&call, &params).await {
         Ok(header) => {
+            let (id, sandbox) = (header.id.clone(), header.settings.sandbox.clone());
             let threads = call.server.threads();
             threads
                 .start(&call.server, header, call.connection.clone(), responder)
                 .await;
+            warn_of_sandbox(&call, &id, &sandbox).await;
         }
         Err(refusal) => responder.refuse(refusal),
     }
+}
+
+/// Says that commands cannot be confined as this thread wants: they would be refused one by one later.
+async fn warn_of_sandbox(call: &Call, thread: &ThreadId, policy: &SandboxPolicy) {
+    if !matches!(
+        policy,
+        SandboxPolicy::ReadOnly(_) | SandboxPolicy::WorkspaceWrite(_)
+    ) {
+        return;
+    }
+    let preflight = call.server.runner().preflight().await;
+    if preflight.chosen().is_some() {
+        return;
+    }
+    let (reasons, fix) = preflight.complaints();
+    let message = format!(
+        "the model's commands cannot be confined on this host and will be refused: {reasons}. To mend it: {fix}"
+    );
+    let params = json!({ "threadId": thread, "message": message });
+    call.connection.tell(&Notice::new("warning", &params));
 }
 
 pub(super) async fn header(call: &Call, params: &Start) -> Result<Header, Refusal> {

@@ -21,6 +21,7 @@ const LOADED_MAX: usize = 1000;
 
 pub(super) fn routes(router: &mut Router) {
     router.answer("thread/list", Stable, |_: &List| Scope::free(), list);
+    router.answer("thread/search", Experimental, |_: &Search| Scope::free(), search);
     router.answer("thread/loaded/list", Stable, |_: &Loaded| Scope::free(), loaded);
 }
 
@@ -84,6 +85,30 @@ async fn list(call: Call, params: List) -> Result<Value, Refusal> {
         .map(|it| on_the_wire(it, statuses.get(&it.id).unwrap_or(&at_rest), &[]))
         .collect();
     Ok(json!({ "data": threads, "nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor }))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Search {
+    #[serde(flatten)]
+    list: List,
+}
+
+/// As `thread/list`, by what is in the name, the first words or the directory.
+async fn search(call: Call, params: Search) -> Result<Value, Refusal> {
+    if params.list.search_term.is_none() {
+        return Err(Refusal::invalid("Invalid request: missing field `searchTerm`"));
+    }
+    let mut page = self::list(call, params.list).await?;
+    let threads = page["data"]
+        .as_array_mut()
+        .map(std::mem::take)
+        .unwrap_or_default();
+    let found = threads
+        .into_iter()
+        .map(|thread| json!({ "snippet": thread["preview"], "thread": thread }));
+    page["data"] = found.collect();
+    Ok(page)
 }
 
 #[derive(Deserialize)]

@@ -180,6 +180,10 @@ impl Owner {
             },
             Err(error) => Decision::Failed(format!("the client answered with an error: {}", error.message)),
         };
+        if let Decision::Failed(why) = &decision {
+            // Nobody else would tell the user why nothing happens.
+            self.warn(&format!("the question was not answered: {why}"));
+        }
         let resolved = self.resolved_record(answer.question);
         if let Err(error) = self.append(resolved) {
             // It stays open: an answer that is lost in a crash would be an answer that was never given.

@@ -39,7 +39,15 @@ impl Overrides {
     ) -> Result<Settings, Refusal> {
         let mut new = settings.clone();
         if let Some(cwd) = self.cwd.as_deref().filter(|it| !it.is_empty()) {
-            new.cwd = base.join(cwd).display().to_string();
+            let cwd = base.join(cwd);
+            // Better now than with the first command.
+            if !cwd.is_dir() {
+                return Err(Refusal::invalid(format!(
+                    "cwd {}: no such directory",
+                    cwd.display()
+                )));
+            }
+            new.cwd = cwd.display().to_string();
         }
         if let Some(model) = self.model.as_deref().filter(|it| !it.is_empty()) {
             new.model = model.to_owned();
@@ -147,7 +155,7 @@ mod tests {
 
     fn applied(overrides: Value) -> Result<Settings, Refusal> {
         let settings = Settings {
-            cwd: "/w".to_owned(),
+            cwd: "/".to_owned(),
             model: "m".to_owned(),
             model_provider: "openai".to_owned(),
             sandbox: SandboxPolicy::ReadOnly(Default::default()),
@@ -156,7 +164,7 @@ mod tests {
             extra: serde_json::Map::new(),
         };
         let overrides: Overrides = serde_json::from_value(overrides).unwrap();
-        overrides.apply(&settings, &Config::default(), Path::new("/w"))
+        overrides.apply(&settings, &Config::default(), Path::new("/"))
     }
 
     #[test]
@@ -183,14 +191,15 @@ mod tests {
             json!({ "permissions": ":workspace", "sandbox": "read-only" }),
             json!({ "approvalPolicy": "on-failure" }),
             json!({ "modelProvider": "nope" }),
+            json!({ "cwd": "/no/such/directory" }),
         ] {
             assert!(applied(wrong.clone()).is_err(), "{wrong}");
         }
         let nothing = json!({ "sandbox": null, "cwd": null, "model": null, "effort": null });
         assert_eq!(applied(nothing), applied(json!({})));
         assert_eq!(
-            applied(json!({ "cwd": "sub", "model": "n" })).unwrap().cwd,
-            "/w/sub"
+            applied(json!({ "cwd": "tmp", "model": "n" })).unwrap().cwd,
+            "/tmp"
         );
     }
 }

@@ -209,7 +209,7 @@ impl Owner {
     }
 
     pub(crate) fn start_turn(&mut self, start: TurnStart, responder: Responder) {
-        if let Err(refusal) = check(&start.input) {
+        if let Err(refusal) = self.check(&start.input) {
             return responder.refuse(refusal);
         }
         if let Some(known) = start.client_user_message_id.as_deref()
@@ -221,6 +221,22 @@ impl Owner {
             Some(_) => self.steer(start, responder, true),
             None => self.start_new(start, responder),
         }
+    }
+
+    /// What the user says must be there, fit, and name images that can be read.
+    fn check(&self, input: &[UserInput]) -> Result<(), Refusal> {
+        if input.is_empty() {
+            return Err(Refusal::invalid("input must not be empty"));
+        }
+        let cwd = Path::new(&self.log.state().settings.cwd);
+        for part in input {
+            if let UserInput::LocalImage(image) = part
+                && let Err(error) = std::fs::File::open(cwd.join(&image.path))
+            {
+                return Err(Refusal::invalid(format!("image {}: {error}", image.path)));
+            }
+        }
+        check_length(input)
     }
 
     fn known_turn(&self, id: &TurnId) -> Value {
@@ -403,10 +419,7 @@ impl Owner {
     }
 
     pub(crate) fn steer_turn(&mut self, start: TurnStart, expected: &TurnId, responder: Responder) {
-        if start.input.is_empty() {
-            return responder.refuse(Refusal::invalid("input must not be empty"));
-        }
-        if let Err(refusal) = check(&start.input) {
+        if let Err(refusal) = self.check(&start.input) {
             return responder.refuse(refusal);
         }
         // The same words again, whose answer was lost.
@@ -564,7 +577,8 @@ impl Owner {
     }
 }
 
-fn check(input: &[UserInput]) -> Result<(), Refusal> {
+/// How long it is.
+fn check_length(input: &[UserInput]) -> Result<(), Refusal> {
     let chars: usize = input
         .iter()
         .map(|it| match it {

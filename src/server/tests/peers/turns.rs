@@ -353,3 +353,87 @@ async fn a_question_survives_the_server_and_the_turn_goes_on_when_it_is_answered
     assert_eq!(ended["params"]["turn"]["items"][0]["text"], "finished");
     assert!(home.folder.path().join("late").exists());
 }
+
+#[tokio::test]
+async fn what_cannot_work_is_refused_at_once() {
+    let model = Model::start();
+    let home = home(&model);
+    let mut client = home.client().await;
+    let nowhere = client
+        .call("thread/start", json!({ "cwd": "no/such" }))
+        .await
+        .unwrap_err();
+    assert!(
+        nowhere["message"].as_str().unwrap().contains("no such directory"),
+        "{nowhere}"
+    );
+    let thread = thread(&mut client, "never").await;
+    for (input, why) in [
+        (json!([]), "input must not be empty"),
+        (json!([{ "type": "localImage", "path": "none.png" }]), "none.png"),
+        (
+            json!([{ "type": "text", "text": "x".repeat((1 << 20) + 1) }]),
+            "maximum length",
+        ),
+    ] {
+        let start = json!({ "threadId": thread, "input": input });
+        let refused = client.call("turn/start", start).await.unwrap_err();
+        assert!(refused["message"].as_str().unwrap().contains(why), "{refused}");
+    }
+    let found = client
+        .call("thread/search", json!({ "searchTerm": "nothing like it" }))
+        .await
+        .unwrap();
+    assert_eq!(found["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_confine_commands_says_so_and_refuses_them() {
+    let model = Model::start();
+    let home = home(&model);
+    let mut client = home.client().await;
+    // The program that would set the sandbox up does not exist here.
+    let params = json!({ "sandbox": "workspace-write", "approvalPolicy": "never" });
+    let opened = client.call("thread/start", params).await.unwrap();
+    let thread = opened["thread"]["id"].as_str().unwrap().to_owned();
+    let warning = client.notification("warning").await;
+    assert!(
+        warning["params"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("cannot be confined"),
+        "{warning}"
+    );
+    turn(&mut client, &thread, "run touch escaped").await;
+    let told = until_completed(&mut client).await;
+    let item = told
+        .iter()
+        .find(|it| it["method"] == "item/completed" && it["params"]["item"]["type"] == "commandExecution");
+    assert_eq!(item.unwrap()["params"]["item"]["status"], "failed");
+    assert!(!home.folder.path().join("escaped").exists());
+}
+
+#[tokio::test]
+async fn a_thread_that_nobody_listens_to_is_unloaded_and_comes_back() {
+    let model = Model::start();
+    let config = format!("thread_unload_delay_secs = 0\n{}", model.config_toml());
+    let home = Home::with(&[("SHELL", "/bin/sh")], &config);
+    let (mut one, mut other) = (home.client().await, home.client().await);
+    let thread = thread(&mut one, "never").await;
+    turn(&mut one, &thread, "hold gate").await;
+    one.notification("item/agentMessage/delta").await;
+    one.leave().await;
+    // A turn goes on without anybody.
+    model.gate("gate").open();
+    let closed = other.notification("thread/closed").await;
+    assert_eq!(closed["params"]["threadId"], thread.as_str());
+    let resumed = other
+        .call("thread/resume", json!({ "threadId": thread }))
+        .await
+        .unwrap();
+    let turn = &resumed["thread"]["turns"][0];
+    assert_eq!(
+        (&turn["status"], &turn["items"][1]["text"]),
+        (&json!("completed"), &json!("holding gate released"))
+    );
+}
