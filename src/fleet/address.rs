@@ -59,11 +59,6 @@ impl Address {
         }
     }
 
-    /// As a server that listens there would be told.
-    pub(crate) fn origin(&self) -> String {
-        self.to_string().trim_end_matches('/').to_owned()
-    }
-
     /// What the WebSocket's request names; over a Unix socket its host means nothing.
     pub(crate) fn url(&self) -> String {
         match self {
@@ -76,10 +71,13 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Tcp { host, port, path } if host.contains(':') => {
-                write!(f, "ws://[{host}]:{port}{path}")
+            Address::Tcp { host, port, path } => {
+                let path = if path == "/" { "" } else { path };
+                match host.contains(':') {
+                    true => write!(f, "ws://[{host}]:{port}{path}"),
+                    false => write!(f, "ws://{host}:{port}{path}"),
+                }
             }
-            Address::Tcp { host, port, path } => write!(f, "ws://{host}:{port}{path}"),
             Address::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
@@ -156,9 +154,9 @@ mod tests {
             (
                 "ws://127.0.0.1:4500",
                 tcp("127.0.0.1", 4500, "/"),
-                "ws://127.0.0.1:4500/",
+                "ws://127.0.0.1:4500",
             ),
-            ("ws://[::1]:1/", tcp("::1", 1, "/"), "ws://[::1]:1/"),
+            ("ws://[::1]:1/", tcp("::1", 1, "/"), "ws://[::1]:1"),
             (
                 "ws://devbox.example:80/a/b",
                 tcp("devbox.example", 80, "/a/b"),

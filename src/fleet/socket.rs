@@ -76,7 +76,7 @@ fn failure(phase: Phase, kind: FailureKind, message: String) -> Failure {
 
 fn not_connected(address: &Address, error: &io::Error) -> Failure {
     let hint = (error.kind() == io::ErrorKind::ConnectionRefused).then(|| match address.is_local() {
-        true => format!("nothing listens there: start a server with `codex app-server --listen {}`", address.origin()),
+        true => format!("nothing listens there: start a server with `codex app-server --listen {}`", address),
         false => "nothing listens there, or only for its own machine: servers listen at 127.0.0.1, so reach them over SSH (`codex connect HOST`, or `ssh -L`)".to_owned(),
     });
     Failure {
