@@ -32,6 +32,10 @@ use crate::{
     session::Closed,
 };
 
+/// russh reads no SSH_MSG_USERAUTH_PASSWD_CHANGEREQ (RFC 4252, 8), so such a server is only silent.
+const PASSWORD_STEP: &str =
+    "waiting for the answer to the password (has it expired? then change it with `ssh`)";
+
 /// What a login works with.
 pub(crate) struct Login<'a> {
     pub(crate) settings: &'a HostSettings,
@@ -344,10 +348,7 @@ impl State<'_> {
         let user = self.settings.user.as_str();
         // russh clears its copy after use.
         let sent = handle.authenticate_password(user, password.as_str());
-        let told = told(
-            self.bounded("waiting for the answer to the password", sent)
-                .await?,
-        );
+        let told = told(self.bounded(PASSWORD_STEP, sent).await?);
         self.write_down(Method::Password, String::new(), &told);
         Ok(told)
     }

@@ -256,14 +256,13 @@ mod tests {
             near_end.read_to_string(&mut text).await.unwrap();
             text
         };
-        let ((), text) = tokio::join!(
-            async {
-                relay(&mut far, &mut near).await;
-                drop(near);
-            },
-            talk
-        );
-        assert_eq!(text, "question: answer");
+        let relayed = async {
+            relay(&mut far, &mut near).await;
+            drop(near);
+        };
+        let both = async { tokio::join!(relayed, talk).1 };
+        let text = tokio::time::timeout(Duration::from_secs(20), both).await;
+        assert_eq!(text.unwrap(), "question: answer");
     }
 
     #[tokio::test(start_paused = true)]
