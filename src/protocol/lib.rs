@@ -11,6 +11,9 @@ mod message;
 mod methods;
 mod notifications;
 mod requests;
+#[cfg(feature = "schema")]
+pub mod schema;
+pub mod served;
 pub mod v2;
 
 pub use ids::{ItemId, ThreadId, TurnId};

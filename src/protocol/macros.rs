@@ -41,6 +41,17 @@ macro_rules! string_enum {
                 <String as serde::Deserialize>::deserialize(deserializer).map(Self::from)
             }
         }
+
+        #[cfg(feature = "schema")]
+        const _: () = {
+            #[derive(schemars::JsonSchema, ts_rs::TS)]
+            #[expect(dead_code, reason = "only its shape is of interest")]
+            $(#[$doc])*
+            enum Known {
+                $(#[schemars(rename = $text)] #[ts(rename = $text)] $variant,)+
+            }
+            $crate::macros::described_as!($name, Known);
+        };
     };
 }
 
@@ -90,7 +101,88 @@ macro_rules! tagged_union {
                 Ok(known.unwrap_or($name::Unknown(value)))
             }
         }
+
+        #[cfg(feature = "schema")]
+        const _: () = {
+            #[derive(schemars::JsonSchema)]
+            #[schemars(tag = "type")]
+            #[expect(dead_code, reason = "only its shape is of interest")]
+            $(#[$doc])*
+            enum Known {
+                $($(#[$vdoc])* #[schemars(rename = $tag)] $variant($body),)+
+            }
+
+            $crate::schema::tagged!(Known { $($body = $tag,)+ });
+            $crate::macros::described_as!($name, Known);
+        };
     };
 }
 
+/// Describes a type that reads more than it names by one that has only what it names.
+#[cfg(feature = "schema")]
+macro_rules! described_as {
+    ($name:ident, $known:ty) => {
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn schema_id() -> std::borrow::Cow<'static, str> {
+                concat!(module_path!(), "::", stringify!($name)).into()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                <$known as schemars::JsonSchema>::json_schema(generator)
+            }
+        }
+
+        impl ts_rs::TS for $name {
+            type WithoutGenerics = Self;
+            type OptionInnerType = Self;
+
+            fn docs() -> Option<String> {
+                let schema = schemars::schema_for!($known);
+                let text = schema
+                    .get("description")
+                    .and_then(serde_json::Value::as_str)?;
+                Some(format!("/**\n * {}\n */\n", text.replace('\n', "\n * ")))
+            }
+
+            fn name(_: &ts_rs::Config) -> String {
+                stringify!($name).to_owned()
+            }
+
+            fn inline(config: &ts_rs::Config) -> String {
+                <$known as ts_rs::TS>::inline(config)
+            }
+
+            fn inline_flattened(config: &ts_rs::Config) -> String {
+                format!("({})", <$known as ts_rs::TS>::inline(config))
+            }
+
+            fn decl(config: &ts_rs::Config) -> String {
+                format!(
+                    "type {} = {};",
+                    stringify!($name),
+                    <$known as ts_rs::TS>::inline(config)
+                )
+            }
+
+            fn decl_concrete(config: &ts_rs::Config) -> String {
+                Self::decl(config)
+            }
+
+            fn visit_dependencies(visitor: &mut impl ts_rs::TypeVisitor) {
+                <$known as ts_rs::TS>::visit_dependencies(visitor);
+            }
+
+            fn output_path() -> Option<std::path::PathBuf> {
+                Some(concat!(stringify!($name), ".ts").into())
+            }
+        }
+    };
+}
+
+#[cfg(feature = "schema")]
+pub(crate) use described_as;
 pub(crate) use {string_enum, tagged_union};

@@ -11,6 +11,8 @@ pub type Params = Box<RawValue>;
 
 /// A request's id. The official server drops messages whose id is null, a float or a boolean.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", schemars(rename = "RequestId"), ts(rename = "RequestId"))]
 #[serde(untagged)]
 pub enum Id {
     Integer(i64),
@@ -47,6 +49,12 @@ pub struct Response {
 
 /// A JSON-RPC error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(rename = "JSONRPCErrorError"),
+    ts(rename = "JSONRPCErrorError")
+)]
 pub struct ErrorObject {
     pub code: i64,
     pub message: String,

@@ -10,12 +10,14 @@ use crate::{
 
 /// `thread/started`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ThreadStarted {
     pub thread: v2::Thread,
 }
 
 /// `thread/status/changed`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadStatusChanged {
     pub thread_id: ThreadId,
@@ -24,6 +26,7 @@ pub struct ThreadStatusChanged {
 
 /// `thread/name/updated`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadNameUpdated {
     pub thread_id: ThreadId,
@@ -33,6 +36,7 @@ pub struct ThreadNameUpdated {
 
 /// `thread/tokenUsage/updated`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadTokenUsageUpdated {
     pub thread_id: ThreadId,
@@ -41,6 +45,7 @@ pub struct ThreadTokenUsageUpdated {
 
 /// The notifications that only name a thread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadNamed {
     pub thread_id: ThreadId,
@@ -48,6 +53,7 @@ pub struct ThreadNamed {
 
 /// `turn/started` and `turn/completed`. A completed turn holds at most its last agent message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnChanged {
     pub thread_id: ThreadId,
@@ -56,6 +62,7 @@ pub struct TurnChanged {
 
 /// `turn/plan/updated`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnPlanUpdated {
     pub thread_id: ThreadId,
@@ -68,6 +75,7 @@ pub struct TurnPlanUpdated {
 
 /// `turn/diff/updated`: all changes of the turn so far, as one unified diff.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnDiffUpdated {
     pub thread_id: ThreadId,
@@ -78,6 +86,7 @@ pub struct TurnDiffUpdated {
 
 /// `item/started` and `item/completed`. An item may complete after its turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ItemChanged {
     pub thread_id: ThreadId,
@@ -87,6 +96,7 @@ pub struct ItemChanged {
 
 /// Text that is appended to an item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ItemDelta {
     pub thread_id: ThreadId,
@@ -97,6 +107,7 @@ pub struct ItemDelta {
 
 /// Text that is appended to one part of a reasoning item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ReasoningDelta {
     pub thread_id: ThreadId,
@@ -110,6 +121,7 @@ pub struct ReasoningDelta {
 
 /// `item/fileChange/patchUpdated`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct PatchUpdated {
     pub thread_id: ThreadId,
@@ -121,6 +133,7 @@ pub struct PatchUpdated {
 
 /// `item/mcpToolCall/progress`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct McpToolCallProgress {
     pub thread_id: ThreadId,
@@ -132,6 +145,7 @@ pub struct McpToolCallProgress {
 
 /// `item/commandExecution/terminalInteraction`: the model typed into a running command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TerminalInteraction {
     pub thread_id: ThreadId,
@@ -143,6 +157,7 @@ pub struct TerminalInteraction {
 
 /// `error`: the turn met an error; with `will_retry` the server tries again by itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnErrored {
     pub thread_id: ThreadId,
@@ -154,6 +169,7 @@ pub struct TurnErrored {
 
 /// `serverRequest/resolved`: somebody answered, perhaps another client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerRequestResolved {
     pub thread_id: ThreadId,
@@ -162,6 +178,7 @@ pub struct ServerRequestResolved {
 
 /// `configWarning` and `deprecationNotice`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Notice {
     pub summary: String,
     #[serde(default)]
@@ -170,6 +187,7 @@ pub struct Notice {
 
 /// `warning`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Warning {
     #[serde(default)]
@@ -179,6 +197,7 @@ pub struct Warning {
 
 /// `model/rerouted`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ModelRerouted {
     pub thread_id: ThreadId,
@@ -188,6 +207,7 @@ pub struct ModelRerouted {
 
 /// `mcpServer/startupStatus/updated`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct McpServerStartupStatus {
     pub name: String,

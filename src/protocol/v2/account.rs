@@ -4,14 +4,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct AccountReadParams {}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct AccountReadResponse {
     /// `None`: nobody is logged in.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::served::Account>"),
+        ts(as = "Option<crate::served::Account>")
+    )]
     pub account: Option<Value>,
     /// Whether the configured model provider needs a login at all.
     #[serde(default)]
@@ -22,6 +30,7 @@ pub struct AccountReadResponse {
 
 /// The answer to `account/login/start` with an API key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum LoginAccountResponse {
     ApiKey {},
@@ -29,6 +38,7 @@ pub enum LoginAccountResponse {
 
 /// `account/updated`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct AccountUpdated {
     /// `apikey`, or nothing when nobody is logged in.
@@ -40,6 +50,7 @@ pub struct AccountUpdated {
 
 /// `account/login/completed`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct AccountLoginCompleted {
     #[serde(default)]
@@ -51,6 +62,7 @@ pub struct AccountLoginCompleted {
 
 /// The answer to the legacy `getAuthStatus`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthStatus {
     #[serde(default)]

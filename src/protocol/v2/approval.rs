@@ -9,6 +9,8 @@ use crate::ids::{ItemId, ThreadId, TurnId};
 
 /// Asks whether a command may run (`item/commandExecution/requestApproval`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct CommandApprovalParams {
     pub thread_id: ThreadId,
@@ -26,15 +28,28 @@ pub struct CommandApprovalParams {
     /// The command's prefix that `acceptWithExecpolicyAmendment` would allow for good.
     #[serde(default)]
     pub proposed_execpolicy_amendment: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_approval_context: Option<Value>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub additional_permissions: Option<Value>,
+    /// `command`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Unix milliseconds at which the item started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment_id: Option<String>,
+    /// As those of the item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_actions: Option<Vec<Value>>,
 }
 
 /// Asks whether a patch may be applied (`item/fileChange/requestApproval`). The diff is that of the
 /// item which was started before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct FileChangeApprovalParams {
     pub thread_id: ThreadId,
@@ -44,10 +59,14 @@ pub struct FileChangeApprovalParams {
     pub reason: Option<String>,
     #[serde(default)]
     pub grant_root: Option<String>,
+    /// Unix milliseconds at which the item started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at_ms: Option<i64>,
 }
 
 /// The user's decision on a command or a patch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub enum ApprovalDecision {
     Accept,
@@ -65,11 +84,13 @@ pub enum ApprovalDecision {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ApprovalResponse {
     pub decision: ApprovalDecision,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct UserInputOption {
     pub label: String,
     #[serde(default)]
@@ -77,6 +98,7 @@ pub struct UserInputOption {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct UserInputQuestion {
     pub id: String,
@@ -95,6 +117,8 @@ pub struct UserInputQuestion {
 
 /// The model asks the user (`item/tool/requestUserInput`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct UserInputParams {
     pub thread_id: ThreadId,
@@ -104,18 +128,22 @@ pub struct UserInputParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct UserInputAnswer {
     pub answers: Vec<String>,
 }
 
 /// Answers by the question's id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct UserInputResponse {
     pub answers: BTreeMap<String, UserInputAnswer>,
 }
 
 /// Asks for more rights (`item/permissions/requestApproval`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionsApprovalParams {
     pub thread_id: ThreadId,
@@ -129,8 +157,9 @@ pub struct PermissionsApprovalParams {
     pub permissions: Value,
 }
 
-/// Grants what is in [`permissions`](Self::permissions); an empty object grants nothing.
+/// Grants what is in `permissions`; an empty object grants nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct PermissionsApprovalResponse {
     pub permissions: Value,
     /// `turn` or `session`.
@@ -140,6 +169,8 @@ pub struct PermissionsApprovalResponse {
 
 /// An MCP server asks the user (`mcpServer/elicitation/request`); approvals of MCP tools come this way too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ElicitationParams {
     pub thread_id: ThreadId,
@@ -152,11 +183,15 @@ pub struct ElicitationParams {
     pub mode: Option<String>,
     #[serde(default)]
     pub requested_schema: Option<Value>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Of MCP's `_meta`, and what kind of approval it is.
+    #[serde(default, rename = "_meta", skip_serializing_if = "Option::is_none")]
+    pub meta: Option<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ElicitationResponse {
     /// `accept`, `decline` or `cancel`.
     pub action: String,

@@ -7,13 +7,17 @@ use super::null_as_default;
 
 /// Asks for what applies in some directories.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 pub struct CwdsParams {
     /// The server's own directory if there is none.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"), ts(as = "Option<Vec<String>>", optional = nullable))]
     pub cwds: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Skill {
     pub name: String,
     pub description: String,
@@ -25,12 +29,14 @@ pub struct Skill {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct SkillError {
     pub path: String,
     pub message: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct SkillsListEntry {
     pub cwd: String,
     pub skills: Vec<Skill>,
@@ -38,11 +44,13 @@ pub struct SkillsListEntry {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct SkillsListResponse {
     pub data: Vec<SkillsListEntry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct HooksListEntry {
     pub cwd: String,
     pub hooks: Vec<Value>,
@@ -51,11 +59,13 @@ pub struct HooksListEntry {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct HooksListResponse {
     pub data: Vec<HooksListEntry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct PermissionProfile {
     /// For instance `:workspace`.
     pub id: String,
@@ -66,6 +76,7 @@ pub struct PermissionProfile {
 
 /// A preset of how the agent works with the user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct CollaborationMode {
     pub name: String,
     #[serde(default)]
@@ -77,11 +88,13 @@ pub struct CollaborationMode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct CollaborationModeListResponse {
     pub data: Vec<CollaborationMode>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct GovCloudRequirements {
     pub is_gov_cloud: bool,
@@ -89,12 +102,14 @@ pub struct GovCloudRequirements {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Gauge {
     pub name: String,
     pub value: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct DiagnosedProcess {
     pub id: u32,
@@ -103,6 +118,7 @@ pub struct DiagnosedProcess {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ServerDiagnosticsResponse {
     pub process: DiagnosedProcess,
     pub gauges: Vec<Gauge>,

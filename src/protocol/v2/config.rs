@@ -8,16 +8,20 @@ use serde_json::Value;
 use super::null_as_default;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigReadParams {
     #[serde(default)]
     pub cwd: Option<String>,
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"), ts(as = "Option<bool>", optional = nullable))]
     pub include_layers: bool,
 }
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum ConfigLayerSource {
     User {
@@ -28,6 +32,7 @@ pub enum ConfigLayerSource {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ConfigLayerMetadata {
     pub name: ConfigLayerSource,
     /// Changes with the content.
@@ -35,6 +40,7 @@ pub struct ConfigLayerMetadata {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ConfigLayer {
     pub name: ConfigLayerSource,
     pub version: String,
@@ -42,6 +48,7 @@ pub struct ConfigLayer {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ConfigReadResponse {
     /// The effective configuration, with the file's own (snake case) keys.
     pub config: Value,
@@ -54,6 +61,7 @@ pub struct ConfigReadResponse {
 
 /// What becomes of a table that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub enum MergeStrategy {
     Replace,
@@ -62,6 +70,8 @@ pub enum MergeStrategy {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigEdit {
     /// Dotted; parts with other characters in quotes, as in TOML.
@@ -73,6 +83,8 @@ pub struct ConfigEdit {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigValueWriteParams {
     #[serde(flatten)]
@@ -84,6 +96,8 @@ pub struct ConfigValueWriteParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigBatchWriteParams {
     pub edits: Vec<ConfigEdit>,
@@ -94,6 +108,7 @@ pub struct ConfigBatchWriteParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigWriteResponse {
     /// `ok`
@@ -103,6 +118,7 @@ pub struct ConfigWriteResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigRequirementsReadResponse {
     #[serde(default)]
@@ -113,12 +129,14 @@ pub struct ConfigRequirementsReadResponse {
 
 /// A place in a text, counted from 1, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct TextPosition {
     pub line: usize,
     pub column: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct TextRange {
     pub start: TextPosition,
     pub end: TextPosition,
@@ -126,6 +144,7 @@ pub struct TextRange {
 
 /// `configWarning` as the server says it: with the place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ConfigWarning {
     pub summary: String,
     #[serde(default)]

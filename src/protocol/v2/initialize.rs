@@ -6,6 +6,8 @@ use super::null_as_default;
 
 /// Who is calling. The name becomes part of an HTTP header on the server's side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ClientInfo {
     pub name: String,
@@ -15,6 +17,8 @@ pub struct ClientInfo {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct InitializeCapabilities {
     #[serde(
@@ -22,6 +26,7 @@ pub struct InitializeCapabilities {
         deserialize_with = "null_as_default",
         skip_serializing_if = "std::ops::Not::not"
     )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"), ts(as = "Option<bool>", optional = nullable))]
     pub experimental_api: bool,
     /// Exact names of notifications that the server shall not send.
     #[serde(
@@ -29,10 +34,13 @@ pub struct InitializeCapabilities {
         deserialize_with = "null_as_default",
         skip_serializing_if = "Vec::is_empty"
     )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"), ts(as = "Option<Vec<String>>", optional = nullable))]
     pub opt_out_notification_methods: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct InitializeParams {
     pub client_info: ClientInfo,
@@ -40,8 +48,9 @@ pub struct InitializeParams {
     pub capabilities: Option<InitializeCapabilities>,
 }
 
-/// The server's version is only inside [`user_agent`](Self::user_agent): there is no negotiation.
+/// The server's version is only inside `userAgent`: there is no negotiation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct InitializeResponse {
     pub user_agent: String,

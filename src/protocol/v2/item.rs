@@ -11,6 +11,7 @@ use crate::{
 
 /// What the user said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct UserMessage {
     pub id: ItemId,
@@ -23,6 +24,7 @@ pub struct UserMessage {
 
 /// What the model said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct AgentMessage {
     pub id: ItemId,
@@ -35,6 +37,7 @@ pub struct AgentMessage {
 
 /// What the model thought, as far as it is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Reasoning {
     pub id: ItemId,
     #[serde(default)]
@@ -56,6 +59,7 @@ string_enum!(
 
 /// A command on the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct CommandExecution {
     pub id: ItemId,
@@ -93,9 +97,11 @@ string_enum!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct WholeFile {}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct FileUpdate {
     /// The new path of a moved file.
     #[serde(default)]
@@ -111,6 +117,7 @@ tagged_union!(
 );
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct FileUpdateChange {
     pub path: String,
     pub kind: PatchChangeKind,
@@ -120,6 +127,7 @@ pub struct FileUpdateChange {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct FileChange {
     pub id: ItemId,
     #[serde(default)]
@@ -136,6 +144,7 @@ string_enum!(
 );
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct McpToolCall {
     pub id: ItemId,
@@ -153,6 +162,7 @@ pub struct McpToolCall {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct DynamicToolCall {
     pub id: ItemId,
@@ -165,6 +175,7 @@ pub struct DynamicToolCall {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct CollabAgentToolCall {
     pub id: ItemId,
@@ -176,6 +187,7 @@ pub struct CollabAgentToolCall {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct WebSearch {
     pub id: ItemId,
     /// Empty when the search has just started.
@@ -184,6 +196,7 @@ pub struct WebSearch {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct PlanItem {
     pub id: ItemId,
     #[serde(default)]
@@ -191,6 +204,7 @@ pub struct PlanItem {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ImageView {
     pub id: ItemId,
     #[serde(default)]
@@ -198,6 +212,7 @@ pub struct ImageView {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ReviewMode {
     pub id: ItemId,
     #[serde(default)]
@@ -205,6 +220,7 @@ pub struct ReviewMode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Marker {
     pub id: ItemId,
 }

@@ -28,6 +28,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// An answer or a parameter object without fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Empty {}
 
 /// Reads `null` as the type's default: the official TUI spells out every field that it leaves open.
@@ -39,6 +40,7 @@ pub(crate) fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserializ
 
 /// A list that is never longer than one page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Page<T> {
     pub data: Vec<T>,

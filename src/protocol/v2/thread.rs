@@ -18,9 +18,11 @@ string_enum!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Idle {}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Active {
     #[serde(default)]
@@ -44,6 +46,7 @@ impl Default for ThreadStatus {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct GitInfo {
     #[serde(default)]
@@ -56,6 +59,7 @@ pub struct GitInfo {
 
 /// A thread's head data. Times are Unix seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Thread {
     pub id: ThreadId,
@@ -86,6 +90,29 @@ pub struct Thread {
     pub git_info: Option<GitInfo>,
     #[serde(default)]
     pub parent_thread_id: Option<ThreadId>,
+    /// The tree of threads that it belongs to: the id of its root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from_id: Option<ThreadId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<String>,
+    /// What kind of client began it; `vscode` for every client of an app-server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The name of the client that began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub originator: Option<String>,
+    /// What its client says that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_source: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_effort: Option<String>,
+    /// `paginated` where the history comes in pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_mode: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub can_accept_direct_input: Option<bool>,
     #[serde(default)]
     pub turns: Vec<Turn>,
 }
@@ -108,12 +135,23 @@ impl Thread {
             cli_version: String::new(),
             git_info: None,
             parent_thread_id: None,
+            session_id: None,
+            forked_from_id: None,
+            project_id: None,
+            source: None,
+            originator: None,
+            thread_source: None,
+            reasoning_effort: None,
+            history_mode: None,
+            can_accept_direct_input: None,
             turns: Vec::new(),
         }
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadStartParams {
     /// Working directory on the host. The official server also takes one that does not exist.
@@ -133,6 +171,7 @@ pub struct ThreadStartParams {
 
 /// The settings under which a thread runs. Answers `thread/start`, `thread/resume` and `thread/fork`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadOpened {
     pub thread: Thread,
@@ -146,9 +185,28 @@ pub struct ThreadOpened {
     pub sandbox: SandboxPolicy,
     #[serde(default)]
     pub reasoning_effort: Option<String>,
+    #[serde(default)]
+    pub service_tier: Option<String>,
+    /// Absolute directories that count as the workspace.
+    #[serde(default)]
+    pub runtime_workspace_roots: Vec<String>,
+    /// The `AGENTS.md` files that the model is told.
+    #[serde(default)]
+    pub instruction_sources: Vec<String>,
+    /// `user`: nobody decides in the user's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals_reviewer: Option<String>,
+    /// From where the turns are paged towards the beginning. Only in the answer to `thread/resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns_backwards_cursor: Option<String>,
+    /// From where the items are paged towards the beginning. Only in the answer to `thread/resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items_backwards_cursor: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadResumeParams {
     pub thread_id: ThreadId,
@@ -160,6 +218,8 @@ pub struct ThreadResumeParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadForkParams {
     pub thread_id: ThreadId,
@@ -185,6 +245,8 @@ string_enum!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadListParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,14 +262,20 @@ pub struct ThreadListParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadListResponse {
     pub data: Vec<Thread>,
     #[serde(default)]
     pub next_cursor: Option<String>,
+    /// For the way back.
+    #[serde(default)]
+    pub backwards_cursor: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadReadParams {
     pub thread_id: ThreadId,
@@ -216,6 +284,7 @@ pub struct ThreadReadParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ThreadReadResponse {
     pub thread: Thread,
 }
@@ -230,6 +299,8 @@ string_enum!(
 );
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadTurnsListParams {
     pub thread_id: ThreadId,
@@ -246,15 +317,20 @@ pub struct ThreadTurnsListParams {
 
 /// One page of turns, newest first unless asked otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadTurnsListResponse {
     pub data: Vec<Turn>,
     #[serde(default)]
     pub next_cursor: Option<String>,
+    /// For the way back.
+    #[serde(default)]
+    pub backwards_cursor: Option<String>,
 }
 
 /// An item with its turn and its times, as `thread/items/list` gives it. Times are Unix milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadItemEntry {
     pub turn_id: TurnId,
@@ -266,6 +342,8 @@ pub struct ThreadItemEntry {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadNameSetParams {
     pub thread_id: ThreadId,
@@ -274,12 +352,16 @@ pub struct ThreadNameSetParams {
 
 /// Parameters of the methods that only name a thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadIdParams {
     pub thread_id: ThreadId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadShellCommandParams {
     pub thread_id: ThreadId,
@@ -288,12 +370,14 @@ pub struct ThreadShellCommandParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ThreadUnsubscribeResponse {
     #[serde(default)]
     pub status: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TokenUsageBreakdown {
     #[serde(default)]
@@ -309,6 +393,7 @@ pub struct TokenUsageBreakdown {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadTokenUsage {
     #[serde(default)]

@@ -32,6 +32,25 @@ string_enum!(
 #[serde(transparent)]
 pub struct AskForApproval(pub Value);
 
+#[cfg(feature = "schema")]
+const _: () = {
+    #[derive(schemars::JsonSchema, ts_rs::TS)]
+    #[schemars(rename_all = "kebab-case")]
+    #[ts(rename_all = "kebab-case")]
+    #[expect(dead_code, reason = "only its shape is of interest")]
+    /// When the user is asked.
+    enum Known {
+        /// Before every command that is not known to be safe.
+        Untrusted,
+        /// When the model wants to leave the sandbox.
+        OnRequest,
+        Never,
+        /// Case by case.
+        Granular(std::collections::BTreeMap<String, bool>),
+    }
+    crate::macros::described_as!(AskForApproval, Known);
+};
+
 impl AskForApproval {
     pub fn untrusted() -> Self {
         AskForApproval("untrusted".into())
@@ -50,9 +69,11 @@ impl AskForApproval {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct DangerFullAccess {}
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkSandbox {
     /// A flag, or a word for an external sandbox.
@@ -61,6 +82,7 @@ pub struct NetworkSandbox {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceWrite {
     #[serde(default)]
@@ -97,11 +119,16 @@ impl SandboxPolicy {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct TextInput {
     pub text: String,
+    /// Parts of the text that stand for something else; kept for whoever wrote them.
+    #[serde(default)]
+    pub text_elements: Vec<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct LocalImageInput {
     /// On the host.
     pub path: String,
@@ -117,11 +144,15 @@ tagged_union!(
 
 impl UserInput {
     pub fn text(text: impl Into<String>) -> Self {
-        UserInput::Text(TextInput { text: text.into() })
+        UserInput::Text(TextInput {
+            text: text.into(),
+            text_elements: Vec::new(),
+        })
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnError {
     pub message: String,
@@ -145,9 +176,13 @@ impl TurnError {
 
 /// A turn. Times are Unix seconds, the duration is in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Turn {
     pub id: TurnId,
+    /// The turn that began the work; itself, unless an agent of an agent works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_turn_id: Option<TurnId>,
     #[serde(default)]
     pub items: Vec<ThreadItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,6 +203,7 @@ impl Turn {
     pub fn new(id: TurnId, status: TurnStatus) -> Self {
         Turn {
             id,
+            root_turn_id: None,
             items: Vec::new(),
             items_view: None,
             status,
@@ -180,6 +216,8 @@ impl Turn {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnStartParams {
     pub thread_id: ThreadId,
@@ -198,11 +236,14 @@ pub struct TurnStartParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct TurnStartResponse {
     pub turn: Turn,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnSteerParams {
     pub thread_id: ThreadId,
@@ -214,12 +255,15 @@ pub struct TurnSteerParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnSteerResponse {
     pub turn_id: TurnId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnInterruptParams {
     pub thread_id: ThreadId,
@@ -236,6 +280,7 @@ string_enum!(
 );
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct TurnPlanStep {
     pub step: String,
     pub status: TurnPlanStepStatus,
