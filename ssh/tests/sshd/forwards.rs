@@ -211,7 +211,7 @@ async fn the_agent_is_forwarded_only_where_the_configuration_says_so() {
         let session = connect(settings.clone()).await.unwrap();
         for _ in 0..2 {
             let mut process = session
-                .exec("[ -n \"$SSH_AUTH_SOCK\" ] && ssh-add -l || echo none")
+                .exec("if [ -n \"$SSH_AUTH_SOCK\" ]; then ssh-add -l; else echo none; fi")
                 .await
                 .unwrap();
             let mut text = String::new();
