@@ -3,7 +3,8 @@
 use std::io::{IsTerminal, Read};
 
 use clap::{Args, Subcommand};
-use codex_server::{LoginError, Logins, Origin, Setup};
+use codex_server::{Kept, LoginError, Logins, Origin, Place, Setup};
+use codex_tui::text::sanitize::sanitize_line;
 use zeroize::Zeroizing;
 
 use super::{
@@ -39,9 +40,9 @@ enum LoginCommand {
 
 pub(crate) fn run(args: &LoginArgs) -> Result<Code, Problem> {
     let setup = home::setup()?;
-    let logins = Logins::new(&setup.own_folder());
+    let logins = Logins::of(&setup);
     match &args.command {
-        Some(LoginCommand::Status) => Ok(status(&setup, &logins)),
+        Some(LoginCommand::Status) => status(&setup, &logins),
         Some(LoginCommand::Logout) => logout(&logins),
         None if args.with_api_key => login(&logins),
         None => {
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &LoginArgs) -> Result<Code, Problem> {
 
 /// `codex logout`, as the official program has it beside `codex login`.
 pub(crate) fn run_logout() -> Result<Code, Problem> {
-    logout(&Logins::new(&home::setup()?.own_folder()))
+    logout(&Logins::of(&home::setup()?))
 }
 
 fn login(logins: &Logins) -> Result<Code, Problem> {
@@ -66,21 +67,42 @@ fn login(logins: &Logins) -> Result<Code, Problem> {
     let mut key = Zeroizing::new(String::new());
     let read = input.lock().take(INPUT_BYTES_MAX).read_to_string(&mut key);
     read.map_err(|error| Problem::usage(format!("reading the API key from standard input: {error}")))?;
-    logins.store(key).map_err(|error| problem(&error))?;
-    report::note("The API key is stored.");
+    let Kept {
+        place,
+        why_no_keyring,
+    } = logins.store(key).map_err(|error| problem(&error))?;
+    match place {
+        Place::Keyring => report::note("The API key is stored in the system keyring."),
+        Place::File(file) => {
+            let why = why_no_keyring.map(|it| format!(" ({})", sanitize_line(&it.to_string())));
+            report::note(&format!(
+                "The API key is stored in {}, which only you can read{}.",
+                file.display(),
+                why.unwrap_or_default()
+            ));
+        }
+    }
     Ok(Code::Done)
 }
 
-fn status(setup: &Setup, logins: &Logins) -> Code {
-    match logins.origin(setup.variable("OPENAI_API_KEY")) {
-        Some(Origin::Environment) => report::note("Logged in with the API key in OPENAI_API_KEY."),
-        Some(Origin::Stored) => report::note("Logged in with a stored API key."),
+fn status(setup: &Setup, logins: &Logins) -> Result<Code, Problem> {
+    let environment_key = setup.variable("OPENAI_API_KEY");
+    if logins.origin(environment_key) == Some(Origin::Environment) {
+        report::note("Logged in with the API key in OPENAI_API_KEY.");
+        return Ok(Code::Done);
+    }
+    let text = match logins.look().map_err(|error| problem(&error))? {
+        Some((_, Place::Keyring)) => "Logged in with an API key stored in the system keyring.".to_owned(),
+        Some((_, Place::File(file))) => {
+            format!("Logged in with an API key stored in {}.", file.display())
+        }
         None => {
             report::note("Not logged in.");
-            return Code::TurnFailed;
+            return Ok(Code::TurnFailed);
         }
-    }
-    Code::Done
+    };
+    report::note(&text);
+    Ok(Code::Done)
 }
 
 fn logout(logins: &Logins) -> Result<Code, Problem> {
@@ -95,5 +117,10 @@ fn problem(error: &LoginError) -> Problem {
     let cause = std::error::Error::source(error)
         .map(|it| format!(": {it}"))
         .unwrap_or_default();
-    Problem::new(Code::TurnFailed, format!("{error}{cause}"))
+    let text = format!("{error}{cause}");
+    let problem = Problem::new(Code::TurnFailed, sanitize_line(&text));
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
 }

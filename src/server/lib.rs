@@ -60,6 +60,7 @@
 //! `stopping` — interrupt, write what must be written. Whoever has work that a drain waits for holds a
 //! [`Work`] guard. Each connection is cancelled by `Connection::closed`.
 
+mod checkup;
 mod config;
 mod connection;
 mod handlers;
@@ -82,13 +83,14 @@ mod serve;
 mod server;
 mod threads;
 
+pub use checkup::{McpCheckup, ReachError, ThreadsCheckup, reach};
 pub use config::{Config, SandboxSettings};
 pub use connection::{Connection, ConnectionId};
 pub use handshake::Session;
 pub use ingress::serve_peer;
 pub use life::{Life, Work};
 pub use listen::{Listen, ListenError, Listener, default_socket};
-pub use login::{LoginError, Logins, Origin};
+pub use login::{Kept, KeyringError, LoginError, Logins, Origin, Place};
 pub use notice::{Notice, TextStream};
 pub use questions::{Answer, Questions};
 pub use refusal::Refusal;

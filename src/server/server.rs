@@ -106,7 +106,7 @@ impl Server {
     pub(crate) fn with_router(setup: Setup, router: Router) -> Server {
         Server(Arc::new(Inner {
             settings: Store::new(&setup.codex_home),
-            logins: Logins::new(&setup.own_folder()),
+            logins: Logins::of(&setup),
             runner: Runner::new(setup.sandbox_helper.clone()),
             setup,
             router,
@@ -135,7 +135,10 @@ impl Server {
     pub fn provider(&self, id: &str) -> Option<Result<Provider, ConfigError>> {
         let provider = self.config().provider(id)?;
         let variable = |name: &str| self.setup().variable(name).map(str::to_owned);
-        Some(provider.resolve(id, variable, self.logins().key()))
+        // A keyring is asked only for a key that would be used.
+        let has_variable = provider.env_key.as_deref().and_then(variable).is_some();
+        let login = (provider.requires_openai_auth && !has_variable).then(|| self.logins().key());
+        Some(provider.resolve(id, variable, login.flatten()))
     }
 
     /// Keys that users have stored.

@@ -29,6 +29,8 @@ pub enum Part {
     Zsh,
     /// Debian's POSIX shell.
     Dash,
+    /// A keyring for a session bus: GNOME Keyring and D-Bus.
+    SecretService,
 }
 
 impl Part {
@@ -43,6 +45,7 @@ impl Part {
             Part::Fish => "fish",
             Part::Zsh => "zsh",
             Part::Dash => "dash",
+            Part::SecretService => "secret-service",
         }
     }
 
@@ -59,6 +62,9 @@ impl Part {
             Part::Fish => missing(&["fish"]),
             Part::Zsh => missing(&["zsh"]),
             Part::Dash => missing(&["dash"]),
+            Part::SecretService => ["dbus-daemon", "gnome-keyring-daemon"]
+                .into_iter()
+                .find_map(|name| missing(&[name])),
         }
     }
 }

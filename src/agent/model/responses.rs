@@ -60,15 +60,7 @@ impl Responses {
         if !provider.query_params.is_empty() {
             url.query_pairs_mut().extend_pairs(&provider.query_params);
         }
-        let http = Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .connect_timeout(CONNECT_PATIENCE)
-            // Another host would get the conversation, and perhaps a key in a header of its own.
-            .redirect(reqwest::redirect::Policy::none())
-            // Requests in their natural order of a conversation: small pieces must not wait for each other.
-            .tcp_nodelay(true)
-            .build()
-            .map_err(SetupError::Http)?;
+        let http = http()?;
         let headers = headers(&provider)?;
         Ok(Responses {
             shared: Arc::new(Shared {
@@ -101,6 +93,19 @@ impl Model for Responses {
         })
         .boxed()
     }
+}
+
+/// A client without any header of a provider.
+pub(super) fn http() -> Result<Client, SetupError> {
+    Client::builder()
+        .tls_backend_preconfigured(tls()?)
+        .connect_timeout(CONNECT_PATIENCE)
+        // Another host would get the conversation, and perhaps a key in a header of its own.
+        .redirect(reqwest::redirect::Policy::none())
+        // Requests in their natural order of a conversation: small pieces must not wait for each other.
+        .tcp_nodelay(true)
+        .build()
+        .map_err(SetupError::Http)
 }
 
 fn tls() -> Result<rustls::ClientConfig, SetupError> {

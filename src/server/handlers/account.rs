@@ -114,7 +114,7 @@ async fn login(call: Call, params: LoginStart, responder: Responder) {
     })
     .await;
     match stored {
-        Ok(()) => {
+        Ok(_) => {
             responder.answer(&LoginAccountResponse::ApiKey {});
             let completed = AccountLoginCompleted {
                 login_id: None,
