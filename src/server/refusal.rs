@@ -88,7 +88,10 @@ impl Refusal {
 /// Parameters that do not fit.
 impl From<serde_json::Error> for Refusal {
     fn from(error: serde_json::Error) -> Refusal {
-        Refusal::invalid(format!("Invalid request: {error}"))
+        // Where in the text means nothing to a client, which has written no text.
+        let text = error.to_string();
+        let text = text.split_once(" at line ").map_or(text.as_str(), |(why, _)| why);
+        Refusal::invalid(format!("Invalid request: {text}"))
     }
 }
 

@@ -38,4 +38,4 @@ pub use record::{FORMAT_VERSION, Header, Metadata, PendingApproval, Record, Sett
 pub use state::State;
 pub use store::ThreadStore;
 pub use summary::Summary;
-pub use turns::{TurnsPage, TurnsQuery};
+pub use turns::{ItemTimes, TurnsPage, TurnsQuery};

@@ -1,6 +1,6 @@
 //! Pages of turns, newest first unless asked otherwise.
 
-use codex_protocol::v2::{SortDirection, ThreadItem, Turn, TurnItemsView, TurnStatus};
+use codex_protocol::v2::{SortDirection, ThreadItemEntry, Turn, TurnItemsView, TurnStatus};
 
 use crate::{
     cursor::{Cursor, Scope},
@@ -28,10 +28,19 @@ pub struct TurnsQuery {
     pub view: Option<TurnItemsView>,
 }
 
+/// When an item began and ended, in Unix milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ItemTimes {
+    pub started_at: Option<i64>,
+    pub completed_at: Option<i64>,
+}
+
 /// One page of turns.
 #[derive(Debug, Default)]
 pub struct TurnsPage {
     pub turns: Vec<Turn>,
+    /// When the items of each turn began and ended, in the order of the turn's items.
+    pub times: Vec<Vec<ItemTimes>>,
     /// For the turns behind this page, in the same direction.
     pub next_cursor: Option<String>,
     /// For the same turns and those before them, in the other direction.
@@ -54,9 +63,10 @@ impl ThreadReader {
                 more = true;
                 return Ok(Flow::Stop);
             }
-            let (turn, read) = self.turn(span, query.view.as_ref(), &mut page.problems)?;
+            let (turn, times, read) = self.turn(span, query.view.as_ref(), &mut page.problems)?;
             bytes += read;
             page.turns.push(turn);
+            page.times.push(times);
             places.push(span.link.start);
             Ok(Flow::Go)
         };
@@ -124,7 +134,7 @@ impl ThreadReader {
         span: &Span,
         view: Option<&TurnItemsView>,
         problems: &mut Vec<Problem>,
-    ) -> Result<(Turn, u64), StoreError> {
+    ) -> Result<(Turn, Vec<ItemTimes>, u64), StoreError> {
         let mut turn = Turn::new(span.link.id.clone(), TurnStatus::Interrupted);
         if let Some(Entry::TurnStarted { started_at, .. }) = self.source.entry_at(span.link.start)? {
             turn.started_at = started_at;
@@ -152,28 +162,39 @@ impl ThreadReader {
             // Damaged: the link remembers how it ended.
             _ => turn.status = span.link.status.clone().unwrap_or(TurnStatus::Interrupted),
         }
-        let (view, bytes) = match view {
-            Some(TurnItemsView::Full) => {
-                let (items, bytes) = self.items_of(span, problems)?;
-                turn.items = items;
-                (TurnItemsView::Full, bytes)
-            }
-            Some(TurnItemsView::NotLoaded) => (TurnItemsView::NotLoaded, 0),
-            _ => {
-                turn.items = self.summary_of(span)?;
-                (TurnItemsView::Summary, 0)
-            }
+        let (view, (entries, bytes)) = match view {
+            Some(TurnItemsView::Full) => (TurnItemsView::Full, self.items_of(span, problems)?),
+            Some(TurnItemsView::NotLoaded) => (TurnItemsView::NotLoaded, (Vec::new(), 0)),
+            _ => (TurnItemsView::Summary, (self.summary_of(span)?, 0)),
         };
+        let mut times = Vec::with_capacity(entries.len());
+        for entry in entries {
+            times.push(ItemTimes {
+                started_at: entry.started_at_ms,
+                completed_at: entry.completed_at_ms,
+            });
+            turn.items.push(entry.item);
+        }
         turn.items_view = Some(view);
-        Ok((turn, bytes))
+        Ok((turn, times, bytes))
     }
 
-    fn summary_of(&self, span: &Span) -> Result<Vec<ThreadItem>, StoreError> {
+    fn summary_of(&self, span: &Span) -> Result<Vec<ThreadItemEntry>, StoreError> {
         let mut items = Vec::new();
         for place in [span.link.user, span.link.answer].into_iter().flatten() {
-            if let Some(Entry::ItemCompleted { item, .. }) = self.source.entry_at(place)? {
-                items.push(item);
-            }
+            let Some(Entry::ItemCompleted { at, start, item, .. }) = self.source.entry_at(place)? else {
+                continue;
+            };
+            let began = match start.map(|it| self.source.entry_at(it)).transpose()?.flatten() {
+                Some(Entry::ItemStarted { at, .. }) => Some(at),
+                _ => None,
+            };
+            items.push(ThreadItemEntry {
+                turn_id: span.link.id.clone(),
+                item,
+                started_at_ms: began,
+                completed_at_ms: Some(at),
+            });
         }
         Ok(items)
     }
@@ -183,7 +204,7 @@ impl ThreadReader {
         &self,
         span: &Span,
         problems: &mut Vec<Problem>,
-    ) -> Result<(Vec<ThreadItem>, u64), StoreError> {
+    ) -> Result<(Vec<ThreadItemEntry>, u64), StoreError> {
         let turn = &span.link.id;
         let mut found: Vec<Placed> = Vec::new();
         let mut take = |offset: u64, entry: Entry| {
@@ -203,7 +224,7 @@ impl ThreadReader {
         for (offset, entry) in self.late_of(turn)? {
             take(offset, entry);
         }
-        let items = found.into_iter().map(|placed| placed.entry.item).collect();
+        let items = found.into_iter().map(|placed| placed.entry).collect();
         Ok((items, span.upper - span.link.start))
     }
 }

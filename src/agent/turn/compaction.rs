@@ -24,6 +24,7 @@ pub(super) struct Compacting {
 
 impl Turn {
     pub(super) fn compact(&mut self, now: UnixMillis) {
+        self.tell_usage();
         let item = ThreadItem::ContextCompaction(Marker {
             id: self.own_id("compaction"),
         });

@@ -168,6 +168,8 @@ pub struct Turn {
     calls: Calls,
     diff: TurnDiff,
     usage: ThreadTokenUsage,
+    /// The usage has grown and nobody knows yet.
+    counted: bool,
     /// Tokens of the conversation as the model last counted them.
     context_tokens: Option<i64>,
     /// Attempts since the last whole answer.
@@ -210,6 +212,7 @@ impl Turn {
         let last = setup.usage.last.total_tokens;
         Turn {
             usage: setup.usage.clone(),
+            counted: false,
             context_tokens: (last > 0).then_some(last),
             setup,
             phase: Phase::New,
@@ -298,17 +301,14 @@ impl Turn {
             return self.reopen(now);
         }
         self.commit(TurnEvent::Started { at: now });
+        if let TurnKind::Review { subject } = &self.setup.kind {
+            let review = subject.clone();
+            let id = self.own_id("review");
+            self.show(now, ThreadItem::EnteredReviewMode(ReviewMode { id, review }));
+        }
         said.into_iter().for_each(|said| self.say(now, said));
-        match self.setup.kind.clone() {
-            TurnKind::Compact => return self.compact(now),
-            TurnKind::Review { subject } => {
-                let item = ReviewMode {
-                    id: self.own_id("review"),
-                    review: subject,
-                };
-                self.show(now, ThreadItem::EnteredReviewMode(item));
-            }
-            TurnKind::Regular => {}
+        if self.setup.kind == TurnKind::Compact {
+            return self.compact(now);
         }
         self.phase = Phase::Calling;
         self.follow_up = true;
@@ -394,6 +394,7 @@ impl Turn {
     }
 
     fn finish(&mut self, now: UnixMillis, status: TurnStatus, error: Option<TurnError>) {
+        self.tell_usage();
         if status == TurnStatus::Interrupted {
             self.remember(wire::message("user", INTERRUPTED));
         }

@@ -14,6 +14,7 @@ use crate::ports::{CallId, Prompt, UnixMillis};
 impl Turn {
     /// Asks the model. Every call has its output by now.
     pub(super) fn sample(&mut self, now: UnixMillis) {
+        self.tell_usage();
         if self.is_full() && !self.compacted {
             return self.compact(now);
         }
@@ -168,9 +169,16 @@ impl Turn {
             last,
             model_context_window: self.setup.model.context_window,
         };
-        self.commit(TurnEvent::TokenUsage {
-            usage: self.usage.clone(),
-        });
+        self.counted = true;
+    }
+
+    /// Tells what an answer has used, after its calls as the official server does.
+    pub(super) fn tell_usage(&mut self) {
+        if std::mem::take(&mut self.counted) {
+            self.commit(TurnEvent::TokenUsage {
+                usage: self.usage.clone(),
+            });
+        }
     }
 
     fn is_full(&self) -> bool {

@@ -56,13 +56,7 @@ pub struct SandboxSettings {
 impl SandboxSettings {
     /// The policy of a mode with these settings; the configured mode, else read-only, if none is given.
     pub fn policy(&self, mode: Option<SandboxMode>) -> SandboxPolicy {
-        let network = |allowed: bool| {
-            if allowed {
-                json!({ "networkAccess": true })
-            } else {
-                json!({})
-            }
-        };
+        let network = |allowed: bool| json!({ "networkAccess": allowed });
         match mode.or_else(|| self.mode.clone()) {
             Some(SandboxMode::DangerFullAccess) => SandboxPolicy::DangerFullAccess(Default::default()),
             Some(SandboxMode::WorkspaceWrite) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use codex_protocol::{ThreadId, TurnId, v2::ThreadIdParams};
-use codex_threads::ForkPoint;
+use codex_threads::{Durability, ForkPoint, Record, StoreError};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use crate::{
     responder::Responder,
     router::{Call, Router, Stability::*},
     scope::Scope,
-    threads::{Act, GoalSet, Overrides, Owner, View, refuse},
+    threads::{Act, GoalSet, Overrides, Owner, View, refuse, refuse_missing},
 };
 
 pub(super) fn routes(router: &mut Router) {
@@ -232,7 +232,9 @@ async fn fork(call: Call, params: Fork, responder: Responder) {
         let config = call.server.config();
         let cwd = call.server.setup().cwd.clone();
         super::blocking(move || {
-            let source = store.reader(&params.thread_id).map_err(|it| refuse(&it))?;
+            let missing = |it: &StoreError| refuse_missing(it, "no rollout found for thread id ");
+            let source = store.reader(&params.thread_id).map_err(|it| missing(&it))?;
+            let name = source.state().name.clone();
             let settings = &source.state().settings;
             header.settings = params.start.overrides.apply(settings, &config, &cwd)?;
             for (key, value) in &source.header().extra {
@@ -249,7 +251,11 @@ async fn fork(call: Call, params: Fork, responder: Responder) {
                 }
             };
             let forked = store.fork(&params.thread_id, &point, header, unix_millis());
-            let log = forked.map_err(|it| refuse(&it))?;
+            let mut log = forked.map_err(|it| missing(&it))?;
+            if name.is_some() {
+                let named = log.append(unix_millis(), Record::NameSet { name }, Durability::Synced);
+                named.map_err(|it| refuse(&it))?;
+            }
             let turns = match params.exclude_turns {
                 Some(true) => Vec::new(),
                 _ => {

@@ -92,6 +92,8 @@ pub(super) struct Start {
     ephemeral: Option<bool>,
     base_instructions: Option<String>,
     developer_instructions: Option<String>,
+    /// Tools that the client would run. None is offered to the model: nobody but the official interface has any.
+    dynamic_tools: Option<Value>,
     thread_source: Option<String>,
     #[serde(flatten)]
     pub(super) overrides: Overrides,
@@ -106,9 +108,30 @@ struct Resume {
     overrides: Overrides,
 }
 
+/// How requests that change a thread say that there is none.
+const NO_THREAD: &str = "no rollout found for thread id ";
+/// How requests that look at a thread say it.
+const NOT_LOADED: &str = "thread not loaded: ";
+
 pub(super) async fn send(call: Call, id: ThreadId, act: Act, responder: Responder) {
+    let missing = match act {
+        Act::Look(_) => NOT_LOADED,
+        _ => NO_THREAD,
+    };
+    send_about(call, id, act, missing, responder).await;
+}
+
+/// Sends mail to a thread's owner.
+pub(super) async fn send_about(
+    call: Call,
+    id: ThreadId,
+    act: Act,
+    missing: &'static str,
+    responder: Responder,
+) {
     let mail = Mail {
         act,
+        missing,
         connection: call.connection.clone(),
         responder,
     };
@@ -152,6 +175,9 @@ async fn warn_of_sandbox(call: &Call, thread: &ThreadId, policy: &SandboxPolicy)
 pub(super) async fn header(call: &Call, params: &Start) -> Result<Header, Refusal> {
     if params.ephemeral == Some(true) {
         return Err(Refusal::invalid("ephemeral threads are not supported"));
+    }
+    if params.dynamic_tools.as_ref().is_some_and(|it| !it.is_null()) {
+        call.require_experimental("thread/start.dynamicTools")?;
     }
     let (server, params) = (call.server.clone(), params.clone());
     let originator = call.connection.session().map(|it| it.client_name.clone());
@@ -230,6 +256,11 @@ async fn unarchive(call: Call, params: ThreadIdParams, responder: Responder) {
         let store = store(&call).await?;
         super::blocking(move || {
             store
+                .reader(&id)
+                .ok()
+                .filter(|it| it.state().archived)
+                .ok_or_else(|| Refusal::invalid(format!("no archived rollout found for thread id {id}")))?;
+            store
                 .set_archived(&id, false, unix_millis())
                 .map_err(|it| refuse(&it))
         })
@@ -277,8 +308,7 @@ async fn turns(call: Call, params: ThreadTurnsListParams, responder: Responder) 
             direction: params.sort_direction,
             view: params.items_view,
         };
-        let page = thread.turns(&query).map_err(|it| refuse(&it))?;
-        Ok(json!({ "data": page.turns, "nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor }))
+        Ok(json!(thread.turns(&query).map_err(|it| refuse(&it))?))
     })
     .await;
 }
@@ -301,8 +331,7 @@ async fn items(call: Call, params: ItemsList, responder: Responder) {
             direction: params.sort_direction,
             turn: params.turn_id,
         };
-        let page = thread.items(&query).map_err(|it| refuse(&it))?;
-        Ok(json!({ "data": page.items, "nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor }))
+        Ok(json!(thread.items(&query).map_err(|it| refuse(&it))?))
     })
     .await;
 }

@@ -19,6 +19,9 @@ use crate::{
 /// Loaded threads in one answer, unless asked for fewer.
 const LOADED_MAX: usize = 1000;
 
+/// What lists can be sorted by. No thread is in a section: those are in the order of their creation.
+const SORT_KEYS: [&str; 4] = ["created_at", "updated_at", "recency_at", "section_position"];
+
 pub(super) fn routes(router: &mut Router) {
     router.answer("thread/list", Stable, |_: &List| Scope::free(), list);
     router.answer("thread/search", Experimental, |_: &Search| Scope::free(), search);
@@ -62,6 +65,12 @@ async fn list(call: Call, params: List) -> Result<Value, Refusal> {
     // No thread of this server is in a section or in a project.
     if params.section_id.or(params.project_id).is_some() {
         return Ok(json!({ "data": [], "nextCursor": null, "backwardsCursor": null }));
+    }
+    if let Some(key) = params.sort_key.as_deref()
+        && !SORT_KEYS.contains(&key)
+    {
+        let text = format!("Invalid request: unknown variant `{key}`, expected one of {SORT_KEYS:?}");
+        return Err(Refusal::invalid(text));
     }
     let (store, statuses) = (store(&call).await?, call.server.threads().statuses().await);
     let query = ListQuery {

@@ -9,7 +9,7 @@ use codex_agent::{
 };
 use codex_protocol::{
     ItemId, TurnId,
-    v2::{ApprovalResponse, ThreadActiveFlag},
+    v2::{ApprovalDecision, ApprovalResponse, ThreadActiveFlag},
 };
 use codex_threads::{PendingApproval, Record};
 use serde_json::{Value, json};
@@ -191,7 +191,18 @@ impl Owner {
             return self.server.questions().reopen(answer.question);
         }
         self.resolve(answer.question);
-        self.show_status();
+        let is_run = matches!(
+            &decision,
+            Decision::Decision(
+                ApprovalDecision::Accept
+                    | ApprovalDecision::AcceptForSession
+                    | ApprovalDecision::AcceptWithExecpolicyAmendment { .. }
+            )
+        );
+        if is_run {
+            // Else the item ends first.
+            self.show_status();
+        }
         self.command(
             &turn,
             Command::Decide {

@@ -27,8 +27,8 @@ pub(crate) const DEVELOPER_INSTRUCTIONS: &str = "developerInstructions";
 /// The window of OpenAI's models, in tokens, of which the official program also goes out where nothing is
 /// configured.
 const OPENAI_WINDOW: i64 = 258_400;
-/// Models that were trained with `apply_patch` as a tool of its own kind.
-const FREEFORM_MODELS: [&str; 2] = ["gpt-", "codex"];
+/// How the names of OpenAI's models begin. They know `apply_patch` as a tool of its own kind.
+const OPENAI_MODELS: [&str; 2] = ["gpt-", "codex"];
 /// The largest local image in a user's message, in bytes.
 const IMAGE_BYTES_MAX: u64 = 20 << 20;
 
@@ -105,7 +105,8 @@ pub(super) fn model(settings: &Settings, config: &Config, kind: &TurnKind) -> Mo
         (TurnKind::Review { .. }, Some(model)) => model.clone(),
         _ => settings.model.clone(),
     };
-    let usual_window = (settings.model_provider == "openai").then_some(OPENAI_WINDOW);
+    let is_known = OPENAI_MODELS.iter().any(|it| name.starts_with(it));
+    let usual_window = is_known.then_some(OPENAI_WINDOW);
     ModelSettings {
         name,
         effort: settings.reasoning_effort.clone(),
@@ -118,7 +119,7 @@ pub(super) fn model(settings: &Settings, config: &Config, kind: &TurnKind) -> Mo
 
 /// The tools that this model is offered.
 pub(super) fn tools(model: &str) -> Vec<codex_agent::tools::ToolSpec> {
-    let is_freeform = FREEFORM_MODELS.iter().any(|it| model.starts_with(it));
+    let is_freeform = OPENAI_MODELS.iter().any(|it| model.starts_with(it));
     built_in(if is_freeform {
         PatchTool::Freeform
     } else {

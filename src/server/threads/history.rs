@@ -8,7 +8,7 @@ use codex_agent::{
 };
 use codex_protocol::{
     TurnId,
-    v2::{Idle, ThreadStatus, UserInput, UserMessage},
+    v2::{Idle, ThreadItem, ThreadStatus, UserInput, UserMessage},
 };
 use codex_threads::{Durability, Metadata, Record};
 use serde_json::{Value, json};
@@ -60,7 +60,13 @@ impl Owner {
                 subject: target.subject(),
             };
             let beginning = Beginning::new(kind, vec![said])?;
-            let answer = json!({ "turn": wire::new_turn(&beginning.id, None), "reviewThreadId": self.id });
+            let mut turn = wire::new_turn(&beginning.id, None);
+            turn["items"] = beginning
+                .said
+                .iter()
+                .map(|it| json!(ThreadItem::UserMessage(it.message.clone())))
+                .collect();
+            let answer = json!({ "turn": turn, "reviewThreadId": self.id });
             self.begin(beginning).map(|()| answer)
         });
         self.starting(began, responder);
@@ -68,6 +74,9 @@ impl Owner {
 
     /// `thread/inject_items`: items of the model's API, after everything that was said.
     pub(crate) fn inject(&mut self, items: Vec<Value>, responder: Responder) {
+        if items.is_empty() {
+            return responder.refuse(Refusal::invalid("items must not be empty"));
+        }
         if INJECTED_MAX < items.len() {
             return responder.refuse(Refusal::invalid(format!("more than {INJECTED_MAX} items")));
         }

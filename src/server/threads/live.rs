@@ -3,9 +3,13 @@
 use codex_agent::turn::TurnEvent;
 use codex_protocol::{
     ItemId, TurnId,
-    v2::{Idle, Reasoning, ThreadItem, ThreadStatus, Turn, TurnItemsView, TurnStatus},
+    v2::{Idle, Reasoning, ThreadItem, ThreadItemEntry, ThreadStatus, Turn, TurnItemsView, TurnStatus},
 };
-use codex_threads::{ItemsPage, ItemsQuery, StoreError, ThreadReader, TurnsPage, TurnsQuery};
+use codex_threads::{ItemTimes, ItemsQuery, StoreError, ThreadReader, TurnsQuery};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::wire;
 
 /// How much output of a running command is shown to somebody who comes later, in bytes; the item holds more when
 /// it is completed.
@@ -127,6 +131,15 @@ impl Live {
     }
 }
 
+/// A page of a list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Page {
+    data: Vec<Value>,
+    next_cursor: Option<String>,
+    backwards_cursor: Option<String>,
+}
+
 /// A thread as it is now: its log, and what goes on.
 pub(crate) struct View<'a> {
     pub(crate) reader: ThreadReader,
@@ -145,28 +158,35 @@ impl View<'_> {
         }
     }
 
-    /// A page of turns; items under way are whole as far as they were told.
-    pub(crate) fn turns(&self, query: &TurnsQuery) -> Result<TurnsPage, StoreError> {
+    /// A page of turns as clients see them; items under way are whole as far as they were told.
+    pub(crate) fn turns(&self, query: &TurnsQuery) -> Result<Page, StoreError> {
         let mut page = self.reader.turns(query)?;
-        for turn in &mut page.turns {
-            self.update(turn);
+        for (turn, times) in page.turns.iter_mut().zip(&mut page.times) {
+            self.update(turn, times);
         }
-        Ok(page)
+        let turns = page.turns.iter().zip(&page.times);
+        Ok(Page {
+            data: turns
+                .map(|(turn, times)| wire::turn_with_times(turn, times))
+                .collect(),
+            next_cursor: page.next_cursor,
+            backwards_cursor: page.backwards_cursor,
+        })
     }
 
     /// The last turns whole, oldest first; the others are paged.
-    pub(crate) fn last_turns(&self) -> Result<Vec<Turn>, StoreError> {
+    pub(crate) fn last_turns(&self) -> Result<Vec<Value>, StoreError> {
         let query = TurnsQuery {
             limit: Some(TURNS_MAX),
             view: Some(TurnItemsView::Full),
             ..TurnsQuery::default()
         };
-        let mut turns = self.turns(&query)?.turns;
+        let mut turns = self.turns(&query)?.data;
         turns.reverse();
         Ok(turns)
     }
 
-    fn update(&self, turn: &mut Turn) {
+    fn update(&self, turn: &mut Turn, times: &mut [ItemTimes]) {
         let Some(live) = self.live else {
             // Its process was killed; the end is written when the thread is loaded.
             if turn.status == TurnStatus::InProgress {
@@ -177,16 +197,17 @@ impl View<'_> {
         if turn.items_view == Some(TurnItemsView::NotLoaded) {
             return;
         }
-        for known in &mut turn.items {
+        for (known, times) in turn.items.iter_mut().zip(times) {
             let id = known.id();
             if let Some(now) = live.iter().find(|it| it.turn == turn.id && it.item.id() == id) {
                 *known = now.item.clone();
+                times.started_at = Some(now.started_at);
             }
         }
     }
 
     /// A page of items; those under way are whole as far as they were told.
-    pub(crate) fn items(&self, query: &ItemsQuery) -> Result<ItemsPage, StoreError> {
+    pub(crate) fn items(&self, query: &ItemsQuery) -> Result<Page, StoreError> {
         let mut page = self.reader.items(query)?;
         for entry in &mut page.items {
             let now = self
@@ -198,6 +219,16 @@ impl View<'_> {
                 entry.item = now.item.clone();
             }
         }
-        Ok(page)
+        let entry = |it: &ThreadItemEntry| {
+            let mut value = json!(it);
+            value["item"]["startedAtMs"] = json!(it.started_at_ms);
+            value["item"]["completedAtMs"] = json!(it.completed_at_ms);
+            value
+        };
+        Ok(Page {
+            data: page.items.iter().map(entry).collect(),
+            next_cursor: page.next_cursor,
+            backwards_cursor: page.backwards_cursor,
+        })
     }
 }

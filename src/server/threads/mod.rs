@@ -29,7 +29,7 @@ use std::{
 
 use codex_protocol::{
     ThreadId,
-    v2::{Idle, ThreadStatus, Turn},
+    v2::{Idle, ThreadStatus},
 };
 use codex_threads::{Header, ThreadLog, ThreadStore, thread_id};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ pub(crate) use goal::GoalSet;
 pub(crate) use live::View;
 pub(crate) use overrides::Overrides;
 pub(crate) use turn::TurnStart;
-pub(crate) use wire::{refuse, thread as on_the_wire};
+pub(crate) use wire::{refuse, refuse_missing, thread as on_the_wire};
 
 pub(crate) use owner::Owner;
 
@@ -83,6 +83,8 @@ impl Act {
 
 pub(crate) struct Mail {
     pub(crate) act: Act,
+    /// What is said where there is no such thread, before its id: clients of the official server look for it.
+    pub(crate) missing: &'static str,
     pub(crate) connection: Connection,
     pub(crate) responder: Responder,
 }
@@ -167,7 +169,7 @@ impl Threads {
         &self,
         server: &Server,
         log: ThreadLog,
-        turns: &[Turn],
+        turns: &[Value],
         connection: Connection,
         responder: Responder,
     ) {
@@ -187,17 +189,27 @@ impl Threads {
     /// Sends mail to a thread's owner; loads the thread for it where it is not.
     pub(crate) async fn send(&self, server: &Server, id: &ThreadId, mail: Mail) {
         let mut loaded = self.loaded.lock().await;
-        if !loaded.owned.contains_key(id) {
-            match mail.act {
-                Act::Unsubscribe => return mail.responder.answer(&json!({ "status": "notLoaded" })),
-                // Nobody has to own a thread that is only looked at.
-                Act::Look(look) => {
-                    drop(loaded);
-                    return self.look_at_rest(server, id, look, mail.responder).await;
-                }
-                _ => {}
+        let is_loaded = loaded.owned.contains_key(id);
+        let mail = match mail {
+            Mail {
+                act: Act::Unsubscribe,
+                responder,
+                ..
+            } if !is_loaded => return responder.answer(&json!({ "status": "notLoaded" })),
+            // Nobody has to own a thread that is only looked at.
+            Mail {
+                act: Act::Look(look),
+                missing,
+                responder,
+                ..
+            } if !is_loaded => {
+                drop(loaded);
+                return self.look_at_rest(server, id, look, missing, responder).await;
             }
-            match self.open(server, id.clone()).await {
+            mail => mail,
+        };
+        if !is_loaded {
+            match self.open(server, id.clone(), mail.missing).await {
                 Ok(log) if log.state().archived && matches!(mail.act, Act::Do(_)) => {
                     let text =
                         format!("session {id} is archived. Run `codex unarchive {id}` to use it again");
@@ -215,18 +227,29 @@ impl Threads {
         }
     }
 
-    async fn open(&self, server: &Server, id: ThreadId) -> Result<ThreadLog, Refusal> {
+    async fn open(&self, server: &Server, id: ThreadId, missing: &'static str) -> Result<ThreadLog, Refusal> {
         let store = self.store(&server.setup().own_folder()).await?;
-        crate::handlers::blocking(move || store.open_writer(&id, unix_millis()).map_err(|it| refuse(&it)))
-            .await
+        crate::handlers::blocking(move || {
+            let log = store.open_writer(&id, unix_millis());
+            log.map_err(|it| wire::refuse_missing(&it, missing))
+        })
+        .await
     }
 
-    async fn look_at_rest(&self, server: &Server, id: &ThreadId, look: Look, responder: Responder) {
+    async fn look_at_rest(
+        &self,
+        server: &Server,
+        id: &ThreadId,
+        look: Look,
+        missing: &'static str,
+        responder: Responder,
+    ) {
         let looked = async {
             let store = self.store(&server.setup().own_folder()).await?;
             let id = id.clone();
             crate::handlers::blocking(move || {
-                let reader = store.reader(&id).map_err(|it| refuse(&it))?;
+                let reader = store.reader(&id);
+                let reader = reader.map_err(|it| wire::refuse_missing(&it, missing))?;
                 look(View::at_rest(reader))
             })
             .await

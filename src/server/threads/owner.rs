@@ -63,6 +63,8 @@ pub(crate) struct Owner {
     pub(super) elicited: mpsc::Sender<Elicited>,
     /// Turns that the loop shall run.
     pub(super) begun: Vec<Begun>,
+    /// The start of a command, until it is known whether it is asked about.
+    pub(super) held: Option<TurnOutput>,
     farewell: Option<Farewell>,
 }
 
@@ -243,6 +245,7 @@ impl Owner {
             answers,
             elicited,
             begun: Vec::new(),
+            held: None,
             farewell: None,
         };
         (owner, heard)
@@ -258,6 +261,7 @@ impl Owner {
             act,
             connection,
             responder,
+            ..
         } = mail;
         match act {
             Act::Do(act) => act(self, connection, responder),
@@ -299,7 +303,7 @@ impl Owner {
         if let Some(usage) = &self.log.state().usage
             && let Some((turn, _)) = self.log.state().last_turn()
         {
-            let params = json!({ "threadId": self.id, "turnId": turn, "tokenUsage": usage });
+            let params = json!({ "threadId": self.id, "turnId": turn, "tokenUsage": wire::usage(usage) });
             connection.tell(&Notice::new("thread/tokenUsage/updated", &params));
         }
         if !with_turns {

@@ -15,6 +15,19 @@ use serde_json::{Value, json};
 use super::{owner::Owner, rules, wire};
 use crate::notice::{Notice, TextStream, unix_millis};
 
+/// Whether it is the start of a command that is not run at once; then the question about it, or its end, follows
+/// immediately.
+fn is_asked_about(output: &TurnOutput) -> bool {
+    let TurnOutput::Emit(TurnEvent::ItemStarted {
+        item: ThreadItem::CommandExecution(command),
+        ..
+    }) = output
+    else {
+        return false;
+    };
+    command.source.as_deref() == Some("agent")
+}
+
 impl Owner {
     /// Whether an output is told and not kept.
     pub(super) fn is_only_told(output: &TurnOutput) -> bool {
@@ -43,7 +56,19 @@ impl Owner {
         {
             return self.fail(turn, &error);
         }
-        for output in batch {
+        let mut batch = self.held.take().into_iter().chain(batch).peekable();
+        while let Some(output) = batch.next() {
+            if is_asked_about(&output) {
+                match batch.peek() {
+                    // The status comes before the command that is asked about.
+                    Some(TurnOutput::Ask(..)) => self.show_status(),
+                    Some(_) => {}
+                    None => {
+                        self.held = Some(output);
+                        break;
+                    }
+                }
+            }
             self.perform(turn, output);
         }
     }
@@ -178,6 +203,7 @@ impl Owner {
                     "completedAtMs": at,
                 });
                 self.tell(&Notice::new("item/completed", &params));
+                self.show_status();
             }
             TurnEvent::PlanUpdated { explanation, plan } => {
                 let params =
@@ -192,7 +218,8 @@ impl Owner {
                     .for_each(|it| it.tell_latest(&turn.0, &notice));
             }
             TurnEvent::TokenUsage { usage } => {
-                let params = json!({ "threadId": self.id, "turnId": turn, "tokenUsage": usage });
+                let params =
+                    json!({ "threadId": self.id, "turnId": turn, "tokenUsage": wire::usage(&usage) });
                 self.tell(&Notice::new("thread/tokenUsage/updated", &params));
             }
             TurnEvent::Error { error, will_retry } => self.error(turn, &error, will_retry),

@@ -48,8 +48,8 @@ const INPUT_CHARS_MAX: usize = 1 << 20;
 const TOOLS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Parameters of `turn/start` and `turn/steer`, but for the thread.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct TurnStart {
     pub(crate) input: Vec<UserInput>,
     pub(crate) client_user_message_id: Option<String>,

@@ -2,15 +2,15 @@
 
 use codex_protocol::{
     ThreadId, TurnId,
-    v2::{ThreadItem, ThreadStatus, Turn, TurnItemsView, TurnStatus},
+    v2::{ThreadItem, ThreadStatus, ThreadTokenUsage, Turn, TurnItemsView, TurnStatus},
 };
-use codex_threads::{Settings, StoreError, Summary, ThreadLog, ThreadReader};
+use codex_threads::{ItemTimes, Settings, StoreError, Summary, ThreadLog, ThreadReader};
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
 
 /// The answer to what opens a thread.
-pub(crate) fn opened(log: &ThreadLog, status: &ThreadStatus, turns: &[Turn]) -> Value {
+pub(crate) fn opened(log: &ThreadLog, status: &ThreadStatus, turns: &[Value]) -> Value {
     let settings = &log.state().settings;
     json!({
         "thread": thread(&log.summary(), status, turns),
@@ -20,6 +20,9 @@ pub(crate) fn opened(log: &ThreadLog, status: &ThreadStatus, turns: &[Turn]) -> 
         "cwd": settings.cwd,
         "runtimeWorkspaceRoots": [settings.cwd],
         "instructionSources": [],
+        "disabledPluginIds": [],
+        "multiAgentMode": "explicitRequestOnly",
+        "collaborationMode": collaboration_mode(settings),
         "approvalPolicy": settings.approval_policy,
         "approvalsReviewer": "user",
         "sandbox": settings.sandbox,
@@ -34,11 +37,14 @@ pub(crate) fn add_cursors(answer: &mut Value, reader: &ThreadReader) {
 }
 
 /// A thread with its status as its owner knows it.
-pub(crate) fn thread(summary: &Summary, status: &ThreadStatus, turns: &[Turn]) -> Value {
+pub(crate) fn thread(summary: &Summary, status: &ThreadStatus, turns: &[Value]) -> Value {
     let mut thread = summary.to_thread();
     thread.status = status.clone();
     let mut value = json!(thread);
-    value["turns"] = turns.iter().map(turn).collect();
+    value["turns"] = turns.into();
+    value["environments"] = json!([{
+        "environmentId": "local", "cwd": summary.cwd, "runtimeWorkspaceRoots": [summary.cwd],
+    }]);
     value["sessionId"] = json!(summary.id);
     value["source"] = json!(summary.source);
     value["projectId"] = Value::Null;
@@ -61,6 +67,40 @@ pub(crate) fn turn(turn: &Turn) -> Value {
     value
 }
 
+/// A turn whose items say when they began and ended.
+pub(crate) fn turn_with_times(turn: &Turn, times: &[ItemTimes]) -> Value {
+    let mut value = self::turn(turn);
+    if let Some(items) = value["items"].as_array_mut() {
+        for (item, times) in items.iter_mut().zip(times) {
+            item["startedAtMs"] = json!(times.started_at.or(times.completed_at));
+            item["completedAtMs"] = json!(times.completed_at);
+        }
+    }
+    value
+}
+
+/// What a thread has used.
+pub(crate) fn usage(usage: &ThreadTokenUsage) -> Value {
+    let mut value = json!(usage);
+    for part in ["total", "last"] {
+        // No provider that is asked here tells it.
+        value[part]["cacheWriteInputTokens"] = json!(0);
+    }
+    value
+}
+
+/// The one mode that there is.
+fn collaboration_mode(settings: &Settings) -> Value {
+    json!({
+        "mode": "default",
+        "settings": {
+            "model": settings.model,
+            "reasoning_effort": settings.reasoning_effort,
+            "developer_instructions": null,
+        },
+    })
+}
+
 /// A turn that has just begun, or is about to.
 pub(crate) fn new_turn(id: &TurnId, started_at: Option<i64>) -> Value {
     let mut new = Turn::new(id.clone(), TurnStatus::InProgress);
@@ -78,10 +118,6 @@ pub(crate) fn item(item: &ThreadItem, started_at: i64, completed_at: Option<i64>
 
 /// Parameters of `thread/settings/updated`.
 pub(crate) fn settings(id: &ThreadId, settings: &Settings) -> Value {
-    let mode = json!({
-        "mode": "default",
-        "settings": { "model": settings.model, "reasoning_effort": settings.reasoning_effort, "developer_instructions": null },
-    });
     json!({
         "threadId": id,
         "threadSettings": {
@@ -92,7 +128,7 @@ pub(crate) fn settings(id: &ThreadId, settings: &Settings) -> Value {
             "approvalsReviewer": "user",
             "sandboxPolicy": settings.sandbox,
             "effort": settings.reasoning_effort,
-            "collaborationMode": mode,
+            "collaborationMode": collaboration_mode(settings),
         },
     })
 }
@@ -100,6 +136,15 @@ pub(crate) fn settings(id: &ThreadId, settings: &Settings) -> Value {
 /// Parameters that name a thread and nothing else.
 pub(crate) fn named(id: &ThreadId) -> Value {
     json!({ "threadId": id })
+}
+
+/// An error of the store about a thread that may not exist.
+pub(crate) fn refuse_missing(error: &StoreError, missing: &str) -> Refusal {
+    match error {
+        StoreError::NotFound(id) => Refusal::invalid(format!("{missing}{id}")),
+        StoreError::TurnNotFound { turn, .. } => Refusal::invalid(format!("turn not found: {turn}")),
+        _ => refuse(error),
+    }
 }
 
 /// An error of the store for a client.

@@ -81,7 +81,7 @@ fn a_review_is_framed_however_it_ends() {
     let mut play = review();
     assert_eq!(
         play.log.join(", "),
-        "started, +userMessage, -userMessage, +enteredReviewMode, -enteredReviewMode, sample"
+        "started, +enteredReviewMode, -enteredReviewMode, +userMessage, -userMessage, sample"
     );
     play.model(message("fine"));
     assert_eq!(

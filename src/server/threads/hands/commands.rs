@@ -209,7 +209,10 @@ impl Hands {
     }
 
     fn directory(&self, exec: &ExecCommand) -> PathBuf {
-        self.cwd.join(exec.workdir.as_deref().unwrap_or_default())
+        match exec.workdir.as_deref().filter(|it| !it.is_empty()) {
+            Some(directory) => self.cwd.join(directory),
+            None => self.cwd.clone(),
+        }
     }
 
     pub(super) fn prepare_command(&self, exec: &ExecCommand) -> Prepared {
