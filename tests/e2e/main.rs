@@ -3,6 +3,7 @@
 
 mod app_server;
 mod bad_input;
+mod compare;
 mod demo;
 mod exec;
 mod faults;
@@ -11,6 +12,8 @@ mod launch;
 mod local;
 mod logins;
 mod near;
+mod official_tui;
+mod our_server;
 mod remote;
 mod screen;
 mod serving;

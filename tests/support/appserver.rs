@@ -1,14 +1,16 @@
-//! A conversation with an app-server over a child process's standard streams, message by message.
+//! A conversation with an app-server, message by message: over a child process's standard streams or a WebSocket.
 //!
-//! The far end may be the official program itself, or `ssh HOST codex app-server`.
+//! The far end may be the official program itself, or `ssh HOST codex app-server`, or a server that listens.
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tungstenite::{Message, WebSocket, protocol::Role};
 
 use crate::wait;
 
@@ -20,13 +22,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running app-server; dropping it ends it.
 pub struct AppServer {
-    child: Child,
-    stdin: Option<ChildStdin>,
+    child: Option<Child>,
+    input: Option<Input>,
     incoming: Receiver<(String, Value)>,
     stderr: Option<std::thread::JoinHandle<String>>,
     next: i64,
     transcript: Vec<(Direction, Value)>,
     lines: Vec<(Direction, String)>,
+}
+
+/// What carries messages to the app-server.
+enum Input {
+    Lines(ChildStdin),
+    WebSocket(Box<WebSocket<TcpStream>>),
 }
 
 /// Which way a message went.
@@ -65,12 +73,47 @@ impl AppServer {
             let _ = pipe.read_to_end(&mut bytes);
             String::from_utf8_lossy(&bytes).into_owned()
         });
-        let stdin = child.stdin.take();
+        let input = child.stdin.take().map(Input::Lines);
+        AppServer::with(Some(child), input, incoming, Some(stderr))
+    }
+
+    /// Connects to the server that listens at `ws://ADDRESS`. Dropping it ends the connection, not the server.
+    ///
+    /// # Panics
+    ///
+    /// When nobody answers there.
+    pub fn connect(url: &str) -> AppServer {
+        let address = url.trim_start_matches("ws://").trim_end_matches('/');
+        let stream = TcpStream::connect(address).unwrap();
+        let writing = stream.try_clone().unwrap();
+        let (mut reading, _) = tungstenite::client(url, stream).unwrap();
+        let (sender, incoming) = sync_channel(WAITING);
+        std::thread::spawn(move || {
+            while let Ok(message) = reading.read() {
+                let Message::Text(text) = message else { continue };
+                let Ok(message) = serde_json::from_str(&text) else {
+                    continue;
+                };
+                if sender.send((text.to_string(), message)).is_err() {
+                    return;
+                }
+            }
+        });
+        let writing = WebSocket::from_raw_socket(writing, Role::Client, None);
+        AppServer::with(None, Some(Input::WebSocket(Box::new(writing))), incoming, None)
+    }
+
+    fn with(
+        child: Option<Child>,
+        input: Option<Input>,
+        incoming: Receiver<(String, Value)>,
+        stderr: Option<std::thread::JoinHandle<String>>,
+    ) -> AppServer {
         AppServer {
             child,
-            stdin,
+            input,
             incoming,
-            stderr: Some(stderr),
+            stderr,
             next: 1,
             transcript: Vec::new(),
             lines: Vec::new(),
@@ -80,11 +123,10 @@ impl AppServer {
     /// Sends one message.
     pub fn send(&mut self, message: Value) {
         let line = message.to_string();
-        self.stdin
-            .as_mut()
-            .unwrap()
-            .write_all(format!("{line}\n").as_bytes())
-            .unwrap();
+        match self.input.as_mut().unwrap() {
+            Input::Lines(stdin) => stdin.write_all(format!("{line}\n").as_bytes()).unwrap(),
+            Input::WebSocket(socket) => socket.send(Message::text(line.clone())).unwrap(),
+        }
         self.lines.push((Direction::Sent, line));
         self.transcript.push((Direction::Sent, message));
     }
@@ -120,7 +162,11 @@ impl AppServer {
     }
 
     fn give_up(&mut self, name: &str, reason: RecvTimeoutError) -> ! {
-        let _ = self.child.kill();
+        // npm's launcher has the real program below it, which keeps standard error open until its input ends.
+        drop(self.input.take());
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+        }
         let stderr = self
             .stderr
             .take()
@@ -142,12 +188,21 @@ impl AppServer {
     ///
     /// When the answer is an error or does not come.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
-        let id = self.request(method, params);
-        let answer = self.expect(method, |message| {
-            message["id"] == id && message["method"].is_null()
-        });
+        let answer = self.ask(method, params);
         assert!(answer["error"].is_null(), "{method}: {answer}");
         answer["result"].clone()
+    }
+
+    /// Sends a request and waits for its answer, a result or an error.
+    ///
+    /// # Panics
+    ///
+    /// When none comes.
+    pub fn ask(&mut self, method: &str, params: Value) -> Value {
+        let id = self.request(method, params);
+        self.expect(method, |message| {
+            message["id"] == id && message["method"].is_null()
+        })
     }
 
     /// The next notification or request of this method.
@@ -203,10 +258,19 @@ impl AppServer {
     ///
     /// # Panics
     ///
-    /// When it does not end within [`wait::DEADLINE`].
+    /// When it does not end within [`wait::DEADLINE`], or is not a program of the test's.
     pub fn close(mut self) -> (Option<i32>, String) {
-        drop(self.stdin.take());
-        let child = &mut self.child;
+        self.end()
+    }
+
+    /// As [`AppServer::close`]; what was said stays.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end within [`wait::DEADLINE`], or is not a program of the test's.
+    pub fn end(&mut self) -> (Option<i32>, String) {
+        drop(self.input.take());
+        let child = self.child.as_mut().unwrap();
         let status = wait::until("the app-server's end", wait::DEADLINE, || {
             child.try_wait().unwrap()
         });
@@ -221,14 +285,18 @@ impl AppServer {
 
 impl Drop for AppServer {
     fn drop(&mut self) {
-        drop(self.stdin.take());
+        if let Some(Input::WebSocket(socket)) = self.input.take() {
+            // The reading half has the same socket.
+            let _ = socket.get_ref().shutdown(std::net::Shutdown::Both);
+        }
+        let Some(child) = &mut self.child else { return };
         // npm's launcher has the real program below it, which goes on writing files when only the launcher is
         // killed.
         let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+        while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }

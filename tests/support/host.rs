@@ -91,6 +91,8 @@ pub enum Codex {
     Absent,
     /// This executable text in `/usr/local/bin/codex`.
     Script(String),
+    /// This program as `/usr/local/bin/codex`.
+    Program(PathBuf),
 }
 
 /// What a host is to be like.
@@ -412,6 +414,8 @@ impl Host {
         fs::create_dir(&bin).unwrap();
         match &self.options.codex {
             Codex::Absent => {}
+            // The user of the host need not have a way to where the program was built.
+            Codex::Program(program) => _ = fs::copy(program, bin.join("codex")).unwrap(),
             Codex::AroundOfficial(text) => {
                 official::official();
                 symlink("/run/node", bin.join("node")).unwrap();

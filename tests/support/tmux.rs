@@ -96,6 +96,11 @@ impl Tmux {
         self.run(&["capture-pane", "-p"])
     }
 
+    /// What the terminal shows and what has been scrolled out of it, without styles.
+    pub fn scrollback(&self) -> String {
+        self.run(&["capture-pane", "-p", "-S", "-"])
+    }
+
     /// What the terminal shows, with escape sequences for colours and styles.
     pub fn styled_screen(&self) -> String {
         self.run(&["capture-pane", "-p", "-e"])
