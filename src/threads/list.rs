@@ -35,6 +35,8 @@ pub struct ListQuery {
     pub model_providers: Vec<String>,
     pub source_kinds: Vec<String>,
     pub excluded: Vec<ThreadId>,
+    /// Leaves out threads in which nothing was said or done yet.
+    pub only_begun: bool,
     pub parent: Option<ThreadId>,
 }
 
@@ -123,6 +125,7 @@ fn matches(query: &ListQuery, term: Option<&str>, summary: &Summary) -> bool {
         && any_of(&query.model_providers, &summary.model_provider)
         && any_of(&query.source_kinds, &summary.source)
         && !query.excluded.contains(&summary.id)
+        && (!query.only_begun || !summary.preview.is_empty() || summary.last_turn_status.is_some())
         && query
             .parent
             .as_ref()

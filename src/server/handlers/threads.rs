@@ -82,6 +82,8 @@ async fn list(call: Call, params: List) -> Result<Value, Refusal> {
         model_providers: params.model_providers.unwrap_or_default(),
         source_kinds: params.source_kinds.unwrap_or_default(),
         parent: params.parent_thread_id,
+        // As the official server, whose interface would offer the thread that it has just begun itself.
+        only_begun: true,
         archived: params.archived.unwrap_or(false),
         search_term: params.search_term,
         ..ListQuery::default()

@@ -382,8 +382,10 @@ impl Owner {
                     self.server.clone(),
                     Notice::new("thread/archived", &wire::named(&self.id)),
                 );
+                let gone = self.gone();
                 self.farewell = Some(Box::new(move || {
                     responder.answer(&json!({}));
+                    server.broadcast(&gone);
                     server.broadcast(&notice);
                 }));
             }
@@ -391,10 +393,17 @@ impl Owner {
         }
     }
 
+    /// Says that the thread is loaded no more.
+    fn gone(&self) -> Notice {
+        let status = ThreadStatus::NotLoaded(Idle {});
+        let params = json!({ "threadId": self.id, "status": status });
+        Notice::new("thread/status/changed", &params)
+    }
+
     fn delete(&mut self, responder: Responder) {
         self.give_up();
         let (server, id) = (self.server.clone(), self.id.clone());
-        let notice = Notice::new("thread/deleted", &wire::named(&id));
+        let (gone, notice) = (self.gone(), Notice::new("thread/deleted", &wire::named(&id)));
         // The log is this owner's until it is gone; its lock goes with the owner, before the file does.
         self.farewell = Some(Box::new(move || {
             let deleted = server
@@ -404,6 +413,7 @@ impl Owner {
             match deleted {
                 Some(Ok(())) => {
                     responder.answer(&json!({}));
+                    server.broadcast(&gone);
                     server.broadcast(&notice);
                 }
                 Some(Err(error)) => responder.refuse(wire::refuse(&error)),
