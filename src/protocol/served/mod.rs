@@ -15,8 +15,7 @@ pub use told::*;
 pub use turns::*;
 
 #[cfg(feature = "schema")]
-use crate::schema::Shape;
-use crate::{notice, v2};
+use crate::{notice, schema::Shape, v2};
 
 /// Whether a method may still change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +92,7 @@ pub const CALLS: &[Call] = calls! {
     Stable "thread/resume": ThreadResumeParams(ThreadResumeParams) => ThreadResumeResponse(v2::ThreadOpened);
     Stable "thread/fork": ThreadForkParams(ThreadForkParams) => ThreadForkResponse(v2::ThreadOpened);
     Stable "thread/list": ThreadListParams(ThreadListParams) => ThreadListResponse(v2::ThreadListResponse);
+    Experimental "thread/search": ThreadSearchParams(ThreadSearchParams) => ThreadSearchResponse(ThreadSearchResponse);
     Stable "thread/loaded/list": ThreadLoadedListParams(ThreadLoadedListParams) => ThreadLoadedListResponse(ThreadLoadedListResponse);
     Stable "thread/read": ThreadReadParams(v2::ThreadReadParams) => ThreadReadResponse(v2::ThreadReadResponse);
     Stable "thread/turns/list": ThreadTurnsListParams(v2::ThreadTurnsListParams) => ThreadTurnsListResponse(v2::ThreadTurnsListResponse);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     ids::{ItemId, ThreadId, TurnId},
-    v2::{AskForApproval, SandboxMode, SandboxPolicy, SortDirection, Thread, ThreadItem},
+    v2::{AskForApproval, SortDirection, Thread, ThreadItem},
 };
 
 /// What a client sets otherwise than the configuration, for a thread from now on: shared by `thread/start`,
@@ -22,18 +22,18 @@ pub struct Overrides {
     pub model: Option<String>,
     pub model_provider: Option<String>,
     pub approval_policy: Option<AskForApproval>,
-    /// A mode. The spellings of [`SandboxPolicy`] are taken as well.
+    /// A mode. The spellings of the whole policy are taken as well.
     #[cfg_attr(
         feature = "schema",
-        schemars(with = "Option<SandboxMode>"),
-        ts(as = "Option<SandboxMode>")
+        schemars(with = "Option<crate::v2::SandboxMode>"),
+        ts(as = "Option<crate::v2::SandboxMode>")
     )]
     pub sandbox: Option<String>,
-    /// The whole policy. The spellings of [`SandboxMode`] are taken as well.
+    /// The whole policy. The spellings of the modes are taken as well.
     #[cfg_attr(
         feature = "schema",
-        schemars(with = "Option<SandboxPolicy>"),
-        ts(as = "Option<SandboxPolicy>")
+        schemars(with = "Option<crate::v2::SandboxPolicy>"),
+        ts(as = "Option<crate::v2::SandboxPolicy>")
     )]
     pub sandbox_policy: Option<Value>,
     /// A permission profile: a mode with a colon before it, or `:workspace`. Not together with a sandbox.
@@ -137,6 +137,45 @@ pub struct ThreadListParams {
     /// Nothing is in a section or in a project on this server.
     pub section_id: Option<Value>,
     pub project_id: Option<Value>,
+}
+
+/// `thread/search`: a list with what to look for, which must be there.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadSearchParams {
+    /// A part of the name or of the first words.
+    pub search_term: String,
+    pub cursor: Option<String>,
+    pub limit: Option<u32>,
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::v2::ThreadSortKey>"),
+        ts(as = "Option<crate::v2::ThreadSortKey>")
+    )]
+    pub sort_key: Option<String>,
+    pub sort_direction: Option<SortDirection>,
+    /// The archived threads instead of the others.
+    pub archived: Option<bool>,
+    pub source_kinds: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadSearchResult {
+    pub snippet: String,
+    pub thread: Thread,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadSearchResponse {
+    pub data: Vec<ThreadSearchResult>,
+    pub next_cursor: Option<String>,
+    pub backwards_cursor: Option<String>,
 }
 
 /// `thread/loaded/list`

@@ -9,7 +9,7 @@ use crate::{
     v2::{Turn, UserInput},
 };
 
-/// What `turn/start` and `turn/steer` share.
+/// What `turn/start` has besides the thread.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
@@ -46,8 +46,9 @@ pub struct TurnSteerParams {
     pub thread_id: ThreadId,
     /// Refused when another turn is active.
     pub expected_turn_id: TurnId,
-    #[serde(flatten)]
-    pub start: TurnInput,
+    pub input: Vec<UserInput>,
+    /// Chosen by the client; comes back as `clientId` of the user message.
+    pub client_user_message_id: Option<String>,
 }
 
 /// What is reviewed.
