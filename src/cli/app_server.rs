@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    generate::{JsonSchemaArgs, TypeScriptArgs, generate_json_schema, generate_typescript},
     home,
     report::{self, Code, Problem},
 };
@@ -41,6 +42,8 @@ pub(crate) struct AppServerArgs {
 #[derive(Subcommand)]
 enum AppServerCommand {
     Proxy(ProxyArgs),
+    GenerateJsonSchema(JsonSchemaArgs),
+    GenerateTs(TypeScriptArgs),
 }
 
 /// Join standard input and output to the Unix socket of a server that runs
@@ -54,6 +57,11 @@ struct ProxyArgs {
 }
 
 pub(crate) fn run(args: AppServerArgs) -> Result<Code, Problem> {
+    match &args.command {
+        Some(AppServerCommand::GenerateJsonSchema(args)) => return generate_json_schema(args),
+        Some(AppServerCommand::GenerateTs(args)) => return generate_typescript(args),
+        None | Some(AppServerCommand::Proxy(_)) => (),
+    }
     let failed =
         |error: std::io::Error| Problem::new(Code::TurnFailed, format!("starting the runtime: {error}"));
     let workers = std::thread::available_parallelism()
@@ -66,8 +74,8 @@ pub(crate) fn run(args: AppServerArgs) -> Result<Code, Problem> {
     let runtime = runtime.map_err(failed)?;
     let code = runtime.block_on(async {
         match args.command {
-            None => listen(&args.listen).await,
             Some(AppServerCommand::Proxy(args)) => proxy(args).await,
+            _ => listen(&args.listen).await,
         }
     });
     // A read of standard input cannot be taken back.

@@ -6,6 +6,7 @@ mod connect;
 mod demo;
 mod effective;
 mod exec;
+mod generate;
 mod home;
 mod hosts;
 mod login;

@@ -7,6 +7,7 @@ mod compare;
 mod demo;
 mod exec;
 mod faults;
+mod generate;
 mod hosts;
 mod launch;
 mod local;
