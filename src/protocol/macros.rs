@@ -49,6 +49,9 @@ macro_rules! string_enum {
             $(#[$doc])*
             enum Known {
                 $(#[schemars(rename = $text)] #[ts(rename = $text)] $variant,)+
+                #[schemars(skip)]
+                #[ts(skip)]
+                Other,
             }
             $crate::macros::described_as!($name, Known);
         };

@@ -221,6 +221,7 @@ macro_rules! notifications {
     ($($variant:ident($params:ty) = $name:literal,)+) => {
         /// A notification of the server.
         #[derive(Clone, Debug, PartialEq)]
+        #[expect(clippy::large_enum_variant, reason = "a new thread is rare, and what is common is not worth an allocation")]
         pub enum ServerNotification {
             $(#[doc = concat!("`", $name, "`")] $variant($params),)+
             /// Of another version, of no interest to us, or with parameters that do not fit.
