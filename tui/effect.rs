@@ -13,6 +13,8 @@ use crate::event::Ticket;
 pub enum Effect {
     /// Connect or disconnect. A host that is not known yet is added under this name.
     Host(HostId, Command),
+    /// Puts our own server on the host, as `Start::offer` says, and connects.
+    Install(HostId),
     Call(HostId, Ticket, ClientRequest),
     /// Answers a request of the server with this result.
     Reply(HostId, Id, Value),

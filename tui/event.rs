@@ -26,6 +26,19 @@ pub enum Event {
     Asked(HostId, QuestionId, Question),
     /// The question is void: its attempt ended.
     Withdrawn(HostId, QuestionId),
+    /// How an [`Effect::Install`](crate::effect::Effect::Install) goes on. That it failed says the status.
+    Installing(HostId, Installing),
     /// The editor was closed; `None` when it failed or changed nothing.
     Edited(Option<String>),
+}
+
+/// How far our server is on its way to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installing {
+    /// Bytes of `total` that are there already, before anything is sent.
+    Begun { there: u64, total: u64 },
+    /// Bytes of `total` that are there, or on the way.
+    Sent { sent: u64, total: u64 },
+    /// It is there, and is started next.
+    Installed,
 }

@@ -103,6 +103,7 @@ pub enum Command {
     // Connections.
     ToggleMark,
     AddHost,
+    Install,
     Disconnect,
     Reconnect,
     ToggleDetail,

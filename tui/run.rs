@@ -223,6 +223,7 @@ impl<W: Write, K: EventSource> Runner<W, K> {
                 Effect::Redraw => self.terminal.redraw().map_err(RunError::Terminal)?,
                 Effect::Edit(text) => self.edit(text)?,
                 Effect::Host(..)
+                | Effect::Install(..)
                 | Effect::Call(..)
                 | Effect::Reply(..)
                 | Effect::Refuse(..)

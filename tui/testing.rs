@@ -41,6 +41,7 @@ pub(crate) fn start(hosts: &[&str]) -> Start {
         cwd: BTreeMap::new(),
         open_picker: false,
         problems: Vec::new(),
+        offer: None,
         theme: Theme::plain(),
         client_version: "codex 0.1.0".to_owned(),
         run_id: "run".to_owned(),

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::IsTerminal,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,13 +13,13 @@ use codex_hosts::HostId;
 use codex_tui::{
     Outside, Start,
     effect::Effect,
-    event::Event,
+    event::{Event, Installing},
     theme::{Environment, Theme},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::{
-    ConnectArgs, Directories, OpenArgs, SshArgs, demo, home,
+    ConnectArgs, Directories, OpenArgs, SshArgs, demo, home, install,
     machine::{Machine, THIS_MACHINE},
     report::{Code, Problem},
     ssh::SshConfig,
@@ -99,6 +100,7 @@ async fn open(hosts: &[String], directories: &Directories, args: &SshArgs) -> Re
         connect: hosts.iter().cloned().map(HostId).collect(),
         cwd,
         problems: problems.chain(other_problems).collect(),
+        offer: install::offer(),
         hosts: listed,
         ..environment()
     };
@@ -115,8 +117,8 @@ async fn show(start: Start, config: FleetConfig) -> Result<(), Problem> {
     let outcome = tokio::select! {
         outcome = codex_tui::run(start, Outside { events: tui_events, effects }) => outcome,
         // They end with the interface, or with a fleet that is gone.
-        () = carry_events(fleet_events, events) => return Err(failed("the connections ended".to_owned())),
-        () = carry_effects(tui_effects, &fleet) => unreachable_outcome().await,
+        () = carry_events(fleet_events, events.clone()) => return Err(failed("the connections ended".to_owned())),
+        () = carry_effects(tui_effects, &fleet, events.clone()) => unreachable_outcome().await,
     };
     fleet.shutdown().await;
     outcome.map_err(|error| {
@@ -142,6 +144,7 @@ fn environment() -> Start {
         cwd: BTreeMap::new(),
         open_picker: true,
         problems: Vec::new(),
+        offer: None,
         theme: Theme::from_environment(Environment {
             no_color: variable("NO_COLOR").is_some(),
             term: variable("TERM").as_deref(),
@@ -169,6 +172,10 @@ async fn carry_events(mut from: mpsc::Receiver<fleet::Event>, to: mpsc::Sender<E
             fleet::Event::Request(host, id, it) => Event::Request(host, id, it),
             fleet::Event::Answered(host, ticket, answer) => Event::Answered(host, ticket, answer),
             fleet::Event::Asked(host, id, question) => Event::Asked(host, id, question),
+            fleet::Event::Install(host, event) => match installing(&event) {
+                Some(event) => Event::Installing(host, event),
+                None => continue,
+            },
             fleet::Event::Withdrawn(host, id) => Event::Withdrawn(host, id),
         };
         if to.send(event).await.is_err() {
@@ -177,9 +184,46 @@ async fn carry_events(mut from: mpsc::Receiver<fleet::Event>, to: mpsc::Sender<E
     }
 }
 
-async fn carry_effects(mut from: mpsc::Receiver<Effect>, fleet: &Fleet) {
+fn installing(event: &fleet::InstallEvent) -> Option<Installing> {
+    Some(match event {
+        fleet::InstallEvent::Begun {
+            resumed_at, total, ..
+        } => Installing::Begun {
+            there: *resumed_at,
+            total: *total,
+        },
+        fleet::InstallEvent::Sent { sent, total } => Installing::Sent {
+            sent: *sent,
+            total: *total,
+        },
+        fleet::InstallEvent::Installed(_) => Installing::Installed,
+        fleet::InstallEvent::Removed(_) => return None,
+    })
+}
+
+/// The order to put this program on a host; an error is for the user to see.
+async fn install_own() -> Result<fleet::Install, String> {
+    let read = spawn_blocking(install::own_program).await;
+    let program = read
+        .map_err(|error| format!("reading this program failed: {error}"))?
+        .map_err(|problem| problem.to_string())?;
+    Ok(fleet::Install::Put {
+        program: Arc::new(program),
+        then_connect: true,
+    })
+}
+
+async fn carry_effects(mut from: mpsc::Receiver<Effect>, fleet: &Fleet, events: mpsc::Sender<Event>) {
     while let Some(effect) = from.recv().await {
         let command = match effect {
+            Effect::Install(host) => match install_own().await {
+                Ok(order) => fleet::Command::Install(host, order),
+                Err(text) => {
+                    // The interface ends both ways at once.
+                    _ = events.send(Event::Notice(host, text)).await;
+                    continue;
+                }
+            },
             Effect::Host(host, command) => fleet::Command::Host(host, command),
             Effect::Call(host, ticket, request) => fleet::Command::Call(host, ticket, request),
             Effect::Reply(host, id, answer) => fleet::Command::Reply(host, id, answer),

@@ -9,6 +9,7 @@ mod exec;
 mod generate;
 mod home;
 mod hosts;
+mod install;
 mod login;
 mod machine;
 mod report;
@@ -63,6 +64,7 @@ enum Command {
     Connect(ConnectArgs),
     Hosts(HostsArgs),
     Exec(ExecArgs),
+    Install(install::InstallArgs),
     AppServer(app_server::AppServerArgs),
     #[command(alias = "auth")]
     Login(login::LoginArgs),
@@ -252,6 +254,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Connect(args)) => connect::run(args),
         Some(Command::Hosts(args)) => hosts::run(&args),
         Some(Command::Exec(args)) => exec::run(args),
+        Some(Command::Install(args)) => install::run(args),
         Some(Command::AppServer(args)) => app_server::run(args),
         Some(Command::Login(args)) => login::run(&args),
         Some(Command::Logout) => login::run_logout(),

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    install::{Install, InstallEvent},
     limits,
     link::{Link, Pulse},
     reach::{Reached, reach},
@@ -21,6 +22,7 @@ pub(crate) enum FromAttempt {
     Report(Report),
     Notice(String),
     Question(Question, oneshot::Sender<codex_ssh::Answer>),
+    Install(InstallEvent),
     /// The conversation stands; [`Report::Ready`] follows.
     Up(Box<Link>, Box<HostFacts>),
 }
@@ -30,10 +32,11 @@ pub(crate) async fn run(
     id: HostId,
     config: Arc<FleetConfig>,
     attempt: Attempt,
+    install: Option<Install>,
     reports: mpsc::Sender<(Attempt, FromAttempt)>,
 ) {
     let reporter = Reporter { attempt, reports };
-    let Err(failure) = life(&id, &config, &reporter).await;
+    let Err(failure) = life(&id, &config, install.as_ref(), &reporter).await;
     reporter.report(Report::Lost(failure)).await;
 }
 
@@ -84,6 +87,7 @@ impl Reporter {
 async fn life(
     id: &HostId,
     config: &FleetConfig,
+    install: Option<&Install>,
     reporter: &Reporter,
 ) -> Result<std::convert::Infallible, Failure> {
     let Reached {
@@ -94,7 +98,7 @@ async fn life(
         home,
         program,
         held,
-    } = reach(id, config, reporter).await?;
+    } = reach(id, config, install, reporter).await?;
     reporter.report(Report::Entered(Phase::Initializing)).await;
     let peer_limits = Limits {
         outstanding_max: limits::CALLS_MAX,

@@ -16,7 +16,7 @@ use std::{
 
 use codex_hosts::{
     Action, Attempt, CallFailure, Failure, FailureKind, HostConnection, HostEvent, HostId, QuestionId, Reply,
-    Report, Ticket,
+    Report, Status, Ticket,
 };
 use codex_protocol::{
     CODE_METHOD_NOT_FOUND, ClientRequest, ErrorObject, Id, ServerNotification, ServerRequest,
@@ -31,6 +31,7 @@ use tokio::{
 
 use crate::{
     attempt::{self, FromAttempt},
+    install::{Install, InstallEvent},
     limits,
     link::{self, Link, Pending},
     question,
@@ -40,6 +41,7 @@ use crate::{
 /// A command for one host.
 pub(crate) enum Command {
     Host(codex_hosts::Command),
+    Install(Install),
     Call(Ticket, ClientRequest),
     Reply(Id, Value),
     Refuse(Id),
@@ -50,6 +52,7 @@ impl Command {
     pub(crate) fn from_fleet(command: run::Command) -> (HostId, Command) {
         match command {
             run::Command::Host(id, command) => (id, Command::Host(command)),
+            run::Command::Install(id, order) => (id, Command::Install(order)),
             run::Command::Call(id, ticket, request) => (id, Command::Call(ticket, request)),
             run::Command::Reply(id, request, answer) => (id, Command::Reply(request, answer)),
             run::Command::Refuse(id, request) => (id, Command::Refuse(request)),
@@ -67,6 +70,8 @@ struct Host {
     /// The task of that attempt, its probes, and others that are ending. Aborting it ends the connection.
     attempts: JoinSet<()>,
     reports: mpsc::Sender<(Attempt, FromAttempt)>,
+    /// What the attempts have to do before they start the server, until one has done it.
+    install: Option<Install>,
     link: Option<Link>,
     malformed: u32,
     notices: BTreeSet<String>,
@@ -157,6 +162,7 @@ impl Host {
             alive: None,
             attempts: JoinSet::new(),
             reports,
+            install: None,
             link: None,
             malformed: 0,
             notices: BTreeSet::new(),
@@ -175,7 +181,18 @@ impl Host {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Host(command) => self.connection.handle_command(Instant::now(), command),
+            Command::Host(command) => {
+                if command == codex_hosts::Command::Disconnect {
+                    self.install = None;
+                }
+                self.connection.handle_command(Instant::now(), command);
+            }
+            Command::Install(order) => {
+                self.install = Some(order);
+                for command in [codex_hosts::Command::Disconnect, codex_hosts::Command::Connect] {
+                    self.connection.handle_command(Instant::now(), command);
+                }
+            }
             Command::Call(ticket, request) => self.call(ticket, request),
             Command::Reply(id, answer) => match serde_json::value::to_raw_value(&answer) {
                 Ok(answer) => self.reply(id, Ok(answer)),
@@ -300,6 +317,12 @@ impl Host {
                     .handle_report(Instant::now(), attempt, report, fastrand::f64());
             }
             FromAttempt::Notice(text) => self.notice(text),
+            FromAttempt::Install(event) => {
+                if matches!(event, InstallEvent::Installed(_) | InstallEvent::Removed(_)) {
+                    self.install = None;
+                }
+                self.tell(|id| Event::Install(id, event));
+            }
             FromAttempt::Up(link, facts) => {
                 self.link = Some(*link);
                 self.malformed = 0;
@@ -368,8 +391,9 @@ impl Host {
                 Action::Begin(attempt) => {
                     self.alive = Some(attempt);
                     let (reports, config) = (self.reports.clone(), Arc::clone(&self.config));
+                    let (id, install) = (self.id.clone(), self.install.clone());
                     self.attempts
-                        .spawn(attempt::run(self.id.clone(), config, attempt, reports));
+                        .spawn(attempt::run(id, config, attempt, install, reports));
                 }
                 Action::Probe(attempt) => {
                     if let Some(link) = &self.link {
@@ -383,6 +407,9 @@ impl Host {
             }
         }
         while let Some(HostEvent::StatusChanged(status)) = self.connection.poll_event() {
+            if matches!(status, Status::Failed(_)) {
+                self.install = None;
+            }
             self.tell(|id| Event::Host(id, HostEvent::StatusChanged(status)));
         }
         self.outbox.extend(void);

@@ -14,10 +14,10 @@ use std::str::FromStr;
 
 use bytes::BytesMut;
 
+use crate::shell::{self, Shared};
+
 /// Noise before the mark that is kept; a host that prints more than this is not starting a server.
 pub(crate) const NOISE_BYTES_MAX: usize = 64 * 1024;
-/// Seconds that the user's shell may take to tell its environment.
-pub(crate) const SHELL_PATIENCE_S: u32 = 8;
 
 /// Folders where installers put `codex` although no start-up file says so.
 const FOLDERS: &[&str] = &[
@@ -40,12 +40,12 @@ const FOLDERS: &[&str] = &[
 /// Which server of a host is started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Server {
-    /// The first `codex` that is found.
+    /// The first `codex` that is found; else the one that was put there by `codex install`.
     #[default]
     Auto,
     /// The first one that is OpenAI's.
     Official,
-    /// The first one that is not: this program.
+    /// The one that was put there by `codex install`; else the first one that is not OpenAI's.
     Ours,
     /// The one at this path.
     At(Path),
@@ -83,6 +83,31 @@ impl FromStr for Server {
 }
 
 impl Server {
+    /// Whether it is started once it has been put there by `codex install`.
+    pub fn may_be_installed(&self) -> bool {
+        matches!(self, Server::Auto | Server::Ours)
+    }
+
+    /// The statements of the script that look for the program after the definitions of [`finder`](Self::finder).
+    fn search(&self) -> String {
+        let folders: Vec<String> = FOLDERS.iter().map(|it| format!("\"{it}\"")).collect();
+        let by_path = "{ find || { ask -lic; find; } || folders; }";
+        let define = format!(
+            "folders() {{ for d in {} \"$HOME\"/.nvm/versions/node/*/bin; do \
+             if fit \"$d/codex\"; then c=$d/codex; PATH=$d:$PATH; export PATH; return 0; fi; done; return 1; }};",
+            folders.join(" ")
+        );
+        let installed = format!(
+            "{} mine() {{ is \"$1/codex\" && c=$1/codex; }};",
+            shell::places(Shared::Found)
+        );
+        match self {
+            Server::Auto => format!("{define} {installed} ask -lc; {by_path} || places mine;"),
+            Server::Ours => format!("{define} {installed} ask -lc; places mine || {by_path};"),
+            Server::Official | Server::At(_) => format!("{define} ask -lc; {by_path};"),
+        }
+    }
+
     /// What is looked for, in words.
     pub(crate) fn wanted(&self) -> String {
         match self {
@@ -140,20 +165,11 @@ pub(crate) enum Outcome {
 
 /// The line for sshd, or for a shell's standard input. `nonce` must be alphanumeric and new for each launch.
 pub(crate) fn command_line(nonce: &str, server: &Server) -> String {
-    let folders: Vec<String> = FOLDERS.iter().map(|it| format!("\"{it}\"")).collect();
     let script = [
         format!("n={nonce}; s=${{SHELL:-/bin/sh}}; a=n;"),
-        // SIGKILL: interactive shells ignore SIGTERM. macOS has no `timeout`, but it has perl.
-        format!("lim() {{ if command -v timeout >/dev/null 2>&1; then timeout -s KILL {SHELL_PATIENCE_S} \"$@\";"),
-        format!("elif command -v perl >/dev/null 2>&1; then perl -e \"alarm shift; exec @ARGV\" {SHELL_PATIENCE_S} \"$@\"; else \"$@\"; fi; }};"),
-        // Takes over the environment of the login shell, started with the flags in $1. It is read up to a
-        // mark: a daemon that a start-up file left behind keeps the pipe open.
-        "ask() { e=$(lim \"$s\" \"$1\" \"echo; echo codex-$n; exec sh -c \\\"export -p; echo; echo end-$n\\\"\" </dev/null 2>/dev/null | sed -n \"1,/^codex-$n/d;/^end-$n/q;p\");".to_owned(),
-        "if [ -n \"$e\" ] && (eval \"$e\") >/dev/null 2>&1; then eval \"$e\"; a=y; fi; };".to_owned(),
+        shell::environment(),
         server.finder(),
-        "ask -lc; find || { ask -lic; find; } ||".to_owned(),
-        format!("for d in {} \"$HOME\"/.nvm/versions/node/*/bin; do", folders.join(" ")),
-        "if fit \"$d/codex\"; then c=$d/codex; PATH=$d:$PATH; export PATH; break; fi; done;".to_owned(),
+        server.search(),
         "w=$(uname -sm 2>/dev/null);".to_owned(),
         "if is \"$c\"; then printf \"\\036codex-%s\\tok\\t%s\\t%s\\t%s\\n\" \"$n\" \"$w\" \"$HOME\" \"$c\"; exec \"$c\" app-server; fi;".to_owned(),
         "printf \"\\036codex-%s\\tmissing-%s\\t%s\\t%s\\t%s\\n\" \"$n\" \"$a\" \"$w\" \"$HOME\" \"$PATH\"; exit 127".to_owned(),

@@ -25,6 +25,12 @@ pub(crate) const CALLS_MAX: usize = 100;
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// From the start of the remote command to its mark: the host's shells may take 16 s to start.
 pub(crate) const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
+/// A step of an installation: hashing the program on a small machine, or taking the next piece of it.
+pub(crate) const INSTALL_PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of the program that are handed over at once; progress is told between two of them.
+pub(crate) const INSTALL_PIECE: usize = 256 * 1024;
+/// How often progress is told.
+pub(crate) const INSTALL_PERIOD: Duration = Duration::from_millis(200);
 /// The handshake of the protocol; a cold start of the official server takes under a second.
 pub(crate) const INITIALIZE_PATIENCE: Duration = Duration::from_secs(20);
 /// Any other call. Resuming a long history takes the official server tens of seconds.

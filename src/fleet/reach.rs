@@ -12,6 +12,7 @@ use tokio::{
 use crate::{
     address::Address,
     attempt::{FromAttempt, Reporter},
+    install::{self, Install},
     kept::Kept,
     launch::Server,
     limits,
@@ -38,10 +39,11 @@ pub(crate) struct Reached {
     pub(crate) held: Box<dyn Any + Send>,
 }
 
-/// Goes through all phases before the handshake.
+/// Goes through all phases before the handshake; what is to be installed comes before the launch.
 pub(crate) async fn reach(
     id: &HostId,
     config: &FleetConfig,
+    install: Option<&Install>,
     reporter: &Reporter,
 ) -> Result<Reached, Failure> {
     let (ways, name) = (Arc::clone(&config.ways), id.clone());
@@ -50,11 +52,15 @@ pub(crate) async fn reach(
         .map_err(|error| bad(format!("reading the settings failed: {error}"), None))?
         .map_err(|NoWay { message, hint }| bad(message, hint))?;
     match way {
-        Way::Ssh { server } => by_ssh(id, config, &server, reporter).await,
+        Way::Ssh { server } => by_ssh(id, config, &server, install, reporter).await,
+        Way::Embedded(_) | Way::Address(_) if install.is_some() => Err(install::impossible(id)),
         Way::Embedded(embed) => by_embedding(embed, reporter).await,
         Way::Address(address) => by_address(&address, reporter).await,
         Way::Command { argv, server } => {
             reporter.report(Report::Entered(Phase::Launching)).await;
+            if let Some(order) = install {
+                install::by_command(id, &argv, order, &server, reporter).await?;
+            }
             let (child, started) = launch_by_command(id, &argv, &server).await?;
             let witness = Witness::Child(child.watch());
             Ok(by_launch(child, started, witness, Pulse::Call, ()))
@@ -76,11 +82,15 @@ async fn by_ssh(
     id: &HostId,
     config: &FleetConfig,
     server: &Server,
+    install: Option<&Install>,
     reporter: &Reporter,
 ) -> Result<Reached, Failure> {
     let route = ssh::resolve(id, config, reporter).await?;
     let session = Arc::new(ssh::connect(config, &route, reporter).await?);
     reporter.report(Report::Entered(Phase::Launching)).await;
+    if let Some(order) = install {
+        install::over_ssh(id, &session, order, server, reporter).await?;
+    }
     let (process, started) = launch(id, &session, server).await?;
     let witness = Witness::Ssh(process.exit(), process.stderr());
     let pulse = Pulse::Session(Arc::downgrade(&session));

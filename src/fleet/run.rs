@@ -21,7 +21,12 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{host, limits, link, way::Ways};
+use crate::{
+    host,
+    install::{Install, InstallEvent},
+    limits, link,
+    way::Ways,
+};
 
 /// Finds the way to a host. Runs on a thread that may block: a configuration may run programs.
 pub type Resolver = Arc<dyn Fn(&Query) -> Result<(Route, Vec<Problem>), RouteError> + Send + Sync>;
@@ -40,6 +45,9 @@ pub struct FleetConfig {
 /// [`codex_hosts::Command::Disconnect`].
 pub enum Command {
     Host(HostId, codex_hosts::Command),
+    /// Connects, or connects again, and carries this out before the server is started. A loss on the way is
+    /// made good by the next attempts, each of which goes on where the last one was.
+    Install(HostId, Install),
     Call(HostId, Ticket, ClientRequest),
     /// Answers an [`Event::Request`].
     Reply(HostId, Id, Value),
@@ -63,6 +71,8 @@ pub enum Event {
     /// Comes in its place among the notifications; a call that the end of its connection cut off is
     /// answered after the change of status.
     Answered(HostId, Ticket, Result<ClientResponse, CallFailure>),
+    /// How a [`Command::Install`] goes on. That it failed says the status.
+    Install(HostId, InstallEvent),
     /// A login asks the user.
     Asked(HostId, QuestionId, codex_hosts::Question),
     /// The question is void: its attempt ended.
@@ -215,7 +225,7 @@ fn not_added(id: HostId, command: &host::Command) -> Option<Event> {
     );
     match command {
         host::Command::Call(ticket, _) => Some(Event::Answered(id, *ticket, Err(link::refused(message)))),
-        host::Command::Host(codex_hosts::Command::Connect) => {
+        host::Command::Host(codex_hosts::Command::Connect) | host::Command::Install(_) => {
             let failure = Failure {
                 kind: FailureKind::BadConfig,
                 phase: None,

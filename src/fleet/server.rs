@@ -15,6 +15,7 @@ use crate::{
     child::Child,
     launch::{self, Found, Outcome, Server},
     limits,
+    shell::SHELL_PATIENCE_S,
     witness::{Ended, Witness},
 };
 
@@ -103,7 +104,7 @@ pub(crate) async fn launch_by_command(
     })
 }
 
-fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(16).collect()
 }
 
@@ -154,7 +155,7 @@ async fn read_mark(
     }
 }
 
-fn not_launched(kind: FailureKind, message: String) -> Failure {
+pub(crate) fn not_launched(kind: FailureKind, message: String) -> Failure {
     Failure {
         kind,
         phase: Some(Phase::Launching),
@@ -168,7 +169,7 @@ fn not_installed(id: &HostId, server: &Server, searched: &str, asked: bool) -> F
     let silent = if asked {
         String::new()
     } else {
-        let seconds = launch::SHELL_PATIENCE_S;
+        let seconds = SHELL_PATIENCE_S;
         format!("; the login shell did not tell its own PATH within {seconds} s")
     };
     let wanted = server.wanted();
@@ -182,15 +183,19 @@ fn not_installed(id: &HostId, server: &Server, searched: &str, asked: bool) -> F
     let message = format!(
         "there is no {wanted} on {id}: looked in the login shell's PATH ({searched}) and in the usual folders{silent}"
     );
-    let hint = "install it there, e.g. with `npm install -g @openai/codex@0.169.0`, and connect again";
+    let official = "`npm install -g @openai/codex@0.169.0` on the host installs the official one";
+    let hint = match server.may_be_installed() {
+        true => format!("run `codex install {id}` to put this program's own server there; {official}"),
+        false => official.to_owned(),
+    };
     Failure {
-        hint: Some(hint.to_owned()),
+        hint: Some(hint),
         ..not_launched(FailureKind::NotInstalled, message)
     }
 }
 
 /// What the remote printed, for a failure: its noise on stdout and its stderr.
-fn said(printed: &[u8], witness: &Witness) -> Option<String> {
+pub(crate) fn said(printed: &[u8], witness: &Witness) -> Option<String> {
     let printed = String::from_utf8_lossy(printed);
     let text = format!("{}\n{}", printed.trim(), witness.stderr());
     Some(text.trim().to_owned()).filter(|it| !it.is_empty())

@@ -142,6 +142,7 @@ impl App {
 
     /// A command among the connections.
     pub(super) fn run_in_connections(&mut self, command: Command, effects: &mut Vec<Effect>) {
+        let asked = self.picker.installs.take();
         let count = self.picker.visible().len();
         if let Some(to) = list::moved(command, self.picker.selected, count) {
             self.picker.selected = to;
@@ -162,6 +163,8 @@ impl App {
                 let host = self.picker.current().map(|it| it.id.clone());
                 self.command_host(host, HostCommand::Disconnect, effects);
             }
+            Command::Install => self.install_chosen(asked, effects),
+            Command::Back if asked.is_some() => (),
             Command::Open => self.connect_chosen(effects),
             Command::Back if !self.picker.filter.is_empty() => self.picker.filter = TextField::default(),
             Command::Back if self.order.is_empty() => self.toast("choose a host first; Ctrl+C twice quits"),

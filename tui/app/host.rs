@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use codex_hosts::{HostId, Phase, Status};
 use codex_protocol::v2;
 
-use super::composer::History;
+use super::{composer::History, install::Upload};
 
 /// Lines of a host's notices that are kept.
 pub const NOTICES_MAX: usize = 100;
@@ -26,6 +26,8 @@ pub struct HostEntry {
     pub was_ready: bool,
     /// Whether nobody is logged in at the model's provider although that is needed.
     pub needs_login: bool,
+    /// Our own server, on its way there.
+    pub upload: Option<Upload>,
 }
 
 /// How much of the host's list of threads is known.
@@ -50,6 +52,7 @@ impl HostEntry {
             history: History::default(),
             was_ready: false,
             needs_login: false,
+            upload: None,
         }
     }
 

@@ -23,6 +23,9 @@ impl App {
             return;
         };
         let (was, is) = (host.is_ready(), matches!(status, Status::Ready { .. }));
+        if !matches!(status, Status::Working { .. }) {
+            host.upload = None;
+        }
         host.status = status;
         match (was, is) {
             (_, true) => self.host_ready(id, effects),

@@ -12,6 +12,7 @@ pub mod composer;
 pub mod form;
 pub mod host;
 mod hosts;
+pub mod install;
 mod keys;
 pub mod list;
 pub mod palette;
@@ -40,6 +41,7 @@ use crate::{effect::Effect, keymap::Context, text::sanitize::sanitize_line, them
 use answers::Call;
 use ask::{Ask, Dialog};
 use host::HostEntry;
+use install::Offer;
 use palette::Palette;
 pub use pane::{Mood, Pane, PaneId};
 use picker::{Picker, Typing};
@@ -70,6 +72,8 @@ pub struct Start {
     pub open_picker: bool,
     /// What is not right with the configuration; shown, and no obstacle.
     pub problems: Vec<String>,
+    /// Our own server, for hosts that have none.
+    pub offer: Option<Offer>,
     pub theme: Theme,
     pub client_version: String,
     /// Differs from that of every earlier run: the identities of our prompts begin with it.
@@ -87,6 +91,7 @@ pub struct App {
     run_id: String,
     editor: Option<String>,
     connect_first: Vec<HostId>,
+    offer: Option<Offer>,
     /// Columns and rows.
     pub size: (u16, u16),
     pub has_terminal_focus: bool,
@@ -137,6 +142,7 @@ impl App {
             run_id: start.run_id,
             editor: start.editor.filter(|it| !it.trim().is_empty()),
             connect_first: start.connect.clone(),
+            offer: start.offer,
             size: (80, 24),
             has_terminal_focus: true,
             now,

@@ -20,6 +20,9 @@ pub struct Picker {
     pub typing: Typing,
     /// What is wrong with the address that was typed.
     pub problem: Option<String>,
+    /// The host that the user is asked about: whether our server is to be put there. Any key but the one that
+    /// says yes takes it back.
+    pub installs: Option<HostId>,
     /// The remote's stderr is shown.
     pub shows_detail: bool,
 }

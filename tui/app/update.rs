@@ -24,6 +24,7 @@ impl App {
             Event::Answered(host, ticket, outcome) => self.handle_answer(&host, ticket, outcome, effects),
             Event::Asked(host, id, question) => self.handle_question(&host, id, question, effects),
             Event::Withdrawn(host, id) => self.handle_withdrawal(&host, id),
+            Event::Installing(host, event) => self.handle_installing(&host, event),
             Event::Edited(text) => self.handle_edited(text),
         }
     }

@@ -154,6 +154,12 @@ const LISTS: &[Binding] = &[
     ),
     bind(
         Connections,
+        char('i'),
+        C::Install,
+        "put our server on this host, which has none",
+    ),
+    bind(
+        Connections,
         char('e'),
         C::ToggleDetail,
         "show or hide what the remote wrote to stderr",

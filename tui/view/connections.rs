@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use codex_hosts::{Failure, Host, Origin, Status};
+use codex_hosts::{Failure, Host, HostId, Origin, Status};
 use ratatui::{
     layout::Rect,
     style::Style,
@@ -14,7 +14,8 @@ use super::{
     write::{Pen, row_of, seconds},
 };
 use crate::{
-    app::{App, picker::Typing},
+    app::{App, install::megabytes, picker::Typing},
+    keymap::{Command, Context, label},
     text::{
         sanitize::{sanitize, sanitize_line},
         wrap::{Wrap, text_width},
@@ -140,7 +141,10 @@ fn host_line(
     let word = match status {
         Status::Ready { took, .. } => format!("ready in {:.1} s", took.as_secs_f64()),
         Status::Offline => String::new(),
-        status => status_text(status, now),
+        status => {
+            let upload = app.hosts.get(&host.id).and_then(|it| it.upload.as_ref());
+            upload.map_or_else(|| status_text(status, now), |it| it.text(now))
+        }
     };
     let origin = match &host.origin {
         Origin::Config { file, line } => format!("{}:{line}", file.display()),
@@ -186,6 +190,7 @@ fn detail(app: &App, now: Instant, pen: &Pen<'_, '_>, width: u16) -> Vec<Line<'s
             Wrap::words(width).push(&[Span::styled(line.to_owned(), style)], &mut lines);
         }
     };
+    offer(app, &host.id, &mut say, theme.needs_you);
     match &host.status {
         Status::Offline => return Vec::new(),
         Status::Ready { since, took } => {
@@ -213,6 +218,29 @@ fn detail(app: &App, now: Instant, pen: &Pen<'_, '_>, width: u16) -> Vec<Line<'s
         say(notice, theme.dim);
     }
     lines
+}
+
+/// What can be done about a missing server, or the question whether it shall be.
+fn offer(app: &App, id: &HostId, say: &mut impl FnMut(&str, Style), asking: Style) {
+    let Some(offer) = app.offer_for(id) else { return };
+    let size = megabytes(offer.bytes as f64);
+    let key = label(Context::Connections, Command::Install);
+    if app.picker.installs.as_ref() != Some(id) {
+        return say(
+            &format!("`{key}` installs our app-server there ({size} MB)"),
+            asking,
+        );
+    }
+    let directory = &offer.directory;
+    say(
+        &format!(
+            "install on {id}: {size} MB into {directory}? `{key}` again does it, any other key does not"
+        ),
+        asking,
+    );
+    if let Some(warning) = &offer.warning {
+        say(warning, Style::new());
+    }
 }
 
 fn failure_text(failure: &Failure) -> String {

@@ -283,6 +283,8 @@ impl Exec {
                     self.fleet.send(Command::Answer(host, id, Reply::Refuse)).await;
                 }
             }
+            // Nothing is installed here.
+            Event::Install(..) => (),
             Event::Withdrawn(_, id) => self.waiting.retain(|(_, it, _)| *it != id),
             Event::Host(host, event) => {
                 self.with(&host, |turn, orders, output| {

@@ -4,5 +4,6 @@ mod anything;
 mod asking;
 mod choosing;
 mod composing;
+mod installing;
 mod reconnecting;
 mod turning;

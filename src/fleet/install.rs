@@ -1,0 +1,488 @@
+//! Puts our own server on a host over the connection that is there, and removes it again.
+//!
+//! The host needs sshd and a POSIX system, nothing else: the program is the standard input of a small script.
+//! It is kept by its hash (`…/codex-server/bin/SHA256/codex`) beside a symbolic link `codex` that is switched
+//! with rename(2), so whatever is running, or starting, finds either the old program or the new one.
+
+mod program;
+mod script;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
+use codex_ssh::Session;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout},
+};
+
+pub use program::{Program, ProgramError};
+
+use crate::{
+    attempt::{FromAttempt, Reporter},
+    child::Child,
+    launch::{NOISE_BYTES_MAX, Server},
+    limits,
+    server::{chain, nonce, not_launched, said},
+    witness::{Ended, Witness},
+};
+
+/// What `codex install` changes on a host before anything else is done there.
+#[derive(Clone, Debug)]
+pub enum Install {
+    Put {
+        program: Arc<Program>,
+        /// Whether the server is started then. Otherwise the connection is held until it is given up.
+        then_connect: bool,
+    },
+    /// Removes what was ever put there.
+    Remove,
+}
+
+/// How an installation goes on. What comes from the host is not sanitized.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstallEvent {
+    /// The host has said where the program goes.
+    Begun {
+        /// e.g. `Linux x86_64`.
+        system: String,
+        directory: String,
+        /// Bytes that an earlier upload has left there.
+        resumed_at: u64,
+        /// The program's bytes.
+        total: u64,
+        /// Better folders in which no program can be written or run.
+        passed_over: String,
+    },
+    /// So many of the program's bytes are on the way or there.
+    Sent {
+        sent: u64,
+        total: u64,
+    },
+    Installed(Installed),
+    /// By folder, how many versions were removed.
+    Removed(Vec<(String, u32)>),
+}
+
+/// A program that is on a host now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// The symbolic link that leads to it.
+    pub path: String,
+    /// What it says when it is run there.
+    pub version: String,
+    /// Nothing had to be sent.
+    pub was_there: bool,
+    /// Bytes sent in this run.
+    pub sent: u64,
+    /// Older versions that were removed: the last one stays.
+    pub removed: u32,
+}
+
+/// A host that ends an upload by itself says why at most this often before it is believed.
+const TRIES_MAX: u32 = 2;
+
+/// Carries out the order over SSH.
+pub(crate) async fn over_ssh(
+    id: &HostId,
+    session: &Session,
+    order: &Install,
+    server: &Server,
+    reporter: &Reporter,
+) -> Result<(), Failure> {
+    check_server(id, order, server)?;
+    for attempt in 1.. {
+        let nonce = nonce();
+        let stream = session.exec(&line(&nonce, order)).await.map_err(|error| {
+            not_launched(
+                FailureKind::Forbidden,
+                format!("starting a command: {}", chain(&error)),
+            )
+        })?;
+        let witness = Witness::Ssh(stream.exit(), stream.stderr());
+        let dialog = Dialog::new(id, stream, witness, nonce, reporter);
+        if dialog.carry_out(order, attempt < TRIES_MAX).await? == Outcome::Done {
+            break;
+        }
+    }
+    finish(order).await;
+    Ok(())
+}
+
+/// Carries out the order through a shell that a program of the user gives.
+pub(crate) async fn by_command(
+    id: &HostId,
+    argv: &[String],
+    order: &Install,
+    server: &Server,
+    reporter: &Reporter,
+) -> Result<(), Failure> {
+    check_server(id, order, server)?;
+    for attempt in 1.. {
+        let nonce = nonce();
+        let started = Child::start(argv).map_err(|error| {
+            let program = argv.first().map(String::as_str).unwrap_or_default();
+            not_launched(FailureKind::BadConfig, format!("starting `{program}`: {error}"))
+        });
+        let mut stream = started?;
+        let line = format!("{}\n", line(&nonce, order));
+        // A program that does not read shows itself by its end, or by its silence.
+        _ = timeout(limits::LAUNCH_PATIENCE, stream.write_all(line.as_bytes())).await;
+        let witness = Witness::Child(stream.watch());
+        let dialog = Dialog::new(id, stream, witness, nonce, reporter);
+        if dialog.carry_out(order, attempt < TRIES_MAX).await? == Outcome::Done {
+            break;
+        }
+    }
+    finish(order).await;
+    Ok(())
+}
+
+/// Where there is nothing that a program could be sent over.
+pub(crate) fn impossible(id: &HostId) -> Failure {
+    Failure {
+        hint: Some("install it from a host of SSH, or with a program that gives a shell there".to_owned()),
+        ..not_launched(
+            FailureKind::BadConfig,
+            format!("nothing can be put on {id}: it is not reached through a shell"),
+        )
+    }
+}
+
+/// A server that would not be started afterwards is not what the user wants.
+fn check_server(id: &HostId, order: &Install, server: &Server) -> Result<(), Failure> {
+    let connects = matches!(order, Install::Put { then_connect, .. } if *then_connect);
+    if !connects || server.may_be_installed() {
+        return Ok(());
+    }
+    let message = format!("the settings of {id} want another server: {}", server.wanted());
+    Err(Failure {
+        hint: Some("set `server = \"auto\"` or `\"ours\"` for it in hosts.toml".to_owned()),
+        ..not_launched(FailureKind::NotInstalled, message)
+    })
+}
+
+/// Without a server to be started, the connection has nothing more to do, and its end would be a loss.
+async fn finish(order: &Install) {
+    match order {
+        Install::Put {
+            then_connect: true, ..
+        } => (),
+        Install::Put { .. } | Install::Remove => std::future::pending().await,
+    }
+}
+
+fn line(nonce: &str, order: &Install) -> String {
+    match order {
+        Install::Put { program, .. } => script::put(nonce, program.sha256(), program.length()),
+        Install::Remove => script::remove(nonce),
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// What arrived was not what was sent, or somebody else took over.
+    Again,
+}
+
+/// The conversation with the script.
+struct Dialog<'a, S> {
+    id: &'a HostId,
+    stream: S,
+    witness: Witness,
+    nonce: String,
+    reporter: &'a Reporter,
+    printed: BytesMut,
+}
+
+/// What the host said about the place.
+struct Place {
+    directory: String,
+    is_there: bool,
+    /// Of a part that can be continued; 0 when there is none.
+    resumed_at: u64,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
+    fn new(
+        id: &'a HostId,
+        stream: S,
+        witness: Witness,
+        nonce: String,
+        reporter: &'a Reporter,
+    ) -> Dialog<'a, S> {
+        Dialog {
+            id,
+            stream,
+            witness,
+            nonce,
+            reporter,
+            printed: BytesMut::new(),
+        }
+    }
+
+    /// `may_repeat`: a failure that another try may mend is no failure.
+    async fn carry_out(mut self, order: &Install, may_repeat: bool) -> Result<Outcome, Failure> {
+        let program = match order {
+            Install::Remove => {
+                self.remove().await?;
+                return Ok(Outcome::Done);
+            }
+            Install::Put { program, .. } => program,
+        };
+        let place = self.agree(program).await?;
+        if place.is_there {
+            self.send(b"use\n").await;
+        } else {
+            let word = format!("put {}\n", place.resumed_at);
+            self.send(word.as_bytes()).await;
+            self.upload(program, place.resumed_at).await?;
+        }
+        // The end of input is what the script waits for; a stream that is gone has ended.
+        _ = self.stream.shutdown().await;
+        let fields = self.hear(limits::INSTALL_PATIENCE).await?;
+        let may_help = matches!(fields[0].as_str(), "corrupt" | "taken");
+        if may_repeat && may_help {
+            return Ok(Outcome::Again);
+        }
+        if fields[0] != "done" {
+            return Err(self.refusal(&fields, program).await);
+        }
+        let sent = match place.is_there {
+            true => 0,
+            false => program.length() - place.resumed_at,
+        };
+        let installed = Installed {
+            version: field(&fields, 1),
+            path: field(&fields, 2),
+            was_there: place.is_there,
+            sent,
+            removed: field(&fields, 3).parse().unwrap_or(0),
+        };
+        self.tell(InstallEvent::Installed(installed)).await;
+        Ok(Outcome::Done)
+    }
+
+    /// Finds out whether the program runs there, and where it goes. Until the first word of ours the host has
+    /// changed nothing.
+    async fn agree(&mut self, program: &Program) -> Result<Place, Failure> {
+        let fields = self.hear(limits::LAUNCH_PATIENCE).await?;
+        let system = field(&fields, 1);
+        if !program.runs_on(&system) {
+            let (id, ours) = (self.id, program.system());
+            let message = format!("{id} is {system}, and this program is for {ours}: nothing was sent");
+            let hint = format!("`codex install {id} --binary FILE` takes a program for {system}");
+            return Err(self.not_installed(message, Some(hint)));
+        }
+        self.send(b"go\n").await;
+        let fields = self.hear(limits::INSTALL_PATIENCE).await?;
+        if fields[0] != "place" {
+            return Err(self.refusal(&fields, program).await);
+        }
+        let is_there = field(&fields, 2) == "y";
+        let length = field(&fields, 3).parse().unwrap_or(0);
+        // A part with other bytes in it would be found out only at the end.
+        let is_ours = 0 < length && program.sha256_of_first(length).as_ref() == fields.get(4);
+        let place = Place {
+            directory: field(&fields, 1),
+            is_there,
+            resumed_at: if is_ours { length } else { 0 },
+        };
+        self.tell(InstallEvent::Begun {
+            system,
+            directory: place.directory.clone(),
+            resumed_at: place.resumed_at,
+            total: program.length(),
+            passed_over: field(&fields, 5).trim().to_owned(),
+        })
+        .await;
+        Ok(place)
+    }
+
+    /// Sends what is not there yet. A host that takes nothing more has said why.
+    async fn upload(&mut self, program: &Program, from: u64) -> Result<(), Failure> {
+        let total = program.length();
+        let mut told = Instant::now();
+        let start = usize::try_from(from)
+            .unwrap_or(usize::MAX)
+            .min(program.bytes.len());
+        let mut sent = from;
+        for piece in program.bytes[start..].chunks(limits::INSTALL_PIECE) {
+            match timeout(limits::INSTALL_PATIENCE, self.stream.write_all(piece)).await {
+                Ok(Ok(())) => sent += piece.len() as u64,
+                Ok(Err(_)) => return Ok(()),
+                Err(_) => {
+                    let message = format!("{} took nothing for {:?}", self.id, limits::INSTALL_PATIENCE);
+                    return Err(not_launched(FailureKind::TimedOut, message));
+                }
+            }
+            if limits::INSTALL_PERIOD <= told.elapsed() || sent == total {
+                told = Instant::now();
+                self.tell(InstallEvent::Sent { sent, total }).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&mut self) -> Result<(), Failure> {
+        _ = self.stream.shutdown().await;
+        let mut removed = Vec::new();
+        loop {
+            let fields = self.hear(limits::INSTALL_PATIENCE).await?;
+            if fields[0] == "end" {
+                break;
+            }
+            removed.push((field(&fields, 1), field(&fields, 2).parse().unwrap_or(0)));
+        }
+        self.tell(InstallEvent::Removed(removed)).await;
+        Ok(())
+    }
+
+    /// Says something to the script; one that is gone shows itself when it is listened to.
+    async fn send(&mut self, word: &[u8]) {
+        let send = async {
+            self.stream.write_all(word).await?;
+            self.stream.flush().await
+        };
+        _ = timeout(limits::INSTALL_PATIENCE, send).await;
+    }
+
+    /// Tells how it goes on, which also starts the phase's clock again.
+    async fn tell(&mut self, event: InstallEvent) {
+        self.reporter.report(Report::Entered(Phase::Launching)).await;
+        self.reporter.send(FromAttempt::Install(event)).await;
+    }
+
+    /// The next marked line of the script; it has at least one field.
+    async fn hear(&mut self, patience: Duration) -> Result<Vec<String>, Failure> {
+        let reading = async {
+            loop {
+                if let Some(fields) = take_line(&self.nonce, &mut self.printed) {
+                    return Some(fields);
+                }
+                let is_full = NOISE_BYTES_MAX < self.printed.len();
+                if is_full || !matches!(self.stream.read_buf(&mut self.printed).await, Ok(1..)) {
+                    return None;
+                }
+            }
+        };
+        match timeout(patience, reading).await {
+            Ok(Some(fields)) => Ok(fields),
+            Ok(None) => Err(self.ended().await),
+            Err(_) => {
+                let message = format!("the login shell said nothing within {patience:?}");
+                let failure = not_launched(FailureKind::LaunchFailed, message);
+                Err(Failure {
+                    stderr: said(&self.printed, &self.witness),
+                    ..failure
+                })
+            }
+        }
+    }
+
+    /// Why there is no line.
+    async fn ended(&mut self) -> Failure {
+        let failure = match self.witness.ended().await {
+            Some(Ended::Lost(why)) => return not_launched(FailureKind::Unreachable, why),
+            // A container may come back, as a host may.
+            Some(Ended::Exited(why)) if matches!(self.witness, Witness::Child(_)) => {
+                return not_launched(FailureKind::Unreachable, why);
+            }
+            Some(Ended::Exited(exit)) => format!("the installation on {} ended: {exit}", self.id),
+            None => format!("the installation on {} ended", self.id),
+        };
+        Failure {
+            hint: Some(format!("look at what `ssh {} true` prints", self.id)),
+            stderr: said(&self.printed, &self.witness),
+            ..not_launched(FailureKind::LaunchFailed, failure)
+        }
+    }
+
+    fn not_installed(&self, message: String, hint: Option<String>) -> Failure {
+        Failure {
+            hint,
+            stderr: said(&[], &self.witness),
+            ..not_launched(FailureKind::NotInstalled, message)
+        }
+    }
+
+    /// What the script's refusal means.
+    async fn refusal(&mut self, fields: &[String], program: &Program) -> Failure {
+        // What its programs wrote to stderr is complete only then.
+        _ = self.witness.ended().await;
+        let id = self.id.clone();
+        let (message, hint) = match fields[0].as_str() {
+            "nosum" => (
+                format!(
+                    "{id} has none of sha256sum, shasum and openssl: what arrives there cannot be checked"
+                ),
+                Some("install one of them on the host".to_owned()),
+            ),
+            "noplace" => (
+                format!(
+                    "no folder on {id} lets a program be written and run: tried{}",
+                    field(fields, 1)
+                ),
+                Some("set CODEX_HOME on the host to one that does".to_owned()),
+            ),
+            "short" => (
+                format!("the upload to {id} was cut off after {} bytes", field(fields, 1)),
+                Some("run it again: it goes on from there".to_owned()),
+            ),
+            "corrupt" => (
+                format!(
+                    "what arrived on {id} has the SHA-256 {}, not {}",
+                    field(fields, 1),
+                    program.sha256()
+                ),
+                None,
+            ),
+            "taken" => (format!("another upload to {id} took over"), None),
+            "unwritten" => (
+                format!("{id} could not write the program"),
+                Some("see what it said, and make room there".to_owned()),
+            ),
+            "unfit" => {
+                let hint = program.needs_libraries().then(|| {
+                    "the program needs the C library of the machine it was built on; `.ci/release` builds one that does not"
+                        .to_owned()
+                });
+                (
+                    format!(
+                        "the program does not run on {id} as codex: exit status {}, `{}`",
+                        field(fields, 1),
+                        field(fields, 2)
+                    ),
+                    hint,
+                )
+            }
+            "foreign" => (
+                format!("{} on {id} was not made by an installation", field(fields, 1)),
+                Some("move it away".to_owned()),
+            ),
+            other => (format!("the installation on {id} ended with `{other}`"), None),
+        };
+        self.not_installed(message, hint)
+    }
+}
+
+fn field(fields: &[String], index: usize) -> String {
+    fields.get(index).cloned().unwrap_or_default()
+}
+
+/// Takes everything up to the end of the next marked line out of the buffer.
+fn take_line(nonce: &str, buffer: &mut BytesMut) -> Option<Vec<String>> {
+    let mark = format!("\x1ecodex-{nonce}\t");
+    let start = memchr::memmem::find(buffer, mark.as_bytes())?;
+    let end = start + memchr::memchr(b'\n', &buffer[start..])?;
+    let line = String::from_utf8_lossy(&buffer[start + mark.len()..end]).into_owned();
+    _ = buffer.split_to(end + 1);
+    Some(
+        line.trim_end_matches('\r')
+            .split('\t')
+            .map(str::to_owned)
+            .collect(),
+    )
+}

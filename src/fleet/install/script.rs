@@ -1,0 +1,138 @@
+//! What runs on the host while our server is put there, or removed: POSIX sh with what every system has.
+//!
+//! The far side speaks in marked lines, as the launch does, and asks with two of them for a word of ours:
+//!
+//! | it says | fields | we say |
+//! |---|---|---|
+//! | `host` | `uname -sm`, the home directory | `go`, or nothing: then it has changed nothing |
+//! | `place` | folder, whether the program is there (`y`, `n`), length and SHA-256 of a part of it, folders that were passed over | `put OFFSET` and the rest of the program; `use` when it is there |
+//! | `done` | what the program says of its version, its path, how many old versions were removed | |
+//! | `short`, `corrupt`, `unwritten`, `taken`, `unfit`, `foreign`, `noplace`, `nosum` | what went wrong | |
+//!
+//! The end of its input is the end of the program, or of the connection: a part that is too short stays and is
+//! continued the next time. Each run writes to a file of its own, so a session that is dead here and still
+//! alive there cannot write into what its successor continues.
+//!
+//! No fsync: sync(1) takes no files on many systems. What a crash of the host right after the end could leave
+//! is found by its hash when the install is run again.
+
+use crate::shell::{self, Shared};
+
+/// Days after which a part of another version, whose upload was given up, is removed.
+const PART_DAYS_MAX: u32 = 6;
+
+/// Whether the name in `$q` is that of a version: 64 hexadecimal digits.
+const IS_VERSION: &str = "ours() { [ ${#q} = 64 ] && [ -z \"$(printf %s \"$q\" | tr -d 0-9a-f)\" ]; };";
+
+/// `say KIND FIELD…` writes one marked line.
+const SAY: &str = "say() { printf \"\\036codex-%s\" \"$n\"; printf \"\\t%s\" \"$@\"; printf \"\\n\"; }; bad() { say \"$@\"; exit 1; };";
+
+/// `sum FILE` puts its SHA-256 into `m`. openssl(1) writes it behind `= `, the others before a space.
+const SUM: &str = "sum() { if command -v sha256sum >/dev/null 2>&1; then m=$(sha256sum <\"$1\"); \
+    elif command -v shasum >/dev/null 2>&1; then m=$(shasum -a 256 <\"$1\"); \
+    elif command -v openssl >/dev/null 2>&1; then m=$(openssl dgst -sha256 <\"$1\"); \
+    else return 1; fi; m=${m##*= }; m=${m%% *}; };";
+
+/// `fits FOLDER` makes it `d` when a program can be written and run there; else it goes into `g`. execve(2)
+/// refuses on a file system without the right to execute before it looks at what the file is.
+const FITS: &str = "fits() { if try \"$1\" 2>/dev/null; then d=$1; return 0; fi; \
+    rm -f \"$1/.codex.$n\" 2>/dev/null; rmdir \"$1\" 2>/dev/null; g=\"$g $1\"; return 1; }; \
+    try() { p=$1/.codex.$n; mkdir -p \"$1\" && echo : >\"$p\" && chmod 700 \"$p\" && \"$p\" && rm -f \"$p\"; };";
+
+/// `check PROGRAM` runs it; what it says comes into `v` as one line.
+const CHECK: &str = "check() { v=$(lim \"$1\" --version </dev/null 2>&1); r=$?; \
+    v=$(printf %s \"$v\" | tr \"\\n\\t\" \"  \"); \
+    [ \"$r\" = 0 ] || return 1; case $v in codex*) ;; *) return 1;; esac; };";
+
+/// Makes `o` the longest part of this version, of `l` bytes with the hash `m`, and removes the others.
+const LOOK: &str = "b=$d/$h/codex; f=n; o=; l=0; \
+    if [ -f \"$b\" ] && [ -x \"$b\" ] && sum \"$b\" && [ \"$m\" = \"$h\" ]; then f=y; fi; \
+    for p in \"$d/$h\".*.part; do [ -f \"$p\" ] || continue; k=$(wc -c <\"$p\"); k=$((k)); \
+    if [ \"$l\" -lt \"$k\" ]; then [ -z \"$o\" ] || rm -f \"$o\"; o=$p; l=$k; else rm -f \"$p\"; fi; done; \
+    m=-; [ -z \"$o\" ] || sum \"$o\"; say place \"$d\" \"$f\" \"$l\" \"$m\" \"$g\";";
+
+/// Takes the program, checks it and gives it its name.
+const TAKE: &str = "p=$d/$h.$n.part; read -r v k || exit 1; case $v in use) p=$b;; \
+    put) if [ \"$k\" -gt 0 ]; then cp \"$o\" \"$p\" || { rm -f \"$p\"; bad unwritten; }; fi; \
+    [ -z \"$o\" ] || rm -f \"$o\"; \
+    cat >>\"$p\" || { rm -f \"$p\"; bad unwritten; }; \
+    [ -f \"$p\" ] || bad taken; l=$(wc -c <\"$p\"); l=$((l)); \
+    [ \"$l\" -lt \"$z\" ] && bad short \"$l\"; \
+    sum \"$p\"; [ \"$m\" = \"$h\" ] || { rm -f \"$p\"; bad corrupt \"$m\"; }; chmod 700 \"$p\";; \
+    *) exit 1;; esac; \
+    check \"$p\" || { [ \"$p\" = \"$b\" ] || rm -f \"$p\"; bad unfit \"$r\" \"$v\"; }; \
+    if [ \"$p\" = \"$b\" ]; then :; else mkdir -p \"$d/$h\" && mv -f \"$p\" \"$b\" || bad unwritten; fi;";
+
+/// Lets `codex` lead to this version, and removes all but this one and the one it led to before.
+const SWITCH: &str = "y=; x=$d/codex; if [ -L \"$x\" ]; then y=$(readlink \"$x\"); y=${y%/codex}; \
+    elif [ -e \"$x\" ]; then bad foreign \"$x\"; fi; \
+    c=0; case $y in \"$h\") ;; *) t=$d/.codex.$n; { ln -s \"$h/codex\" \"$t\" && mv -f \"$t\" \"$x\"; } || { rm -f \"$t\"; bad unwritten; }; \
+    for p in \"$d\"/*/codex; do q=${p%/codex}; q=${q##*/}; case $q in \"$h\"|\"$y\") ;; \
+    *) if ours; then rm -f \"$p\" && rmdir \"$d/$q\" && c=$((c+1)); fi;; esac; done;; esac;";
+
+/// `gone FOLDER` removes what we put there; it always fails, so that the next folder is visited too.
+const GONE: &str = "gone() { [ -d \"$1\" ] || return 1; c=0; \
+    for p in \"$1\"/*/codex; do q=${p%/codex}; q=${q##*/}; \
+    if [ -f \"$p\" ] && ours; then rm -f \"$p\" && rmdir \"$1/$q\" && c=$((c+1)); fi; done; \
+    for p in \"$1\"/*.part; do q=${p##*/}; q=${q%%.*}; if [ -f \"$p\" ] && ours; then rm -f \"$p\"; fi; done; \
+    [ -L \"$1/codex\" ] && rm -f \"$1/codex\"; \
+    rmdir \"$1\" 2>/dev/null; rmdir \"${1%/bin}\" 2>/dev/null; [ \"$c\" = 0 ] || say removed \"$1\" \"$c\"; return 1; };";
+
+/// The environment of the login shell first: it may say where `$CODEX_HOME` is, and it may set any variable.
+fn begin(nonce: &str) -> Vec<String> {
+    vec![
+        format!("umask 077; n={nonce}; s=${{SHELL:-/bin/sh}}; a=n;"),
+        shell::environment(),
+        format!("ask -lc; n={nonce}; g=;"),
+        SAY.to_owned(),
+        IS_VERSION.to_owned(),
+    ]
+}
+
+/// The line that takes a program of `length` bytes with this SHA-256. `nonce` is alphanumeric, and new each
+/// time.
+pub(super) fn put(nonce: &str, sha256: &str, length: u64) -> String {
+    let mut script = begin(nonce);
+    script.extend([
+        format!("h={sha256}; z={length};"),
+        [SUM, FITS, CHECK].join(" "),
+        shell::places(Shared::Made),
+        "say host \"$(uname -sm 2>/dev/null)\" \"$HOME\"; read -r v && [ \"$v\" = go ] || exit 0;".to_owned(),
+        "sum /dev/null || bad nosum; places fits || bad noplace \"$g\";".to_owned(),
+        [LOOK, TAKE, SWITCH].join(" "),
+        format!("find \"$d\" -name \"*.part\" -mtime +{PART_DAYS_MAX} -exec rm -f {{}} + 2>/dev/null;"),
+        "say done \"$v\" \"$x\" \"$c\"".to_owned(),
+    ]);
+    format!("exec sh -c '{}'", script.join(" "))
+}
+
+/// The line that removes what [`put`] put there.
+pub(super) fn remove(nonce: &str) -> String {
+    let mut script = begin(nonce);
+    script.extend([
+        GONE.to_owned(),
+        shell::places(Shared::Found),
+        "places gone; say end".to_owned(),
+    ]);
+    format!("exec sh -c '{}'", script.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_are_safe_in_every_login_shell() {
+        for line in [put("n0nce", &"0a".repeat(32), 5), remove("n0nce")] {
+            let script = line
+                .strip_prefix("exec sh -c '")
+                .and_then(|it| it.strip_suffix('\''))
+                .unwrap();
+            assert!(!script.contains(['\'', '\n', '!']), "{script}");
+            assert!(
+                !script.contains("\\\\"),
+                "fish reads two backslashes as one: {script}"
+            );
+        }
+    }
+}
