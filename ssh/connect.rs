@@ -158,7 +158,7 @@ impl Connector {
             gone: &secured.gone,
             ended: secured.ended.clone(),
         };
-        login(&mut secured.handle, work).await?;
+        let tried = login(&mut secured.handle, work).await?;
         report.stage(Stage::Authenticated).await;
         let learn = settings.host_keys.update && secured.verified.learn;
         let Secured {
@@ -182,6 +182,7 @@ impl Connector {
             refusal,
             name,
             peer,
+            tried,
             environment,
             cut,
             carrier,

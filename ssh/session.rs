@@ -20,7 +20,7 @@ use crate::{
     client::{Client, Refusal},
     config::settings::Forwarding,
     doors::Doors,
-    error::{ExecError, PingError},
+    error::{Attempt, ExecError, PingError},
     exec::{Pipe, Process},
     host_key::Updater,
     limits,
@@ -37,6 +37,7 @@ pub struct Session {
     launch: Launch,
     name: String,
     peer: PeerInfo,
+    tried: Vec<Attempt>,
     doors: Arc<Doors>,
     forwarding: Forwarding,
     _cut: DropGuard,
@@ -92,6 +93,8 @@ pub(crate) struct Parts {
     /// The host's alias, for errors about the hops behind it.
     pub(crate) name: String,
     pub(crate) peer: PeerInfo,
+    /// How the login went.
+    pub(crate) tried: Vec<Attempt>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) cut: DropGuard,
     pub(crate) carrier: Carrier,
@@ -115,6 +118,7 @@ impl Session {
             },
             name: parts.name,
             peer: parts.peer,
+            tried: parts.tried,
             doors: parts.doors,
             forwarding: parts.forwarding,
             _cut: parts.cut,
@@ -148,6 +152,11 @@ impl Session {
 
     pub fn peer(&self) -> &PeerInfo {
         &self.peer
+    }
+
+    /// Every login that was tried until the server accepted one, in order.
+    pub fn tried(&self) -> &[Attempt] {
+        &self.tried
     }
 
     /// Starts `command` by the user's shell on the far side, with the configured `SetEnv`.

@@ -300,3 +300,30 @@ fn the_top_level_holds_what_belongs_there() {
         );
     }
 }
+
+#[test]
+fn the_readme_names_every_code_of_a_failure_with_what_it_means_and_what_to_do() {
+    let source = fs::read_to_string(root().join("src/hosts/failure.rs")).unwrap();
+    let (_, code) = source.split_once("pub fn code(self)").unwrap();
+    let (code, _) = code.split_once("\n    }\n").unwrap();
+    // The match is exhaustive, so that these are all of them.
+    let known: BTreeSet<&str> = code
+        .lines()
+        .filter_map(|it| it.split_once("=> \"")?.1.split_once('"'))
+        .map(|(code, _)| code)
+        .collect();
+    assert!(10 < known.len(), "{known:?}");
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, table) = readme.split_once("| code | what it means | what to do |").unwrap();
+    let rows = table.lines().skip(2).take_while(|it| it.starts_with('|'));
+    let mut told = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [code, meaning, remedy] = cells[..] else {
+            panic!("a row of three cells is wanted: {row}");
+        };
+        assert!(!meaning.is_empty() && !remedy.is_empty(), "{row}");
+        assert!(told.insert(code.trim_matches('`')), "twice: {row}");
+    }
+    assert_eq!(told, known, "the table of README.md and src/hosts/failure.rs do not agree");
+}

@@ -4,6 +4,7 @@ mod app_server;
 mod ask;
 mod connect;
 mod demo;
+mod doctor;
 mod effective;
 mod exec;
 mod generate;
@@ -65,6 +66,7 @@ enum Command {
     Hosts(HostsArgs),
     Exec(ExecArgs),
     Install(install::InstallArgs),
+    Doctor(doctor::DoctorArgs),
     AppServer(app_server::AppServerArgs),
     #[command(alias = "auth")]
     Login(login::LoginArgs),
@@ -255,6 +257,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Hosts(args)) => hosts::run(&args),
         Some(Command::Exec(args)) => exec::run(args),
         Some(Command::Install(args)) => install::run(args),
+        Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::AppServer(args)) => app_server::run(args),
         Some(Command::Login(args)) => login::run(&args),
         Some(Command::Logout) => login::run_logout(),

@@ -73,6 +73,10 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
+    pub(crate) fn new(attempt: Attempt, reports: mpsc::Sender<(Attempt, FromAttempt)>) -> Reporter {
+        Reporter { attempt, reports }
+    }
+
     pub(crate) async fn send(&self, it: FromAttempt) {
         // The host aborts its attempts before it ends.
         _ = self.reports.send((self.attempt, it)).await;

@@ -15,6 +15,7 @@
 mod address;
 mod attempt;
 mod child;
+mod examine;
 mod host;
 mod install;
 mod kept;
@@ -32,6 +33,7 @@ mod way;
 mod witness;
 
 pub use address::{Address, AddressError};
+pub use examine::{Answering, Examined, Outcome, Step, examine};
 pub use install::{Install, InstallEvent, Installed, Program, ProgramError};
 pub use launch::{NoServer, Path, Server};
 pub use run::{Command, Event, Fleet, FleetConfig, HostFacts, Resolver, StartError};

@@ -68,7 +68,7 @@ pub(crate) async fn reach(
     }
 }
 
-fn bad(message: String, hint: Option<String>) -> Failure {
+pub(crate) fn bad(message: String, hint: Option<String>) -> Failure {
     Failure {
         kind: FailureKind::BadConfig,
         phase: Some(Phase::Resolving),
@@ -108,7 +108,9 @@ fn by_launch<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let Started { found, path, rest } = started;
+    let Started {
+        found, path, rest, ..
+    } = started;
     let stream = Kept::new(stream);
     Reached {
         transport: Box::new(rpc::jsonl_after(stream.clone(), rest, limits::LINE_BYTES_MAX)),

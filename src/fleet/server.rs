@@ -26,6 +26,8 @@ pub(crate) struct Started {
     pub(crate) path: String,
     /// What was read beyond the mark: the server's own.
     pub(crate) rest: BytesMut,
+    /// What start-up files printed before the mark.
+    pub(crate) noise: String,
 }
 
 /// Starts the server over SSH.
@@ -112,9 +114,19 @@ fn too_much() -> String {
     format!(": it printed over {} bytes", launch::NOISE_BYTES_MAX)
 }
 
-fn started(id: &HostId, found: Found, rest: BytesMut, server: &Server) -> Result<Started, Failure> {
+fn started(
+    id: &HostId,
+    (found, noise): (Found, String),
+    rest: BytesMut,
+    server: &Server,
+) -> Result<Started, Failure> {
     match found.outcome.clone() {
-        Outcome::Codex { path } => Ok(Started { found, path, rest }),
+        Outcome::Codex { path } => Ok(Started {
+            found,
+            path,
+            rest,
+            noise,
+        }),
         Outcome::Missing { searched, asked } => Err(not_installed(id, server, &searched, asked)),
     }
 }
@@ -130,7 +142,7 @@ async fn marked(
     nonce: &str,
     stream: &mut (impl AsyncRead + Unpin),
     printed: &mut BytesMut,
-) -> Result<Found, NoMark> {
+) -> Result<(Found, String), NoMark> {
     match timeout(limits::LAUNCH_PATIENCE, read_mark(nonce, stream, printed)).await {
         Ok(Some(found)) => Ok(found),
         Ok(None) => Err(NoMark::Ended),
@@ -143,10 +155,10 @@ async fn read_mark(
     nonce: &str,
     stream: &mut (impl AsyncRead + Unpin),
     printed: &mut BytesMut,
-) -> Option<Found> {
+) -> Option<(Found, String)> {
     loop {
-        if let Some((found, _noise)) = launch::take_mark(nonce, printed) {
-            return Some(found);
+        if let Some(marked) = launch::take_mark(nonce, printed) {
+            return Some(marked);
         }
         let is_full = launch::NOISE_BYTES_MAX < printed.len();
         if is_full || !matches!(stream.read_buf(printed).await, Ok(1..)) {

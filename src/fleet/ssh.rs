@@ -97,7 +97,7 @@ async fn translate(event: SshEvent, route: &Route, reporter: &Reporter, phase: &
     }
 }
 
-fn refused(error: &ConnectError, phase: Phase) -> Failure {
+pub(crate) fn refused(error: &ConnectError, phase: Phase) -> Failure {
     let kind = match error.class() {
         Class::Config => FailureKind::BadConfig,
         Class::Resolve | Class::Unreachable => FailureKind::Unreachable,

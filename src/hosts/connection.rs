@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Counts attempts; never reused within one [`HostConnection`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attempt(u64);
 
 /// A step of an attempt. With jump hosts, connecting and authenticating alternate.

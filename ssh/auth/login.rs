@@ -47,8 +47,8 @@ pub(crate) struct Login<'a> {
     pub(crate) ended: watch::Receiver<Option<Closed>>,
 }
 
-/// Logs in, or says what was tried.
-pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Result<(), Failure> {
+/// Logs in. Says what was tried, in either case.
+pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Result<Vec<Attempt>, Failure> {
     let Login {
         settings,
         trust,
@@ -100,7 +100,7 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
             state.add_to_agent(offer).await;
         }
         match told {
-            Told::Accepted => return Ok(()),
+            Told::Accepted => return Ok(state.tried),
             Told::Skipped => plan.skipped(),
             Told::Denied { accepts, asked } => {
                 plan.denied(accepts);

@@ -1,0 +1,246 @@
+//! Hosts: their examinations side by side, and the questions of their logins one after another.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use codex_fleet::{Answering, Examined as Told, FleetConfig, Outcome, Step, examine as walk};
+use codex_hosts::{HostId, Question, Reply};
+use codex_ssh::config::{Effective, Query, Sources, SystemWorld, resolve};
+use serde_json::{Value, json};
+use tokio::{
+    sync::mpsc,
+    task::{JoinSet, spawn_blocking},
+};
+
+use super::{
+    DoctorArgs,
+    finding::{Examined, Finding},
+};
+use crate::cli::{
+    ask,
+    machine::{Machine, THIS_MACHINE},
+    report::{Code, Problem},
+    ssh::SshConfig,
+    ways,
+};
+
+/// What one host tells and nobody has taken yet; it waits when this is full.
+const TOLD_MAX: usize = 16;
+/// Settings of SSH that decide where and how one gets, and are told in the line.
+const DECISIVE: &[&str] = &[
+    "hostname",
+    "port",
+    "user",
+    "proxyjump",
+    "proxycommand",
+    "identityfile",
+    "hostkeyalias",
+];
+
+pub(super) fn examine(args: &DoctorArgs) -> Result<Vec<Examined>, Problem> {
+    ways::check_destinations(&args.hosts)?;
+    if args.hosts.iter().any(|it| it == THIS_MACHINE) {
+        return Err(
+            Problem::usage("this machine is no host to connect to").hint("run `codex doctor` without a HOST")
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::new(Code::TurnFailed, format!("starting the runtime: {error}")))?;
+    let machine = Machine::default();
+    let fleet = Arc::new(SshConfig::new(&args.ssh).fleet("codex-doctor", &machine));
+    let examined = runtime.block_on(Desk::new(args).run(&args.hosts, &fleet));
+    // A question that is still open on the terminal must not keep the program from ending.
+    runtime.shutdown_timeout(Duration::ZERO);
+    Ok(examined)
+}
+
+/// Takes what all hosts tell.
+struct Desk {
+    sources: Sources,
+    can_ask: bool,
+    found: BTreeMap<String, Examined>,
+    asking: JoinSet<()>,
+    /// At most one of each host.
+    waiting: VecDeque<(Question, Answering)>,
+}
+
+impl Desk {
+    fn new(args: &DoctorArgs) -> Desk {
+        let sources = match &args.ssh.file {
+            Some(file) => Sources::file(file),
+            None => Sources::default_for(&SystemWorld::new()),
+        };
+        Desk {
+            sources,
+            can_ask: !args.batch && ask::can_ask(),
+            found: BTreeMap::new(),
+            asking: JoinSet::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    async fn run(mut self, hosts: &[String], fleet: &Arc<FleetConfig>) -> Vec<Examined> {
+        let mut walks = JoinSet::new();
+        let (told, mut received) = mpsc::channel(TOLD_MAX);
+        for host in hosts {
+            let settings = settings(host, self.sources.clone()).await;
+            let examined = Examined {
+                host: Some(host.clone()),
+                findings: Vec::new(),
+                more: json!({ "notices": [], "settings": settings }),
+            };
+            self.found.insert(host.clone(), examined);
+            let (host, fleet, told) = (host.clone(), Arc::clone(fleet), told.clone());
+            walks.spawn(async move {
+                let (own, mut passed) = mpsc::channel(TOLD_MAX);
+                let id = HostId(host.clone());
+                let pass = async {
+                    while let Some(it) = passed.recv().await {
+                        // The desk lives as long as there are walks.
+                        _ = told.send((host.clone(), it)).await;
+                    }
+                };
+                tokio::join!(walk(&id, &fleet, own), pass);
+            });
+        }
+        drop(told);
+        loop {
+            tokio::select! {
+                told = received.recv() => match told {
+                    Some((host, it)) => self.take(&host, it),
+                    None => break,
+                },
+                Some(_) = self.asking.join_next() => self.ask_next(),
+            }
+        }
+        let mut found = self.found;
+        hosts.iter().filter_map(|it| found.remove(it)).collect()
+    }
+
+    fn take(&mut self, host: &str, it: Told) {
+        let Some(examined) = self.found.get_mut(host) else {
+            return;
+        };
+        match it {
+            Told::Step(step) => examined.findings.push(finding(step, &examined.more["settings"])),
+            Told::Notice(text) => {
+                if let Some(notices) = examined.more["notices"].as_array_mut() {
+                    notices.push(json!(text));
+                }
+            }
+            // Dropped, it is refused.
+            Told::Question(..) if !self.can_ask => (),
+            Told::Question(question, answering) => {
+                self.waiting.push_back((question, answering));
+                self.ask_next();
+            }
+        }
+    }
+
+    /// One question at a time: the terminal is one. Meanwhile the other hosts go on.
+    fn ask_next(&mut self) {
+        if !self.asking.is_empty() {
+            return;
+        }
+        if let Some((question, answering)) = self.waiting.pop_front() {
+            self.asking.spawn(async move {
+                let reply = spawn_blocking(move || ask::ask(&question)).await;
+                answering.answer(reply.unwrap_or(Reply::Refuse));
+            });
+        }
+    }
+}
+
+/// What holds for a host of SSH and is no default, with the line that decided it. Errors are found again by the
+/// walk itself.
+async fn settings(host: &str, sources: Sources) -> Value {
+    let Ok(query) = Query::parse(host) else {
+        return json!([]);
+    };
+    let resolved = spawn_blocking(move || {
+        let resolved = resolve(&query, &sources, &mut SystemWorld::new()).ok()?;
+        let decided = |it: Effective| {
+            let origin = it.origin?;
+            let place = format!("{}:{}", origin.file.display(), origin.line);
+            Some(json!({ "keyword": it.keyword, "value": it.value, "decidedBy": place }))
+        };
+        Some(
+            resolved
+                .effective()
+                .into_iter()
+                .filter_map(decided)
+                .collect::<Vec<Value>>(),
+        )
+    });
+    json!(resolved.await.ok().flatten().unwrap_or_default())
+}
+
+fn finding(step: Step, settings: &Value) -> Finding {
+    let Step {
+        name,
+        hop,
+        took,
+        outcome,
+    } = step;
+    let placed = |text: String| match &hop {
+        Some(hop) => format!("{hop}: {text}"),
+        None => text,
+    };
+    let finding = match outcome {
+        Outcome::Fine(text) if name == "config" => {
+            Finding::fine(name, decided(&text, settings)).details(settings.clone())
+        }
+        Outcome::Fine(text) => Finding::fine(name, placed(text)),
+        Outcome::Poor { text, fix } => Finding::warning(name, placed(text), fix),
+        Outcome::Failed(mut failure) => {
+            failure.message = placed(failure.message);
+            Finding::failed(name, &failure)
+        }
+    };
+    finding.took(took)
+}
+
+/// Where the way leads, and which lines decided it.
+fn decided(route: &str, settings: &Value) -> String {
+    let lines: Vec<String> = settings
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|it| {
+            let (keyword, place) = (it["keyword"].as_str()?, it["decidedBy"].as_str()?);
+            DECISIVE
+                .contains(&keyword)
+                .then(|| format!("{keyword} by {place}"))
+        })
+        .collect();
+    match lines.is_empty() {
+        true => format!("{route}; no line of the configuration decided it"),
+        false => format!("{route}; {}", lines.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_is_told_with_the_lines_that_decide_where_one_gets() {
+        let settings = json!([
+            { "keyword": "hostname", "value": "real", "decidedBy": "/c:2" },
+            { "keyword": "loglevel", "value": "QUIET", "decidedBy": "/c:3" },
+        ]);
+        assert_eq!(decided("me@real:22", &settings), "me@real:22; hostname by /c:2");
+        let step = Step {
+            name: "tcp",
+            hop: Some("bastion".to_owned()),
+            took: Duration::from_millis(1),
+            outcome: Outcome::Fine("connected".to_owned()),
+        };
+        assert_eq!(finding(step, &settings).text, "bastion: connected");
+    }
+}

@@ -1,0 +1,100 @@
+//! `codex doctor`: what works and what does not, one line a stage, on this machine or on the way to hosts.
+
+mod bundle;
+mod finding;
+mod here;
+mod hosts;
+mod programs;
+mod state;
+
+use std::{io::Write, path::PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    SshArgs,
+    report::{self, Code, Problem},
+};
+use finding::{Examined, Finding, Verdict};
+
+/// Say what works and what does not, stage by stage, with a fix for what does not
+///
+/// Without a HOST this machine is examined: what its own app-server needs. With HOSTs each is connected to by
+/// the very steps of `codex connect`, and every step is told with its time.
+#[derive(Args)]
+#[command(after_help = "Exit codes:
+  0  fine                          1  something is broken here
+  2  usage, configuration          3  could not connect
+  4  authentication (of the host or of you)
+
+Examples:
+  codex doctor
+  codex doctor devbox gpu1
+  codex doctor devbox --batch --json
+  codex doctor devbox --bundle devbox.json")]
+pub(crate) struct DoctorArgs {
+    /// Hosts to examine, as for `codex connect`; this machine if none is named
+    #[arg(value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Print one JSON object per stage
+    #[arg(long)]
+    json: bool,
+    /// Also ask the configured model provider for a sign of life; nothing else here uses the network
+    #[arg(long, conflicts_with = "hosts")]
+    online: bool,
+    /// Ask nothing: an unknown host key or a password ends the stage
+    #[arg(long)]
+    batch: bool,
+    /// Write all that was found into FILE, with secrets removed, to show it to somebody
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    #[command(flatten)]
+    ssh: SshArgs,
+}
+
+pub(crate) fn run(args: DoctorArgs) -> Result<Code, Problem> {
+    let examined = match args.hosts.is_empty() {
+        true => vec![here::examine(args.online)?],
+        false => hosts::examine(&args)?,
+    };
+    let text: String = examined.iter().map(|it| text(it, args.json)).collect();
+    // A reader that closed the pipe has seen enough.
+    _ = std::io::stdout().lock().write_all(text.as_bytes());
+    if let Some(file) = &args.bundle {
+        bundle::write(file, &examined)?;
+        report::note(&format!(
+            "The bundle is in {}: look at it before you show it to anybody.",
+            file.display()
+        ));
+    }
+    Ok(examined.iter().map(code).max().unwrap_or(Code::Done))
+}
+
+fn text(examined: &Examined, is_json: bool) -> String {
+    if is_json {
+        let line = |it: &Finding| {
+            let mut value = it.value();
+            value["host"] = json!(examined.host);
+            report::json_line(&value)
+        };
+        return examined.findings.iter().map(line).collect();
+    }
+    let mut text = match &examined.host {
+        Some(host) => format!("{host}\n"),
+        None => String::new(),
+    };
+    for finding in &examined.findings {
+        text += &finding.text(examined.host.is_some());
+    }
+    text
+}
+
+fn code(examined: &Examined) -> Code {
+    let of = |it: &Finding| match (it.verdict, it.kind) {
+        (Verdict::Broken, Some(kind)) => kind.into(),
+        (Verdict::Broken, None) => Code::TurnFailed,
+        _ => Code::Done,
+    };
+    examined.findings.iter().map(of).max().unwrap_or(Code::Done)
+}

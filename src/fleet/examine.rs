@@ -1,0 +1,329 @@
+//! Walks the way to a host as an attempt does, by the same functions, and tells every step with its time.
+//!
+//! Nothing is kept: at its end the connection is closed. What an attempt does not need to know (the clock, the
+//! version of the server, the round trip) is asked on the same connection, after the server has been started or
+//! has failed to.
+
+mod probes;
+mod steps;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use codex_hosts::{Attempt, Failure, FailureKind, HostId, Phase, Question, Reply, Report};
+use codex_protocol::{Method, method, v2};
+use codex_rpc::{self as rpc, Limits, Transport};
+use codex_ssh::{Process, Session};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    attempt::{FromAttempt, Reporter},
+    kept::Kept,
+    launch::Server,
+    limits, question,
+    reach::{Reached, bad, reach},
+    run::FleetConfig,
+    server::{Started, ended, initialize, launch, no_handshake},
+    ssh,
+    way::{NoWay, Way},
+    witness::Witness,
+};
+use steps::Steps;
+
+/// What an examination tells as it goes on.
+pub enum Examined {
+    Step(Step),
+    /// Something for the user to see: a banner, a warning of the configuration. Not sanitized.
+    Notice(String),
+    /// The login asks. Dropping it is a refusal.
+    Question(Question, Answering),
+}
+
+/// Takes the answer to a question.
+pub struct Answering(oneshot::Sender<codex_ssh::Answer>);
+
+impl Answering {
+    pub fn answer(self, reply: Reply) {
+        // The step that asked may have ended meanwhile.
+        _ = self.0.send(question::answer(reply));
+    }
+}
+
+/// One stage of the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// A stable word: `config`, `dns`, `tcp`, `proxy`, `key-exchange`, `host-key`, `login`, `exec`, `clock`,
+    /// `shell`, `codex`, `initialize`, `account`, `sandbox`, `round-trip`, `bandwidth`, `connect`, `launch`.
+    pub name: &'static str,
+    /// The jump host it concerns, if it is not the host itself.
+    pub hop: Option<String>,
+    pub took: Duration,
+    pub outcome: Outcome,
+}
+
+/// How a stage ended. No text is sanitized.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// What was found.
+    Fine(String),
+    /// It works, and something is not as it should be.
+    Poor { text: String, fix: String },
+    /// The way ends here.
+    Failed(Failure),
+}
+
+/// Where the steps of one examination go.
+#[derive(Clone)]
+struct Teller(mpsc::Sender<Examined>);
+
+impl Teller {
+    async fn tell(&self, it: Examined) {
+        // Whoever does not listen any more gives the examination up by dropping it.
+        _ = self.0.send(it).await;
+    }
+
+    async fn step(&self, name: &'static str, start: Instant, outcome: Outcome) {
+        let took = start.elapsed();
+        let step = Step {
+            name,
+            hop: None,
+            took,
+            outcome,
+        };
+        self.tell(Examined::Step(step)).await;
+    }
+}
+
+/// Examines the way to a host. Every step but the questions is bounded; dropping the future closes everything.
+pub async fn examine(id: &HostId, config: &FleetConfig, told: mpsc::Sender<Examined>) {
+    let teller = Teller(told);
+    let start = Instant::now();
+    let (ways, name) = (Arc::clone(&config.ways), id.clone());
+    let way = spawn_blocking(move || ways(&name)).await;
+    let way = way
+        .map_err(|error| bad(format!("reading the settings failed: {error}"), None))
+        .and_then(|it| it.map_err(|NoWay { message, hint }| bad(message, hint)));
+    match way {
+        Ok(Way::Ssh { server }) => by_ssh(id, config, &server, &teller).await,
+        Ok(_) => otherwise(id, config, &teller).await,
+        Err(failure) => teller.step("config", start, Outcome::Failed(failure)).await,
+    }
+}
+
+/// Does some of an attempt's work, and passes on what it says meanwhile.
+async fn heard<T>(teller: &Teller, work: impl AsyncFnOnce(&Reporter) -> T) -> (T, Vec<(Phase, Instant)>) {
+    let (reports, mut received) = mpsc::channel(limits::REPORTS_MAX);
+    let reporter = Reporter::new(Attempt::default(), reports);
+    let mut phases = Vec::new();
+    let mut take = async |it: FromAttempt| match it {
+        FromAttempt::Notice(text) => teller.tell(Examined::Notice(text)).await,
+        FromAttempt::Question(question, answer) => {
+            teller.tell(Examined::Question(question, Answering(answer))).await;
+        }
+        FromAttempt::Report(Report::Entered(phase)) => phases.push((phase, Instant::now())),
+        _ => (),
+    };
+    let mut work = Box::pin(work(&reporter));
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut work => break outcome,
+            Some((_, it)) = received.recv() => take(it).await,
+        }
+    };
+    while let Ok((_, it)) = received.try_recv() {
+        take(it).await;
+    }
+    (outcome, phases)
+}
+
+async fn by_ssh(id: &HostId, config: &FleetConfig, server: &Server, teller: &Teller) {
+    let start = Instant::now();
+    let (route, _) = heard(teller, async |reporter| ssh::resolve(id, config, reporter).await).await;
+    let route = match route {
+        Ok(route) => route,
+        Err(failure) => return teller.step("config", start, Outcome::Failed(failure)).await,
+    };
+    teller
+        .step("config", start, Outcome::Fine(steps::route(&route)))
+        .await;
+    let mut steps = Steps::new(&route);
+    let (events, mut happened) = mpsc::channel(limits::REPORTS_MAX);
+    let mut connecting = Box::pin(config.connector.connect(&route, events));
+    let connected = loop {
+        tokio::select! {
+            connected = &mut connecting => break connected,
+            Some(event) = happened.recv() => {
+                for it in steps.take(event) {
+                    teller.tell(it).await;
+                }
+            }
+        }
+    };
+    drop(connecting);
+    while let Ok(event) = happened.try_recv() {
+        for it in steps.take(event) {
+            teller.tell(it).await;
+        }
+    }
+    let session = connected.map_err(|error| ssh::refused(&error, Phase::Connecting));
+    for step in steps.end(session.as_ref()) {
+        teller.tell(Examined::Step(step)).await;
+    }
+    if let Ok(session) = session {
+        on_host(id, config, Arc::new(session), server, teller).await;
+    }
+}
+
+/// What can be found out once commands can be run.
+async fn on_host(id: &HostId, config: &FleetConfig, session: Arc<Session>, server: &Server, teller: &Teller) {
+    if !probes::exec(&session, teller).await {
+        return;
+    }
+    if let Some((process, started)) = start(id, &session, server, teller).await {
+        let version = probes::version(&session, &started.path, teller).await;
+        let (path, witness) = (
+            started.path.clone(),
+            Witness::Ssh(process.exit(), process.stderr()),
+        );
+        let transport = rpc::jsonl_after(Kept::new(process), started.rest, limits::LINE_BYTES_MAX);
+        converse(config, Box::new(transport), &witness, &path, teller).await;
+        if version.is_ours() {
+            probes::sandbox(&session, &path, teller).await;
+        }
+    }
+    probes::round_trip(&session, teller).await;
+    probes::bandwidth(&session, teller).await;
+}
+
+/// Starts the server as every attempt does.
+async fn start(
+    id: &HostId,
+    session: &Session,
+    server: &Server,
+    teller: &Teller,
+) -> Option<(Process, Started)> {
+    let start = Instant::now();
+    match launch(id, session, server).await {
+        Ok((process, started)) => {
+            teller.step("shell", start, steps::shell(id, &started)).await;
+            Some((process, started))
+        }
+        Err(failure) => {
+            let name = match failure.kind {
+                FailureKind::NotInstalled => "codex",
+                _ => "shell",
+            };
+            teller.step(name, start, Outcome::Failed(failure)).await;
+            None
+        }
+    }
+}
+
+/// The ways without SSH: their phases are all there is to see before the handshake.
+async fn otherwise(id: &HostId, config: &FleetConfig, teller: &Teller) {
+    let start = Instant::now();
+    let (reached, phases) = heard(teller, async |reporter| reach(id, config, None, reporter).await).await;
+    let name = |phase: Option<&(Phase, Instant)>| match phase {
+        Some((Phase::Launching, _)) => "launch",
+        Some(_) => "connect",
+        None => "config",
+    };
+    match reached {
+        Ok(Reached {
+            transport,
+            witness,
+            program,
+            held,
+            system,
+            ..
+        }) => {
+            let text = format!("{program} {system}").trim_end().to_owned();
+            teller.step(name(phases.last()), start, Outcome::Fine(text)).await;
+            converse(config, transport, &witness, &program, teller).await;
+            drop(held);
+        }
+        Err(failure) => {
+            let start = phases.last().map_or(start, |(_, at)| *at);
+            teller
+                .step(name(phases.last()), start, Outcome::Failed(failure))
+                .await;
+        }
+    }
+}
+
+/// The handshake, and who is logged in.
+async fn converse(
+    config: &FleetConfig,
+    transport: Box<dyn Transport>,
+    witness: &Witness,
+    program: &str,
+    teller: &Teller,
+) {
+    let start = Instant::now();
+    let peer_limits = Limits {
+        outstanding_max: limits::CALLS_MAX,
+    };
+    let (client, mut events, driver) = rpc::client(transport, peer_limits, CancellationToken::new());
+    let mut driver = std::pin::pin!(driver);
+    let initialized = tokio::select! {
+        end = &mut driver => Err(ended(end, witness, Some(Phase::Initializing), program).await),
+        answer = initialize(&client, &config.client_info) => {
+            answer.map_err(|error| no_handshake(&error, &mut events, witness, program))
+        }
+    };
+    let facts = match initialized {
+        Ok(facts) => facts,
+        Err(failure) => return teller.step("initialize", start, Outcome::Failed(failure)).await,
+    };
+    let text = match facts.user_agent.is_empty() {
+        true => "answered in a shape of its own".to_owned(),
+        false => format!("{}, CODEX_HOME {}", facts.user_agent, facts.codex_home),
+    };
+    teller.step("initialize", start, Outcome::Fine(text)).await;
+    let start = Instant::now();
+    let outcome = tokio::select! {
+        end = &mut driver => Outcome::Failed(ended(end, witness, None, program).await),
+        outcome = account(&client) => outcome,
+    };
+    teller.step("account", start, outcome).await;
+}
+
+async fn account(client: &rpc::Client) -> Outcome {
+    type Call = method::AccountRead;
+    let params = serde_json::value::to_raw_value(&v2::AccountReadParams {}).ok();
+    let answer = client
+        .call(Call::NAME, params, Some(limits::INITIALIZE_PATIENCE))
+        .await;
+    let read = match answer {
+        Ok(it) => serde_json::from_str::<<Call as Method>::Answer>(it.get()).ok(),
+        Err(error) => {
+            return Outcome::Poor {
+                text: format!("the server does not say who is logged in: {error}"),
+                fix: "update codex on the host".to_owned(),
+            };
+        }
+    };
+    match read {
+        Some(it) if it.requires_openai_auth && it.account.is_none() => Outcome::Poor {
+            text: "nobody is logged in to Codex there: its model cannot be asked".to_owned(),
+            fix: "run `codex login` on the host".to_owned(),
+        },
+        Some(it) => {
+            let kind = it
+                .account
+                .as_ref()
+                .and_then(|it| it["type"].as_str().map(str::to_owned));
+            Outcome::Fine(match kind {
+                Some(kind) => format!("logged in with {kind}"),
+                None => "the configured provider needs no login".to_owned(),
+            })
+        }
+        None => Outcome::Fine("the server answered in a shape of its own".to_owned()),
+    }
+}

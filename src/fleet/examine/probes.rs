@@ -1,0 +1,254 @@
+//! Questions to a host that a connection by itself does not need answered. Each is one short command.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use codex_hosts::{Failure, FailureKind, Phase};
+use codex_ssh::{ExecError, Session};
+use serde_json::Value;
+use tokio::{io::AsyncReadExt, time::timeout};
+
+use super::{Outcome, Teller};
+use crate::server::chain;
+
+/// A short command: its login shell may take its time.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(20);
+/// What a short command may print, with all the noise of a shell.
+const OUTPUT_BYTES_MAX: u64 = 256 << 10;
+/// Bytes that are moved to see how fast it goes.
+const BULK_BYTES: u64 = 1 << 20;
+/// A line of 64 kbit/s moves them in two minutes, and nobody waits for that.
+const BULK_PATIENCE: Duration = Duration::from_secs(20);
+/// Round trips that are measured.
+const PINGS: usize = 5;
+const PING_PATIENCE: Duration = Duration::from_secs(5);
+/// Clocks further apart confuse tokens, certificates and the order of threads.
+const SKEW_MAX_S: u64 = 60;
+
+/// What a server calls itself.
+pub(super) struct Version(String);
+
+impl Version {
+    /// The official one calls itself `codex-cli`.
+    pub(super) fn is_ours(&self) -> bool {
+        self.0.starts_with("codex ")
+    }
+}
+
+/// Runs a command and takes what it prints, within bounds.
+async fn output(session: &Session, command: &str) -> Result<String, ExecError> {
+    let mut process = session.exec(command).await?;
+    let mut output = Vec::new();
+    let mut limited = (&mut process).take(OUTPUT_BYTES_MAX);
+    // What came until then counts: a daemon that a start-up file left behind keeps the pipe open.
+    _ = timeout(COMMAND_PATIENCE, limited.read_to_end(&mut output)).await;
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+/// Whether commands can be run, and what the clock says. `false`: the way ends here.
+pub(super) async fn exec(session: &Session, teller: &Teller) -> bool {
+    let (start, sent) = (Instant::now(), SystemTime::now());
+    match output(session, "date +%s").await {
+        Ok(text) => {
+            let received = SystemTime::now();
+            teller
+                .step("exec", start, Outcome::Fine("commands can be run".to_owned()))
+                .await;
+            let outcome = clock(&text, seconds(sent), seconds(received));
+            teller.step("clock", start, outcome).await;
+            true
+        }
+        Err(error) => {
+            let failure = Failure {
+                kind: FailureKind::Forbidden,
+                phase: Some(Phase::Launching),
+                message: format!("starting a command: {}", chain(&error)),
+                hint: Some("ask the host's administrator: a login there runs no commands".to_owned()),
+                stderr: None,
+            };
+            teller.step("exec", start, Outcome::Failed(failure)).await;
+            false
+        }
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |it| it.as_secs())
+}
+
+/// Its clock was read at some moment between `sent` and `received`.
+fn clock(printed: &str, sent: u64, received: u64) -> Outcome {
+    let there = printed.lines().rev().find_map(|it| it.trim().parse::<u64>().ok());
+    let Some(there) = there else {
+        return Outcome::Poor {
+            text: "`date +%s` did not tell the time: another command is run in its place, or none".to_owned(),
+            fix: "look for ForceCommand in the host's sshd_config, and `command=` in its authorized_keys"
+                .to_owned(),
+        };
+    };
+    let (behind, ahead) = (sent.saturating_sub(there), there.saturating_sub(received));
+    let text = match (behind, ahead) {
+        (0, 0) => "the clocks agree".to_owned(),
+        (0, ahead) => format!("its clock is {ahead} s ahead of this one"),
+        (behind, _) => format!("its clock is {behind} s behind this one"),
+    };
+    match behind.max(ahead) {
+        ..=SKEW_MAX_S => Outcome::Fine(text),
+        _ => Outcome::Poor {
+            text,
+            fix: "set the clock of one of the two, e.g. with NTP".to_owned(),
+        },
+    }
+}
+
+/// Which program serves.
+pub(super) async fn version(session: &Session, path: &str, teller: &Teller) -> Version {
+    let start = Instant::now();
+    let Some(word) = quoted(path) else {
+        let outcome = Outcome::Fine(format!("{path}; its version is not asked for"));
+        teller.step("codex", start, outcome).await;
+        return Version(String::new());
+    };
+    // What the server's start-up files have set is not known to this command: a server that is a script may
+    // need another program from there.
+    let printed = output(session, &format!("{word} --version"))
+        .await
+        .unwrap_or_default();
+    let line = printed
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|it| it.starts_with("codex"));
+    let version = Version(line.unwrap_or_default().to_owned());
+    let text = match (version.0.as_str(), version.is_ours()) {
+        ("", _) => format!("{path}; it tells its version only to a login shell"),
+        (line, true) => format!("{path}, {line}, this program"),
+        (line, false) => format!("{path}, {line}, the official one"),
+    };
+    teller.step("codex", start, Outcome::Fine(text)).await;
+    version
+}
+
+/// What the host can enforce, as its own doctor says it.
+pub(super) async fn sandbox(session: &Session, path: &str, teller: &Teller) {
+    let start = Instant::now();
+    let Some(word) = quoted(path) else { return };
+    let printed = output(session, &format!("{word} doctor --json"))
+        .await
+        .unwrap_or_default();
+    let found = printed
+        .lines()
+        .filter_map(|it| serde_json::from_str::<Value>(it).ok())
+        .find(|it| it["stage"] == "sandbox");
+    let told = |name: &str| found.as_ref().and_then(|it| it[name].as_str()).map(str::to_owned);
+    let outcome = match (told("verdict").as_deref(), told("text")) {
+        (Some("ok"), Some(text)) => Outcome::Fine(text),
+        (Some(_), Some(text)) => Outcome::Poor {
+            text,
+            fix: told("fix").unwrap_or_else(|| "run `codex doctor` on the host".to_owned()),
+        },
+        _ => Outcome::Poor {
+            text: "the host's codex does not say what it can enforce".to_owned(),
+            fix: "update codex on the host".to_owned(),
+        },
+    };
+    teller.step("sandbox", start, outcome).await;
+}
+
+pub(super) async fn round_trip(session: &Session, teller: &Teller) {
+    let start = Instant::now();
+    let mut times = Vec::new();
+    for _ in 0..PINGS {
+        if let Ok(time) = session.ping(PING_PATIENCE).await {
+            times.push(time);
+        }
+    }
+    times.sort_unstable();
+    let outcome = match (times.first(), times.get(times.len() / 2)) {
+        (Some(least), Some(median)) => {
+            let [least, median] = [least, median].map(|it| it.as_secs_f64() * 1000.0);
+            Outcome::Fine(format!("{median:.1} ms, at best {least:.1} ms"))
+        }
+        _ => Outcome::Poor {
+            text: "the connection does not answer any more".to_owned(),
+            fix: "look at the network between the two".to_owned(),
+        },
+    };
+    teller.step("round-trip", start, outcome).await;
+}
+
+/// Moves a megabyte to here.
+pub(super) async fn bandwidth(session: &Session, teller: &Teller) {
+    let start = Instant::now();
+    let outcome = match bulk(session).await {
+        Some((bytes, took)) => {
+            let rate = bytes as f64 / took.as_secs_f64().max(1e-6) / 1e6;
+            Outcome::Fine(format!("{rate:.1} MB/s, by {bytes} bytes of zeros"))
+        }
+        None => Outcome::Poor {
+            text: "1 MiB of zeros could not be moved".to_owned(),
+            fix: "look at the network between the two".to_owned(),
+        },
+    };
+    teller.step("bandwidth", start, outcome).await;
+}
+
+async fn bulk(session: &Session) -> Option<(u64, Duration)> {
+    let mut process = session
+        .exec(&format!("head -c {BULK_BYTES} /dev/zero"))
+        .await
+        .ok()?;
+    let (mut bytes, mut began) = (0_u64, None);
+    let mut buffer = vec![0; 64 << 10];
+    let read = async {
+        while bytes < BULK_BYTES {
+            match process.read(&mut buffer).await {
+                Ok(count @ 1..) => {
+                    // The start of the shell is no matter of the network.
+                    began.get_or_insert_with(Instant::now);
+                    bytes += count as u64;
+                }
+                _ => break,
+            }
+        }
+    };
+    // A slow line has moved less, which is as good a measure.
+    _ = timeout(BULK_PATIENCE, read).await;
+    let took = began?.elapsed();
+    (BULK_BYTES / 64 <= bytes).then_some((bytes, took))
+}
+
+/// A path as a word of any shell; `None` where the shells differ.
+fn quoted(path: &str) -> Option<String> {
+    let is_plain = |it: char| !it.is_control() && !"'!\\".contains(it);
+    path.chars().all(is_plain).then(|| format!("'{path}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_compared_whatever_was_printed_before_the_time() {
+        assert_eq!(
+            clock("motd 7\n1000\n", 999, 1001),
+            Outcome::Fine("the clocks agree".to_owned())
+        );
+        assert_eq!(
+            clock("970", 1000, 1001),
+            Outcome::Fine("its clock is 30 s behind this one".to_owned())
+        );
+        assert!(
+            matches!(clock("9000", 1000, 1001), Outcome::Poor { text, .. } if text.contains("7999 s ahead"))
+        );
+        assert!(matches!(clock("no time", 1, 2), Outcome::Poor { .. }));
+    }
+
+    #[test]
+    fn only_a_path_that_every_shell_reads_alike_is_put_into_a_command() {
+        assert_eq!(quoted("/home/a b/codex").as_deref(), Some("'/home/a b/codex'"));
+        for path in ["/it's/codex", "/a\n/codex", "/a!b", "/a\\b"] {
+            assert_eq!(quoted(path), None, "{path}");
+        }
+    }
+}

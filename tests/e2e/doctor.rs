@@ -1,0 +1,309 @@
+//! `codex doctor`, on this machine and on the way to hosts.
+
+use std::fs;
+
+use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Known, Model, require};
+use serde_json::Value;
+
+use crate::setting::{CODEX, Outcome, codex, devbox, run};
+
+/// The stages of a run with `--json`.
+fn stages(outcome: &Outcome) -> Vec<Value> {
+    outcome
+        .stdout
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect()
+}
+
+fn names(stages: &[Value]) -> Vec<&str> {
+    stages.iter().map(|it| it["stage"].as_str().unwrap()).collect()
+}
+
+fn stage<'a>(stages: &'a [Value], name: &str) -> &'a Value {
+    let found = stages.iter().find(|it| it["stage"] == name);
+    found.unwrap_or_else(|| panic!("no stage {name}: {stages:#?}"))
+}
+
+fn doctor(client: &Client, args: &[&str]) -> (Option<i32>, Vec<Value>) {
+    let outcome = codex(client, &[&["doctor", "--json", "--batch"], args].concat());
+    (outcome.code, stages(&outcome))
+}
+
+/// The one stage that is broken, which is the last of the way.
+fn broken(stages: &[Value], name: &str, code: &str) -> Value {
+    let broken: Vec<&Value> = stages.iter().filter(|it| it["verdict"] == "broken").collect();
+    assert_eq!(broken.len(), 1, "{stages:#?}");
+    assert_eq!(
+        (&broken[0]["stage"], &broken[0]["code"]),
+        (&name.into(), &code.into()),
+        "{stages:#?}"
+    );
+    assert!(broken[0]["fix"].is_string(), "a failure has a fix: {stages:#?}");
+    broken[0].clone()
+}
+
+#[test]
+fn a_healthy_host_passes_every_stage_of_the_way() {
+    require!(Sshd, Official);
+    let (client, model) = (Client::new(), Model::start());
+    let _host = devbox(&client, "devbox", &model);
+    let (code, stages) = doctor(&client, &["devbox"]);
+    let expected = [
+        "config",
+        "dns",
+        "tcp",
+        "key-exchange",
+        "host-key",
+        "login",
+        "exec",
+        "clock",
+        "shell",
+        "codex",
+        "initialize",
+        "account",
+        "round-trip",
+        "bandwidth",
+    ];
+    assert_eq!(names(&stages), expected, "{stages:#?}");
+    for it in &stages {
+        assert_eq!(
+            (&it["verdict"], &it["host"]),
+            (&"ok".into(), &"devbox".into()),
+            "{it:#}"
+        );
+        assert!(it["ms"].as_f64().is_some() && it["code"].is_null(), "{it:#}");
+    }
+    assert_eq!(code, Some(0));
+    let text = |name: &str| stage(&stages, name)["text"].as_str().unwrap().to_owned();
+    let config = client.config().display().to_string();
+    assert!(
+        text("config").contains(&format!("port by {config}:")),
+        "{}",
+        text("config")
+    );
+    assert!(
+        text("key-exchange").starts_with("SSH-2.0-OpenSSH_"),
+        "{}",
+        text("key-exchange")
+    );
+    assert!(text("login").ends_with(": accepted"), "{}", text("login"));
+    assert!(text("clock").contains("clocks agree"), "{}", text("clock"));
+    assert!(
+        text("codex").contains("codex-cli 0.169.0, the official one"),
+        "{}",
+        text("codex")
+    );
+    assert!(
+        text("bandwidth").contains("by 1048576 bytes"),
+        "{}",
+        text("bandwidth")
+    );
+}
+
+#[test]
+fn a_host_with_this_program_says_what_it_can_enforce() {
+    require!(Sshd);
+    let (client, model) = (Client::new(), Model::start());
+    let options = HostOptions::new().authorize(client.key()).model(&model);
+    let host = Host::start(options.codex(Codex::Program(CODEX.into())));
+    client.add(&Alias::new("devbox", &host));
+    let (code, stages) = doctor(&client, &["devbox"]);
+    assert_eq!(code, Some(0), "{stages:#?}");
+    let codex = stage(&stages, "codex")["text"].as_str().unwrap();
+    assert!(codex.ends_with("this program"), "{codex}");
+    let sandbox = stage(&stages, "sandbox");
+    assert_ne!(sandbox["verdict"], "broken");
+    let text = sandbox["text"].as_str().unwrap();
+    assert!(text.contains("bubblewrap") && text.contains("landlock"), "{text}");
+}
+
+#[test]
+fn a_changed_host_key_ends_the_way_before_any_login() {
+    require!(Sshd);
+    let client = Client::new();
+    let host = Host::start(HostOptions::new().authorize(client.key()));
+    client.add(&Alias::new("devbox", &host).known(Known::Changed));
+    let (code, stages) = doctor(&client, &["devbox"]);
+    assert_eq!(code, Some(4));
+    let failed = broken(&stages, "host-key", "host-key-changed");
+    assert!(
+        failed["fix"].as_str().unwrap().contains("ssh-keygen -f "),
+        "{failed}"
+    );
+    assert_eq!(
+        names(&stages),
+        ["config", "dns", "tcp", "key-exchange", "host-key"]
+    );
+}
+
+#[test]
+fn an_unknown_host_key_asks_nothing_in_a_batch() {
+    require!(Sshd);
+    let client = Client::new();
+    let host = Host::start(HostOptions::new().authorize(client.key()));
+    client.add(&Alias::new("devbox", &host).known(Known::No));
+    let (code, stages) = doctor(&client, &["devbox"]);
+    assert_eq!(code, Some(4));
+    broken(&stages, "host-key", "host-key-unknown");
+}
+
+#[test]
+fn a_refused_login_names_each_method_with_the_answer_of_the_server() {
+    require!(Sshd);
+    let client = Client::new();
+    let stranger = Host::start(HostOptions::new());
+    client.add(&Alias::new("devbox", &stranger));
+    let (code, stages) = doctor(&client, &["devbox"]);
+    assert_eq!(code, Some(4));
+    let failed = broken(&stages, "login", "unauthorized");
+    let text = failed["text"].as_str().unwrap();
+    assert!(text.contains("publickey ") && text.contains(": denied"), "{text}");
+    assert!(text.contains("the server accepts publickey"), "{text}");
+}
+
+#[test]
+fn a_host_without_codex_is_examined_to_the_end() {
+    require!(Sshd);
+    let client = Client::new();
+    let host = Host::start(HostOptions::new().authorize(client.key()).codex(Codex::Absent));
+    client.add(&Alias::new("devbox", &host));
+    let (code, stages) = doctor(&client, &["devbox"]);
+    assert_eq!(code, Some(3));
+    broken(&stages, "codex", "not-installed");
+    assert_eq!(stage(&stages, "bandwidth")["verdict"], "ok");
+}
+
+#[test]
+fn a_shell_that_prints_is_a_warning_and_the_time_is_found_behind_it() {
+    require!(Sshd, Official);
+    let (client, model) = (Client::new(), Model::start());
+    let options = HostOptions::new().authorize(client.key()).model(&model);
+    let host = Host::start(options.rc("echo welcome to the machine\n"));
+    client.add(&Alias::new("devbox", &host));
+    let (code, stages) = doctor(&client, &["devbox"]);
+    assert_eq!(code, Some(0), "{stages:#?}");
+    let shell = stage(&stages, "shell");
+    assert_eq!(shell["verdict"], "warning");
+    assert!(
+        shell["text"].as_str().unwrap().contains("welcome to the machine"),
+        "{shell}"
+    );
+    assert!(
+        shell["fix"]
+            .as_str()
+            .unwrap()
+            .contains("start-up files of devbox"),
+        "{shell}"
+    );
+    assert_eq!(stage(&stages, "clock")["verdict"], "ok");
+}
+
+#[test]
+fn a_dead_port_and_a_healthy_host_are_told_apart_and_in_the_order_of_the_command_line() {
+    require!(Sshd, Official);
+    let (client, model) = (Client::new(), Model::start());
+    let mut dead = devbox(&client, "dead", &model);
+    let _host = devbox(&client, "devbox", &model);
+    dead.stop();
+    let (code, stages) = doctor(&client, &["dead", "devbox"]);
+    assert_eq!(code, Some(3));
+    let (first, second): (Vec<Value>, Vec<Value>) = stages.into_iter().partition(|it| it["host"] == "dead");
+    let failed = broken(&first, "tcp", "unreachable");
+    assert!(failed["text"].as_str().unwrap().contains("refused"), "{failed}");
+    assert!(second.iter().all(|it| it["verdict"] == "ok"), "{second:#?}");
+
+    let outcome = codex(&client, &["doctor", "--batch", "dead", "devbox"]);
+    let at = |text: &str| {
+        outcome
+            .stdout
+            .find(text)
+            .unwrap_or_else(|| panic!("no {text:?}: {outcome:?}"))
+    };
+    assert!(at("dead\n") < at("[unreachable]") && at("[unreachable]") < at("devbox\n"));
+    assert!(at("[unreachable]") < at("fix: ") && at("fix: ") < at("devbox\n"));
+}
+
+#[test]
+fn a_bundle_helps_and_holds_no_secret() {
+    require!(Sshd, Official);
+    let (client, model) = (Client::new(), Model::start());
+    let options = HostOptions::new()
+        .authorize(client.key())
+        .model(&model)
+        .rc("echo OPENAI_API_KEY=sk-planted-in-the-shell\n")
+        .banner("the password: planted-in-the-banner\n");
+    let host = Host::start(options);
+    client.add(&Alias::new("devbox", &host).line("SetEnv LC_SECRET=planted-in-the-configuration"));
+    let file = client.home().join("bundle.json");
+    let mut command = client.command(CODEX);
+    command.args(["doctor", "--batch", "devbox", "--bundle", file.to_str().unwrap()]);
+    let outcome = run(command.env("DEPLOY_TOKEN", "planted-in-the-environment"));
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("planted"), "{text}");
+    let key = fs::read_to_string(client.key().path()).unwrap();
+    let secret = key.lines().nth(1).unwrap();
+    assert!(!text.contains(secret), "{text}");
+    let bundle: Value = serde_json::from_str(&text).unwrap();
+    let examined = &bundle["examined"][0];
+    assert_eq!(examined["host"], "devbox");
+    assert!(examined["stages"].as_array().unwrap().len() > 10, "{text}");
+    let settings = examined["more"]["settings"].as_array().unwrap();
+    assert!(settings.iter().any(|it| it["keyword"] == "setenv"), "{text}");
+    assert!(
+        settings
+            .iter()
+            .any(|it| it["keyword"] == "port" && it["value"] == host.port().to_string()),
+        "{text}"
+    );
+    let again = codex(&client, &["doctor", "--bundle", file.to_str().unwrap()]);
+    assert_eq!(again.code, Some(2), "no file is replaced: {again:?}");
+}
+
+#[test]
+fn this_machine_is_examined_without_a_network_and_the_broken_part_is_named() {
+    let client = Client::new();
+    let (_, stages) = doctor(&client, &[]);
+    let expected = [
+        "program",
+        "path",
+        "home",
+        "config",
+        "credential",
+        "provider",
+        "sandbox",
+        "mcp",
+        "state",
+        "disk",
+        "threads",
+        "clock",
+    ];
+    assert_eq!(names(&stages), expected, "{stages:#?}");
+    assert_eq!(stage(&stages, "credential")["verdict"], "broken");
+    assert_eq!(stage(&stages, "provider")["verdict"], "skipped");
+    assert!(!client.home().join(".codex").exists(), "doctor leaves no traces");
+
+    let model = Model::start();
+    fs::create_dir_all(client.home().join(".codex")).unwrap();
+    let config = format!(
+        "review_model = 1\n{}\n[mcp_servers.bad]\nurl = 1\n",
+        model.config_toml()
+    );
+    fs::write(client.home().join(".codex/config.toml"), config).unwrap();
+    let (_, stages) = doctor(&client, &[]);
+    let text = |name: &str| stage(&stages, name)["text"].as_str().unwrap().to_owned();
+    assert!(text("config").starts_with("line 1: "), "{}", text("config"));
+    assert_eq!(stage(&stages, "config")["verdict"], "warning");
+    assert!(text("mcp").contains("mcp_servers.bad"), "{}", text("mcp"));
+    assert_eq!(stage(&stages, "credential")["verdict"], "ok", "{stages:#?}");
+    assert!(model.requests().is_empty());
+    let (_, stages) = doctor(&client, &["--online"]);
+    assert_eq!(stage(&stages, "provider")["verdict"], "ok", "{stages:#?}");
+    assert!(
+        stage(&stages, "provider")["text"]
+            .as_str()
+            .unwrap()
+            .contains("HTTP ")
+    );
+}
