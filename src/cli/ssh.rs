@@ -6,7 +6,7 @@ use codex_fleet::{FleetConfig, Resolver};
 use codex_hosts::{Host, HostId, Origin};
 use codex_protocol::v2::ClientInfo;
 use codex_ssh::{
-    Connector, Local,
+    Askpass, Connector, Local,
     config::{
         Alias, ConfigError, Problem as ConfigProblem, Query, Severity, Sources, SystemWorld, World, aliases,
         resolve,
@@ -19,6 +19,9 @@ use super::{SshArgs, machine::Machine, report::Problem, ways};
 
 /// More aliases than this are shown in the picker without their addresses: it opens at once.
 const PICKER_RESOLVED_MAX: usize = 300;
+
+/// Where it is kept which key each host has taken, in the folder for our state: fingerprints, nothing else.
+const MEMORY: &str = "codex-client/keys.json";
 
 /// An alias of the configuration.
 pub(crate) struct Listed {
@@ -34,6 +37,8 @@ fn same(one: &ConfigProblem, other: &ConfigProblem) -> bool {
 /// The configuration that the command line chose.
 pub(crate) struct SshConfig {
     sources: Sources,
+    /// Where it is kept which key a host has taken; only for the user's own configuration.
+    memory: Option<PathBuf>,
 }
 
 impl SshConfig {
@@ -42,7 +47,9 @@ impl SshConfig {
             Some(file) => Sources::file(file),
             None => Sources::default_for(&SystemWorld::new()),
         };
-        SshConfig { sources }
+        let home = args.file.is_none().then(super::home::codex_home);
+        let memory = home.and_then(Result::ok).map(|it| it.join(MEMORY));
+        SshConfig { sources, memory }
     }
 
     /// The concrete aliases with what each resolves to, and what is wrong with the files. Nothing is
@@ -97,10 +104,17 @@ impl SshConfig {
         });
         let shell = SystemWorld::new().env("SHELL").filter(|it| it.starts_with('/'));
         let shell = PathBuf::from(shell.unwrap_or_else(|| "/bin/sh".to_owned()));
+        // As ssh(1): whoever has no terminal is asked by a program.
+        let has_terminal = std::fs::File::open("/dev/tty").is_ok();
+        let askpass = Askpass::from_env(|name| std::env::var(name).ok(), has_terminal);
+        let mut connector = Connector::new(Local { shell }).with_askpass(askpass);
+        if let Some(memory) = self.memory {
+            connector = connector.with_memory(memory);
+        }
         FleetConfig {
             ways: ways::ways(machine),
             resolver,
-            connector: Connector::new(Local { shell }),
+            connector,
             client_info: ClientInfo {
                 name: client_name.to_owned(),
                 title: Some("codex connect".to_owned()),

@@ -408,7 +408,7 @@ impl Turn {
             let why = turn
                 .error
                 .as_ref()
-                .map(|it| format!(": {}", it.message))
+                .map(explained)
                 .unwrap_or_default();
             output.error(&self.host, &format!("the turn is {}{why}", turn.status.as_str()));
         }
@@ -497,6 +497,16 @@ impl Turn {
         self.code = Some(code);
         output.done(&self.host, code);
         orders.push(Order::Disconnect);
+    }
+}
+
+
+/// Why a turn failed, with what the model's server said beyond that.
+fn explained(error: &v2::TurnError) -> String {
+    let details = error.additional_details.as_deref().unwrap_or_default().trim();
+    match details.is_empty() || error.message.contains(details) {
+        true => format!(": {}", error.message),
+        false => format!(": {} ({details})", error.message),
     }
 }
 

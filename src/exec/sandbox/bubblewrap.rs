@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::Spec;
+use super::{
+    rules::{Missing, Protected},
+    spec::Spec,
+};
 
 /// Where bubblewrap is looked for. Not in `PATH`, which may name directories that a sandboxed command writes.
 pub(crate) const PROGRAMS: [&str; 4] = [
@@ -77,7 +80,10 @@ pub(crate) fn options(
         options.mount("--bind", path);
     }
     for path in protected {
-        options.mount("--ro-bind", path);
+        // In a directory that all programs share it may go at any moment, and may as well not be there.
+        let is_shared = |it: &Protected| it.path == *path && it.missing == Missing::Creatable;
+        let may_go = spec.rules.protected.iter().any(is_shared);
+        options.mount(if may_go { "--ro-bind-try" } else { "--ro-bind" }, path);
     }
     for path in &spec.rules.hidden {
         if path.is_dir() {

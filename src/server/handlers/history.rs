@@ -7,7 +7,7 @@ use codex_threads::{Durability, ForkPoint, Record, StoreError};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::thread::{Start, header, send, store};
+use super::thread::{NO_ROLLOUT, Start, header, send, store};
 use crate::{
     notice::unix_millis,
     refusal::Refusal,
@@ -232,7 +232,7 @@ async fn fork(call: Call, params: Fork, responder: Responder) {
         let config = call.server.config();
         let cwd = call.server.setup().cwd.clone();
         super::blocking(move || {
-            let missing = |it: &StoreError| refuse_missing(it, "no rollout found for thread id ");
+            let missing = |it: &StoreError| refuse_missing(it, NO_ROLLOUT);
             let source = store.reader(&params.thread_id).map_err(|it| missing(&it))?;
             let name = source.state().name.clone();
             let settings = &source.state().settings;

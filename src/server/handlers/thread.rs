@@ -20,7 +20,7 @@ use crate::{
     router::{Call, Router, Stability::*},
     scope::Scope,
     threads::{
-        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Overrides, Owner, View, git_info, new_id,
+        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Overrides, View, git_info, new_id,
         on_the_wire, refuse,
     },
 };
@@ -36,7 +36,7 @@ pub(super) fn routes(router: &mut Router) {
             let act = Act::Do(Box::new(move |it, connection, responder| {
                 it.resume(with_turns, &p.overrides, connection, responder);
             }));
-            send(call, p.thread_id, act, responder)
+            send_about(call, p.thread_id, act, NO_ROLLOUT, responder)
         },
     );
     router.hand_over(
@@ -50,13 +50,17 @@ pub(super) fn routes(router: &mut Router) {
         "thread/archive",
         Stable,
         scope,
-        |call, p: ThreadIdParams, responder| send(call, p.thread_id, Act::does(Owner::archive), responder),
+        |call, p: ThreadIdParams, responder| {
+            send_about(call, p.thread_id, Act::Archive, NO_ROLLOUT, responder)
+        },
     );
     router.hand_over(
         "thread/delete",
         Stable,
         scope,
-        |call, p: ThreadIdParams, responder| send(call, p.thread_id, Act::Delete, responder),
+        |call, p: ThreadIdParams, responder| {
+            send_about(call, p.thread_id, Act::Delete, NO_ROLLOUT, responder)
+        },
     );
     router.hand_over(
         "thread/unsubscribe",
@@ -108,8 +112,10 @@ struct Resume {
     overrides: Overrides,
 }
 
-/// How requests that change a thread say that there is none.
-const NO_THREAD: &str = "no rollout found for thread id ";
+/// How requests to a thread say that there is none.
+const NO_THREAD: &str = "thread not found: ";
+/// How those say it that find a thread on disk.
+pub(super) const NO_ROLLOUT: &str = "no rollout found for thread id ";
 /// How requests that look at a thread say it.
 const NOT_LOADED: &str = "thread not loaded: ";
 
@@ -240,7 +246,7 @@ async fn name(call: Call, params: ThreadNameSetParams, responder: Responder) {
         return responder.refuse(Refusal::invalid("thread name must not be empty"));
     }
     let act = Act::does(move |it, responder| it.name(name, responder));
-    send(call, params.thread_id, act, responder).await;
+    send_about(call, params.thread_id, act, NO_ROLLOUT, responder).await;
 }
 
 pub(super) async fn store(call: &Call) -> Result<Arc<ThreadStore>, Refusal> {

@@ -69,7 +69,8 @@ async fn list(call: Call, params: List) -> Result<Value, Refusal> {
     if let Some(key) = params.sort_key.as_deref()
         && !SORT_KEYS.contains(&key)
     {
-        let text = format!("Invalid request: unknown variant `{key}`, expected one of {SORT_KEYS:?}");
+        let known = SORT_KEYS.join("`, `");
+        let text = format!("Invalid request: unknown variant `{key}`, expected one of `{known}`");
         return Err(Refusal::invalid(text));
     }
     let (store, statuses) = (store(&call).await?, call.server.threads().statuses().await);

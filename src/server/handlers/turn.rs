@@ -3,16 +3,13 @@
 use codex_protocol::{ThreadId, TurnId, v2::TurnInterruptParams};
 use serde::Deserialize;
 
-use super::thread::send_about;
+use super::thread::send;
 use crate::{
     responder::Responder,
     router::{Call, Router, Stability::*},
     scope::Scope,
     threads::{Act, TurnStart},
 };
-
-/// How requests about turns say that there is no such thread.
-const NO_THREAD: &str = "thread not found: ";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,7 +35,7 @@ pub(super) fn routes(router: &mut Router) {
         |p: &Start| Scope::thread(&p.thread_id.0),
         |call: Call, p: Start, responder: Responder| {
             let act = Act::does(|it, responder| it.start_turn(p.start, responder));
-            send_about(call, p.thread_id, act, NO_THREAD, responder)
+            send(call, p.thread_id, act, responder)
         },
     );
     router.hand_over(
@@ -47,7 +44,7 @@ pub(super) fn routes(router: &mut Router) {
         |p: &Steer| Scope::thread(&p.thread_id.0),
         |call: Call, p: Steer, responder: Responder| {
             let act = Act::does(move |it, responder| it.steer_turn(p.start, &p.expected_turn_id, responder));
-            send_about(call, p.thread_id, act, NO_THREAD, responder)
+            send(call, p.thread_id, act, responder)
         },
     );
     router.hand_over(
@@ -56,7 +53,7 @@ pub(super) fn routes(router: &mut Router) {
         |p: &TurnInterruptParams| Scope::thread(&p.thread_id.0),
         |call: Call, p: TurnInterruptParams, responder: Responder| {
             let act = Act::does(move |it, responder| it.interrupt(&p.turn_id, responder));
-            send_about(call, p.thread_id, act, NO_THREAD, responder)
+            send(call, p.thread_id, act, responder)
         },
     );
 }

@@ -18,6 +18,9 @@ use tokio::sync::oneshot;
 use super::owner::Owner;
 use crate::{connection::Connection, notice::Notice, questions::Answer};
 
+/// The question whether a command may run.
+const COMMAND_APPROVAL: &str = "item/commandExecution/requestApproval";
+
 /// A question of an MCP server, or about one of its tools. It is void when nobody waits for the answer any more.
 pub(super) struct Elicited {
     pub(super) turn: TurnId,
@@ -102,7 +105,7 @@ impl Owner {
                     "proposedExecpolicyAmendment": amendment,
                     "availableDecisions": ["accept", "acceptForSession", rule, "decline", "cancel"],
                 });
-                ("item/commandExecution/requestApproval", item_id.clone(), params)
+                (COMMAND_APPROVAL, item_id.clone(), params)
             }
             Question::Patch {
                 item_id,
@@ -161,6 +164,11 @@ impl Owner {
 
     /// Takes an answer to the turn that waits for it.
     pub(super) fn answered(&mut self, answer: Answer) {
+        let is_command = self
+            .asked
+            .0
+            .get(&answer.question)
+            .is_some_and(|it| it.method == COMMAND_APPROVAL);
         let (turn, call) = match self.asked.0.get(&answer.question) {
             None => return self.server.questions().close(answer.question),
             Some(Open {
@@ -199,8 +207,9 @@ impl Owner {
                     | ApprovalDecision::AcceptWithExecpolicyAmendment { .. }
             )
         );
-        if is_run {
-            // Else the item ends first.
+        // A command that is not run ends first.
+        self.shows_status_late = is_command && !is_run;
+        if !self.shows_status_late {
             self.show_status();
         }
         self.command(

@@ -83,6 +83,11 @@ impl Owner {
         if let Some(wrong) = items.iter().find(|it| !it.is_object()) {
             return responder.refuse(Refusal::invalid(format!("Invalid request: {wrong} is no item")));
         }
+        let lacks_role = |it: &Value| it["type"] == "message" && !it["role"].is_string();
+        if let Some(at) = items.iter().position(lacks_role) {
+            let text = format!("items[{at}] is not a valid response item: missing field `role`");
+            return responder.refuse(Refusal::invalid(text));
+        }
         match self.remember(items) {
             Ok(()) => responder.answer(&json!({})),
             Err(error) => responder.refuse(wire::refuse(&error)),

@@ -70,6 +70,7 @@ pub(crate) enum Act {
     /// The owner's methods are the acts; see `owner.rs`, `turn.rs`, `history.rs`, `goal.rs` and `shell.rs`.
     Do(Do),
     Look(Look),
+    Archive,
     Delete,
     Unsubscribe,
 }
@@ -111,8 +112,8 @@ struct Owned {
 struct Status(Arc<StdMutex<ThreadStatus>>);
 
 impl Status {
-    fn new() -> Status {
-        Status(Arc::new(StdMutex::new(ThreadStatus::Idle(Idle {}))))
+    fn new(status: ThreadStatus) -> Status {
+        Status(Arc::new(StdMutex::new(status)))
     }
 
     fn get(&self) -> ThreadStatus {
@@ -181,7 +182,7 @@ impl Threads {
         }
         let thread = wire::thread(&log.summary(), &status, &[]);
         let notice = Notice::new("thread/started", &json!({ "thread": thread }));
-        loaded.own(server, log, vec![connection]);
+        loaded.own(server, log, vec![connection], status);
         responder.answer(&answer);
         server.broadcast(&notice);
     }
@@ -211,11 +212,16 @@ impl Threads {
         if !is_loaded {
             match self.open(server, id.clone(), mail.missing).await {
                 Ok(log) if log.state().archived && matches!(mail.act, Act::Do(_)) => {
-                    let text =
-                        format!("session {id} is archived. Run `codex unarchive {id}` to use it again");
+                    let text = format!(
+                        "session {id} is archived. Run `codex unarchive {id}` to unarchive it first."
+                    );
                     return mail.responder.refuse(Refusal::invalid(text));
                 }
-                Ok(log) => loaded.own(server, log, Vec::new()),
+                Ok(log) if log.state().archived && matches!(mail.act, Act::Archive) => {
+                    let text = format!("{}{id}", mail.missing);
+                    return mail.responder.refuse(Refusal::invalid(text));
+                }
+                Ok(log) => loaded.own(server, log, Vec::new(), ThreadStatus::NotLoaded(Idle {})),
                 Err(refusal) => return mail.responder.refuse(refusal),
             }
         }
@@ -263,11 +269,12 @@ impl Threads {
 }
 
 impl Loaded {
-    fn own(&mut self, server: &Server, log: ThreadLog, subscribers: Vec<Connection>) {
+    /// `status` is what clients have been told.
+    fn own(&mut self, server: &Server, log: ThreadLog, subscribers: Vec<Connection>, status: ThreadStatus) {
         while self.owners.try_join_next().is_some() {}
         let (mailbox, mail) = mpsc::channel(MAIL_MAX);
         let id = log.id().clone();
-        let status = Status::new();
+        let status = Status::new(status);
         let owned = Owned {
             mailbox,
             status: status.clone(),

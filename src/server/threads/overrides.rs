@@ -124,10 +124,10 @@ fn whole(mut policy: Value) -> Result<SandboxPolicy, Refusal> {
         object.insert("type".to_owned(), camel.into());
     }
     match serde_json::from_value(policy)? {
-        SandboxPolicy::Unknown(policy) => {
-            let text = format!("Invalid request: sandboxPolicy {policy} is not understood");
-            Err(Refusal::invalid(text))
-        }
+        SandboxPolicy::Unknown(policy) => Err(Refusal::invalid(format!(
+            "Invalid request: unknown variant `{}`, expected one of `dangerFullAccess`, `readOnly`, `externalSandbox`, `workspaceWrite`",
+            policy["type"].as_str().unwrap_or_default(),
+        ))),
         known => Ok(known),
     }
 }

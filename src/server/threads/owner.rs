@@ -7,7 +7,7 @@ use codex_protocol::{
     ThreadId, TurnId,
     v2::{Active as ActiveStatus, Idle, ThreadStatus},
 };
-use codex_threads::{Durability, Record, StoreError, ThreadLog};
+use codex_threads::{Durability, ItemTimes, Record, StoreError, ThreadLog};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
@@ -63,6 +63,10 @@ pub(crate) struct Owner {
     pub(super) elicited: mpsc::Sender<Elicited>,
     /// Turns that the loop shall run.
     pub(super) begun: Vec<Begun>,
+    /// The status is shown when the next item has ended.
+    pub(super) shows_status_late: bool,
+    /// When the model's last message began and ended.
+    pub(super) last_message: Option<ItemTimes>,
     /// The start of a command, until it is known whether it is asked about.
     pub(super) held: Option<TurnOutput>,
     farewell: Option<Farewell>,
@@ -245,6 +249,8 @@ impl Owner {
             answers,
             elicited,
             begun: Vec::new(),
+            shows_status_late: false,
+            last_message: None,
             held: None,
             farewell: None,
         };
@@ -266,6 +272,7 @@ impl Owner {
         match act {
             Act::Do(act) => act(self, connection, responder),
             Act::Look(look) => responder.conclude(self.look(look)),
+            Act::Archive => self.archive(responder),
             Act::Delete => self.delete(responder),
             Act::Unsubscribe => self.unsubscribe(&connection, responder),
         }
@@ -332,6 +339,7 @@ impl Owner {
         };
         let mut answer = wire::opened(&self.log, &self.status.get(), &turns);
         wire::add_cursors(&mut answer, &view.reader);
+        answer["collaborationMode"] = wire::collaboration_mode(&self.log.state().settings);
         Ok(answer)
     }
 
@@ -374,7 +382,7 @@ impl Owner {
         }
     }
 
-    pub(crate) fn archive(&mut self, responder: Responder) {
+    fn archive(&mut self, responder: Responder) {
         self.give_up();
         match self.append(Record::Archived(true)) {
             Ok(()) => {
@@ -384,8 +392,8 @@ impl Owner {
                 );
                 let gone = self.gone();
                 self.farewell = Some(Box::new(move || {
-                    responder.answer(&json!({}));
                     server.broadcast(&gone);
+                    responder.answer(&json!({}));
                     server.broadcast(&notice);
                 }));
             }
@@ -412,8 +420,8 @@ impl Owner {
                 .map(|it| it.delete(&id, unix_millis()));
             match deleted {
                 Some(Ok(())) => {
-                    responder.answer(&json!({}));
                     server.broadcast(&gone);
+                    responder.answer(&json!({}));
                     server.broadcast(&notice);
                 }
                 Some(Err(error)) => responder.refuse(wire::refuse(&error)),

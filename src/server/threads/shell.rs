@@ -155,7 +155,8 @@ impl Shell {
                 let exit = self.follow(&id, &process, chunks).await?;
                 item.exit_code = Some(exit.code());
                 item.duration_ms = Some(i64::try_from(exit.duration.as_millis()).unwrap_or(i64::MAX));
-                item.aggregated_output = Some(process.output().aggregated.text());
+                let output = process.output().aggregated.text();
+                item.aggregated_output = Some(output).filter(|it| !it.is_empty());
             }
             Err(error) => item.aggregated_output = Some(hands::reason(&error)),
         }

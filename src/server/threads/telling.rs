@@ -9,7 +9,7 @@ use codex_protocol::{
     TurnId,
     v2::{ThreadItem, Turn, TurnError, TurnItemsView, TurnStatus},
 };
-use codex_threads::{Durability, Record, StoreError};
+use codex_threads::{Durability, ItemTimes, Record, StoreError};
 use serde_json::{Value, json};
 
 use super::{owner::Owner, rules, wire};
@@ -203,7 +203,16 @@ impl Owner {
                     "completedAtMs": at,
                 });
                 self.tell(&Notice::new("item/completed", &params));
-                self.show_status();
+                if std::mem::take(&mut self.shows_status_late) {
+                    self.show_status();
+                }
+                if matches!(item, ThreadItem::AgentMessage(_)) {
+                    let times = ItemTimes {
+                        started_at: Some(started_at),
+                        completed_at: Some(at),
+                    };
+                    self.last_message = Some(times);
+                }
             }
             TurnEvent::PlanUpdated { explanation, plan } => {
                 let params =
@@ -298,7 +307,9 @@ impl Owner {
             true => TurnItemsView::NotLoaded,
             false => TurnItemsView::Summary,
         });
-        let params = json!({ "threadId": self.id, "turn": wire::turn(&turn) });
+        let times = self.last_message.take();
+        let turn = wire::turn_with_times(&turn, times.as_slice());
+        let params = json!({ "threadId": self.id, "turn": turn });
         self.tell(&Notice::new("turn/completed", &params));
         self.account_goal(last_words.as_deref(), duration_ms);
     }

@@ -134,6 +134,11 @@ impl Owner {
     /// was under way is over.
     pub(super) fn recover(&mut self) {
         self.load_rules();
+        self.take_up();
+        self.show_status();
+    }
+
+    fn take_up(&mut self) {
         let Some(turn) = self.log.state().active_turn().cloned() else {
             return self.settle(None, &[]);
         };
@@ -490,7 +495,11 @@ impl Owner {
 
     pub(crate) fn interrupt(&mut self, turn: &TurnId, responder: Responder) {
         let Some(active) = self.active.as_mut().filter(|it| !it.completed) else {
-            return responder.refuse(Refusal::invalid("no active turn to interrupt"));
+            return match turn.0.is_empty() {
+                // Whatever is active shall end, and nothing is.
+                true => responder.answer(&json!({})),
+                false => responder.refuse(Refusal::invalid("no active turn to interrupt")),
+            };
         };
         if !turn.0.is_empty() && active.id != *turn {
             let text = format!("expected active turn id {turn} but found {}", active.id);

@@ -22,7 +22,6 @@ pub(crate) fn opened(log: &ThreadLog, status: &ThreadStatus, turns: &[Value]) ->
         "instructionSources": [],
         "disabledPluginIds": [],
         "multiAgentMode": "explicitRequestOnly",
-        "collaborationMode": collaboration_mode(settings),
         "approvalPolicy": settings.approval_policy,
         "approvalsReviewer": "user",
         "sandbox": settings.sandbox,
@@ -90,7 +89,7 @@ pub(crate) fn usage(usage: &ThreadTokenUsage) -> Value {
 }
 
 /// The one mode that there is.
-fn collaboration_mode(settings: &Settings) -> Value {
+pub(crate) fn collaboration_mode(settings: &Settings) -> Value {
     json!({
         "mode": "default",
         "settings": {

@@ -352,7 +352,7 @@ fn result(process: &Process, id: &ProcessId, exit: Option<&Exit>) -> CommandResu
         running: exit.is_none(),
         process_id: Some(id.0.clone()),
         exit_code: exit.map(Exit::code),
-        output: Some(process.output().aggregated.text()),
+        output: Some(process.output().aggregated.text()).filter(|it| !it.is_empty()),
         duration_ms: exit.map_or(0, |it| i64::try_from(it.duration.as_millis()).unwrap_or(i64::MAX)),
     }
 }
