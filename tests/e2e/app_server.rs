@@ -189,8 +189,9 @@ impl Desktop {
         let home = TempDir::new().unwrap();
         let config = home.path().join("bus.conf");
         let text = format!(
-            "<busconfig><type>session</type><listen>unix:path={}/bus</listen><policy context=\"default\">\
-             <allow send_destination=\"*\"/><allow own=\"*\"/></policy></busconfig>",
+            "<busconfig><type>session</type><listen>unix:path={}/bus</listen><auth>EXTERNAL</auth>\
+             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
+             <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>",
             home.path().display()
         );
         fs::write(&config, text).unwrap();

@@ -250,11 +250,12 @@ fn a_bundle_helps_and_holds_no_secret() {
     assert_eq!(examined["host"], "devbox");
     assert!(examined["stages"].as_array().unwrap().len() > 10, "{text}");
     let settings = examined["more"]["settings"].as_array().unwrap();
+    let port = host.port().to_string();
     assert!(settings.iter().any(|it| it["keyword"] == "setenv"), "{text}");
     assert!(
         settings
             .iter()
-            .any(|it| it["keyword"] == "port" && it["value"] == host.port().to_string()),
+            .any(|it| it["keyword"] == "port" && it["value"] == port),
         "{text}"
     );
     let again = codex(&client, &["doctor", "--bundle", file.to_str().unwrap()]);
