@@ -1,6 +1,6 @@
 //! `codex doctor`, on this machine and on the way to hosts.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Known, Model, require};
 use serde_json::Value;
@@ -143,9 +143,22 @@ fn an_unknown_host_key_asks_nothing_in_a_batch() {
     let client = Client::new();
     let host = Host::start(HostOptions::new().authorize(client.key()));
     client.add(&Alias::new("devbox", &host).known(Known::No));
-    let (code, stages) = doctor(&client, &["devbox"]);
-    assert_eq!(code, Some(4));
-    broken(&stages, "host-key", "host-key-unknown");
+    let asked = client.home().join("asked");
+    let askpass = client.home().join("askpass");
+    fs::write(
+        &askpass,
+        format!("#!/bin/sh\ntouch {}\necho yes\n", asked.display()),
+    )
+    .unwrap();
+    fs::set_permissions(&askpass, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = client.command(CODEX);
+    command.args(["doctor", "--json", "--batch", "devbox"]);
+    let outcome = run(command
+        .env("SSH_ASKPASS", &askpass)
+        .env("SSH_ASKPASS_REQUIRE", "force"));
+    assert_eq!(outcome.code, Some(4), "{outcome:?}");
+    broken(&stages(&outcome), "host-key", "host-key-unknown");
+    assert!(!asked.exists(), "nobody is asked, not even a program");
 }
 
 #[test]

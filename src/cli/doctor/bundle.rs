@@ -128,8 +128,10 @@ impl Remover {
             text = text.replace(secret, REMOVED);
         }
         let text = without_blocks(&text);
-        text.split_inclusive(|it: char| it.is_whitespace() || "\"'`,;()<>[]{}".contains(it))
-            .scan(false, |is_value, piece| Some(without_secret(piece, is_value)))
+        text.split_inclusive(ends_word)
+            .scan(Before::default(), |before, piece| {
+                Some(without_secret(piece, before))
+            })
             .collect()
     }
 }
@@ -149,32 +151,50 @@ fn without_blocks(text: &str) -> String {
     cleaned + rest
 }
 
-/// One word with what ends it. `is_value`: the word before said that this one is a secret.
-fn without_secret(piece: &str, is_value: &mut bool) -> String {
-    let word = piece.trim_end_matches(|it: char| it.is_whitespace() || "\"'`,;()<>[]{}".contains(it));
+/// What the words before a word say about it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Before {
+    #[default]
+    Nothing,
+    /// The name of a secret; a colon or an equals sign would make the next word its value.
+    Name,
+    Value,
+}
+
+/// One word with what ends it.
+fn without_secret(piece: &str, before: &mut Before) -> String {
+    let word = piece.trim_end_matches(ends_word);
     let end = &piece[word.len()..];
     if word.is_empty() {
         return piece.to_owned();
     }
-    if std::mem::take(is_value) {
-        // The name of a scheme stands before the secret.
-        *is_value = ["bearer", "basic"].contains(&word.to_ascii_lowercase().as_str());
-        return if *is_value {
-            piece.to_owned()
-        } else {
-            format!("{REMOVED}{end}")
-        };
-    }
+    let said = std::mem::take(before);
     let lower = word.to_ascii_lowercase();
+    if matches!((said, word), (Before::Name, ":" | "=")) {
+        *before = Before::Value;
+        return piece.to_owned();
+    }
+    if said == Before::Value {
+        // The name of a scheme stands before the secret.
+        if ["bearer", "basic"].contains(&lower.as_str()) {
+            *before = Before::Value;
+            return piece.to_owned();
+        }
+        return format!("{REMOVED}{end}");
+    }
     if let Some((name, value)) = word.split_once('=')
         && is_secret_name(name)
         && !value.is_empty()
     {
         return format!("{name}={REMOVED}{end}");
     }
-    *is_value = lower == "bearer"
-        || word.strip_suffix([':', '=']).is_some_and(is_secret_name)
-        || (word.starts_with("--") && is_secret_name(word) && !word.contains('='));
+    let is_announced = word.strip_suffix([':', '=']).is_some_and(is_secret_name);
+    let is_option = word.starts_with("--") && is_secret_name(word) && !word.contains('=');
+    if lower == "bearer" || is_announced || is_option {
+        *before = Before::Value;
+    } else if is_secret_name(word) {
+        *before = Before::Name;
+    }
     if let Some(address) = without_password(word) {
         return address + end;
     }
@@ -183,6 +203,10 @@ fn without_secret(piece: &str, is_value: &mut bool) -> String {
         Some(at) if SECRET_CHARS_MIN <= word.len() - at => format!("{}{REMOVED}{end}", &word[..at]),
         _ => piece.to_owned(),
     }
+}
+
+fn ends_word(it: char) -> bool {
+    it.is_whitespace() || "\"'`,;()<>[]{}".contains(it)
 }
 
 /// `scheme://user:password@host` without the password.
@@ -203,7 +227,8 @@ fn is_secret_name(name: &str) -> bool {
         "public-key",
         "fingerprint",
         "known",
-        "author",
+        "authorized",
+        "authority",
     ];
     SECRET_NAMES.iter().any(|it| name.contains(it)) && !harmless.iter().any(|it| name.contains(it))
 }
@@ -228,6 +253,7 @@ mod tests {
             "OPENAI_API_KEY=planted OTHER=1",
             "Authorization: Bearer planted.planted",
             "password: planted",
+            "Authorization: Basic planted",
             "curl --token planted https://x",
             "https://me:planted@host/x",
             "what planted-in-env says",
@@ -235,6 +261,7 @@ mod tests {
             "-----BEGIN RSA PRIVATE KEY-----\nplanted",
             "{\"api_key\":\"planted\"}",
             "passphrase=planted",
+            "password = planted",
             "token ghp_planted12345",
         ] {
             let cleaned = remover().cleaned(text);

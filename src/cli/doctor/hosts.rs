@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     DoctorArgs,
     finding::{Examined, Finding},
+    heading, line, say,
 };
 use crate::cli::{
     ask,
@@ -52,7 +53,12 @@ pub(super) fn examine(args: &DoctorArgs) -> Result<Vec<Examined>, Problem> {
         .build()
         .map_err(|error| Problem::new(Code::TurnFailed, format!("starting the runtime: {error}")))?;
     let machine = Machine::default();
-    let fleet = Arc::new(SshConfig::new(&args.ssh).fleet("codex-doctor", &machine));
+    let mut fleet = SshConfig::new(&args.ssh).fleet("codex-doctor", &machine);
+    if args.batch {
+        // A program that asks would be somebody who is asked.
+        fleet.connector = fleet.connector.with_askpass(None);
+    }
+    let fleet = Arc::new(fleet);
     let examined = runtime.block_on(Desk::new(args).run(&args.hosts, &fleet));
     // A question that is still open on the terminal must not keep the program from ending.
     runtime.shutdown_timeout(Duration::ZERO);
@@ -63,6 +69,9 @@ pub(super) fn examine(args: &DoctorArgs) -> Result<Vec<Examined>, Problem> {
 struct Desk {
     sources: Sources,
     can_ask: bool,
+    is_json: bool,
+    /// Each stage is told when it ends. The stages of several hosts would be mixed.
+    is_live: bool,
     found: BTreeMap<String, Examined>,
     asking: JoinSet<()>,
     /// At most one of each host.
@@ -78,6 +87,8 @@ impl Desk {
         Desk {
             sources,
             can_ask: !args.batch && ask::can_ask(),
+            is_json: args.json,
+            is_live: args.hosts.len() == 1,
             found: BTreeMap::new(),
             asking: JoinSet::new(),
             waiting: VecDeque::new(),
@@ -127,7 +138,16 @@ impl Desk {
             return;
         };
         match it {
-            Told::Step(step) => examined.findings.push(finding(step, &examined.more["settings"])),
+            Told::Step(step) => {
+                let finding = finding(step, &examined.more["settings"]);
+                if self.is_live {
+                    if examined.findings.is_empty() {
+                        say(&heading(Some(host), self.is_json));
+                    }
+                    say(&line(Some(host), &finding, self.is_json));
+                }
+                examined.findings.push(finding);
+            }
             Told::Notice(text) => {
                 if let Some(notices) = examined.more["notices"].as_array_mut() {
                     notices.push(json!(text));

@@ -10,6 +10,7 @@ mod state;
 use std::{io::Write, path::PathBuf};
 
 use clap::Args;
+use codex_tui::text::sanitize::sanitize_line;
 use serde_json::json;
 
 use super::{
@@ -58,9 +59,11 @@ pub(crate) fn run(args: DoctorArgs) -> Result<Code, Problem> {
         true => vec![here::examine(args.online)?],
         false => hosts::examine(&args)?,
     };
-    let text: String = examined.iter().map(|it| text(it, args.json)).collect();
-    // A reader that closed the pipe has seen enough.
-    _ = std::io::stdout().lock().write_all(text.as_bytes());
+    // The stages of a single host were told as they ended.
+    if args.hosts.len() != 1 {
+        let text: String = examined.iter().map(|it| text(it, args.json)).collect();
+        say(&text);
+    }
     if let Some(file) = &args.bundle {
         bundle::write(file, &examined)?;
         report::note(&format!(
@@ -71,23 +74,33 @@ pub(crate) fn run(args: DoctorArgs) -> Result<Code, Problem> {
     Ok(examined.iter().map(code).max().unwrap_or(Code::Done))
 }
 
+fn say(text: &str) {
+    // A reader that closed the pipe has seen enough.
+    _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
 fn text(examined: &Examined, is_json: bool) -> String {
-    if is_json {
-        let line = |it: &Finding| {
-            let mut value = it.value();
-            value["host"] = json!(examined.host);
-            report::json_line(&value)
-        };
-        return examined.findings.iter().map(line).collect();
+    let host = examined.host.as_deref();
+    let lines = examined.findings.iter().map(|it| line(host, it, is_json));
+    heading(host, is_json) + &lines.collect::<String>()
+}
+
+/// What stands above the stages of a host.
+fn heading(host: Option<&str>, is_json: bool) -> String {
+    match host {
+        Some(host) if !is_json => format!("{}\n", sanitize_line(host)),
+        _ => String::new(),
     }
-    let mut text = match &examined.host {
-        Some(host) => format!("{host}\n"),
-        None => String::new(),
-    };
-    for finding in &examined.findings {
-        text += &finding.text(examined.host.is_some());
+}
+
+/// One stage.
+fn line(host: Option<&str>, finding: &Finding, is_json: bool) -> String {
+    if !is_json {
+        return finding.text(host.is_some());
     }
-    text
+    let mut value = finding.value();
+    value["host"] = json!(host);
+    report::json_line(&value)
 }
 
 fn code(examined: &Examined) -> Code {
