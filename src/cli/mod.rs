@@ -78,7 +78,8 @@ enum Command {
 ///
 /// Each HOST is an alias of your SSH configuration, `user@host:port`, a host of `$CODEX_HOME/hosts.toml`, or
 /// the address of a server (`ws://HOST:PORT`, `unix://PATH`). Without a HOST the picker opens (Settings →
-/// Connections). `codex` must be installed on the hosts; nothing else is needed there but sshd.
+/// Connections). `codex` must be on the hosts, and `codex install HOST` puts it there; nothing else is needed but
+/// sshd.
 #[derive(Args)]
 #[command(after_help = "Examples:
   codex connect --demo

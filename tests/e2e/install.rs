@@ -85,11 +85,11 @@ fn install(client: &Client, host: &str, binary: &Path) -> Outcome {
 
 /// The event of this kind in what was printed.
 fn event(outcome: &Outcome, kind: &str) -> Value {
-    let events = outcome
+    let mut events = outcome
         .stdout
         .lines()
         .map(|it| serde_json::from_str::<Value>(it).unwrap());
-    let found = events.filter(|it| it["event"] == kind).last();
+    let found = events.rfind(|it| it["event"] == kind);
     found.unwrap_or_else(|| panic!("no {kind}: {outcome:?}"))["params"].clone()
 }
 
@@ -325,6 +325,94 @@ fn a_shared_folder_that_others_can_get_into_is_not_taken() {
     assert_eq!(outcome.code, Some(3), "{outcome:?}");
     for part in ["no folder on box", "/mnt/codex-server/bin", "[not-installed]"] {
         assert!(outcome.stderr.contains(part), "{part}: {outcome:?}");
+    }
+}
+
+/// A host behind a shell whose user finds only these programs, beside those that every system has.
+fn bare_host(client: &Client, others: &[&str]) -> PathBuf {
+    let tools = client.home().join("tools");
+    let common = "sh uname mkdir rmdir chmod rm cat wc tr ls id cp mv ln readlink find sed";
+    fs::create_dir_all(&tools).unwrap();
+    for name in common.split(' ').chain(others.iter().copied()) {
+        let folders = ["/usr/bin", "/bin"].map(|it| Path::new(it).join(name));
+        let program = folders.iter().find(|it| it.exists());
+        let program = program.unwrap_or_else(|| panic!("{name} is not installed"));
+        std::os::unix::fs::symlink(program, tools.join(name)).unwrap();
+    }
+    fs::write(client.home().join(".profile"), "PATH=$HOME/tools\n").unwrap();
+    shell_host(client);
+    tools
+}
+
+#[test]
+fn the_hash_is_checked_with_what_the_host_has_and_never_left_out() {
+    for tool in ["sha256sum", "shasum", "openssl"] {
+        if !Path::new("/usr/bin").join(tool).exists() {
+            continue;
+        }
+        let client = Client::new();
+        bare_host(&client, &[tool]);
+        let outcome = install(&client, "box", tiny());
+        assert_eq!(outcome.code, Some(0), "{tool}: {outcome:?}");
+    }
+    let client = Client::new();
+    bare_host(&client, &[]);
+    let outcome = install(&client, "box", tiny());
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
+    let failure = event(&outcome, "failure");
+    assert!(
+        failure["message"].as_str().unwrap().contains("none of sha256sum"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn what_arrives_changed_is_sent_once_more_and_then_refused() {
+    for (breaks, code) in [
+        ("[ -e \"$HOME/once\" ] || echo more; echo >\"$HOME/once\"", 0),
+        ("echo more", 3),
+    ] {
+        let client = Client::new();
+        let tools = bare_host(&client, &["sha256sum"]);
+        fs::remove_file(tools.join("cat")).unwrap();
+        fs::write(tools.join("cat"), format!("#!/bin/sh\n/bin/cat\n{breaks}\n")).unwrap();
+        fs::set_permissions(tools.join("cat"), fs::Permissions::from_mode(0o755)).unwrap();
+        let outcome = install(&client, "box", tiny());
+        assert_eq!(outcome.code, Some(code), "{breaks}: {outcome:?}");
+        if code != 0 {
+            let failure = event(&outcome, "failure");
+            assert!(
+                failure["message"].as_str().unwrap().contains("has the SHA-256"),
+                "{failure}"
+            );
+            assert!(!client.home().join(BIN).join("codex").exists());
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_in_the_words_of_the_host() {
+    require!(Sshd);
+    let client = Client::new();
+    mounted_host(&client, "mount -t tmpfs -o size=100k tmpfs $HOME/.codex");
+    let outcome = codex(&client, &["install", "box", "--binary", tiny().to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
+    for part in ["could not write", "No space left", "[not-installed]"] {
+        assert!(outcome.stderr.contains(part), "{part}: {outcome:?}");
+    }
+}
+
+#[test]
+fn what_is_not_reached_through_a_shell_gets_nothing() {
+    let client = Client::new();
+    for host in ["ws://127.0.0.1:1", "this machine"] {
+        let outcome = install(&client, host, tiny());
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        let failure = event(&outcome, "failure");
+        assert!(
+            failure["message"].as_str().unwrap().contains("through a shell"),
+            "{failure}"
+        );
     }
 }
 

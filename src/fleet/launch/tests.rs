@@ -256,6 +256,72 @@ fn a_server_that_was_asked_for_is_found_behind_others() {
 }
 
 #[test]
+fn an_installed_server_is_the_last_one_unless_it_is_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let found = |server: &str| {
+        let (found, _) = launch_server("/bin/bash", home.path(), &server.parse().unwrap()).unwrap();
+        match found.outcome {
+            Outcome::Codex { path } => path,
+            Outcome::Missing { .. } => String::new(),
+        }
+    };
+    let at = |path: &str| home.path().join(path);
+    let said = |path: &str| at(path).display().to_string();
+    let places = [
+        ".local/share/codex-server/bin/codex",
+        "elsewhere/codex-server/bin/codex",
+        ".codex/codex-server/bin/codex",
+        "set/codex-server/bin/codex",
+    ];
+    let lines = [
+        "",
+        "export XDG_DATA_HOME=$HOME/elsewhere\n",
+        "",
+        "export CODEX_HOME=$HOME/set\n",
+    ];
+    let mut profile = String::new();
+    for (place, line) in places.iter().zip(lines) {
+        codex_at(&at(place));
+        profile += line;
+        fs::write(at(".profile"), &profile).unwrap();
+        assert_eq!(found("auto"), said(place));
+        assert_eq!(found("ours"), said(place));
+        assert_eq!(found("official"), "", "{place}");
+    }
+    codex_at(&at(".volta/bin/codex"));
+    assert_eq!(found("auto"), said(".volta/bin/codex"));
+    assert_eq!(found("ours"), said(places[3]));
+}
+
+#[test]
+fn a_shared_folder_counts_only_when_nobody_else_gets_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = folder.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    std::os::unix::fs::symlink(&shared, folder.path().join("link")).unwrap();
+    let is_private = |name: &str| {
+        let script = format!("{} private \"$1\"", shell::places(Shared::Found));
+        let mut sh = Command::new("sh");
+        sh.args(["-c", &script, "sh"]).arg(folder.path().join(name));
+        sh.status().unwrap().success()
+    };
+    for (mode, expected) in [(0o700, true), (0o750, false), (0o702, false), (0o1777, false)] {
+        fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(is_private("shared"), expected, "{mode:o}");
+    }
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(
+        !is_private("link"),
+        "whoever made the link may have made what it leads to"
+    );
+    assert!(!is_private("missing"));
+    // `chown` to somebody else is a right of root alone.
+    if std::os::unix::fs::chown(&shared, Some(12_345), None).is_ok() {
+        assert!(!is_private("shared"));
+    }
+}
+
+#[test]
 fn what_a_shell_would_read_in_its_own_way_is_no_server() {
     for text in [
         "",
