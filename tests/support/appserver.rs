@@ -234,8 +234,15 @@ impl AppServer {
     /// Starts a turn with this text. Hands back its id, once the app-server has said that it runs.
     pub fn start_turn(&mut self, thread: &str, text: &str) -> String {
         let input = json!([{"type": "text", "text": text}]);
+        let before = self.transcript.len();
         self.call("turn/start", json!({"threadId": thread, "input": input}));
-        let started = self.expect_method("turn/started");
+        // The official program sometimes says so before it answers.
+        let is_it = |message: &Value| message["method"] == "turn/started";
+        let mut since = self.transcript[before..].iter().map(|(_, message)| message);
+        let started = match since.find(|message| is_it(message)) {
+            Some(started) => started.clone(),
+            None => self.expect_method("turn/started"),
+        };
         started["params"]["turn"]["id"].as_str().unwrap().to_owned()
     }
 
