@@ -17,8 +17,10 @@ use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, Limits, Transport};
 use codex_ssh::{Process, Session};
 use tokio::{
+    io::AsyncWriteExt,
     sync::{mpsc, oneshot},
     task::spawn_blocking,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -58,8 +60,9 @@ impl Answering {
 /// One stage of the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// A stable word: `config`, `dns`, `tcp`, `proxy`, `key-exchange`, `host-key`, `login`, `exec`, `clock`,
-    /// `shell`, `codex`, `initialize`, `account`, `sandbox`, `round-trip`, `bandwidth`, `connect`, `launch`.
+    /// A stable word: `config`, `dns`, `tcp`, `proxy`, `key-exchange`, `host-key`, `login`, `shell`, `initialize`,
+    /// `account`, `exec`, `clock`, `codex`, `sandbox`, `round-trip`, `bandwidth`; for ways without SSH `connect`,
+    /// `launch`.
     pub name: &'static str,
     /// The jump host it concerns, if it is not the host itself.
     pub hop: Option<String>,
@@ -180,49 +183,52 @@ async fn by_ssh(id: &HostId, config: &FleetConfig, server: &Server, teller: &Tel
     }
 }
 
-/// What can be found out once commands can be run.
+/// What can be found out once commands can be run. The server comes first, as for every attempt, and nothing runs
+/// beside it: there are hosts that allow one command at a time (`MaxSessions 1`).
 async fn on_host(id: &HostId, config: &FleetConfig, session: Arc<Session>, server: &Server, teller: &Teller) {
-    if !probes::exec(&session, teller).await {
-        return;
-    }
-    if let Some((process, started)) = start(id, &session, server, teller).await {
-        let version = probes::version(&session, &started.path, teller).await;
-        let (path, witness) = (
-            started.path.clone(),
-            Witness::Ssh(process.exit(), process.stderr()),
-        );
-        let transport = rpc::jsonl_after(Kept::new(process), started.rest, limits::LINE_BYTES_MAX);
-        converse(config, Box::new(transport), &witness, &path, teller).await;
-        if version.is_ours() {
-            probes::sandbox(&session, &path, teller).await;
+    let start = Instant::now();
+    let path = match launch(id, &session, server).await {
+        Ok((process, started)) => {
+            teller.step("shell", start, steps::shell(id, &started)).await;
+            Some(serve(config, process, started, teller).await)
         }
+        Err(failure) => {
+            let (name, goes_on) = match failure.kind {
+                FailureKind::NotInstalled => ("codex", true),
+                FailureKind::Forbidden => ("exec", false),
+                FailureKind::Unreachable => ("shell", false),
+                _ => ("shell", true),
+            };
+            teller.step(name, start, Outcome::Failed(failure)).await;
+            if !goes_on {
+                return;
+            }
+            None
+        }
+    };
+    probes::exec(&session, teller).await;
+    if let Some(path) = path
+        && probes::version(&session, &path, teller).await.is_ours()
+    {
+        probes::sandbox(&session, &path, teller).await;
     }
     probes::round_trip(&session, teller).await;
     probes::bandwidth(&session, teller).await;
 }
 
-/// Starts the server as every attempt does.
-async fn start(
-    id: &HostId,
-    session: &Session,
-    server: &Server,
-    teller: &Teller,
-) -> Option<(Process, Started)> {
-    let start = Instant::now();
-    match launch(id, session, server).await {
-        Ok((process, started)) => {
-            teller.step("shell", start, steps::shell(id, &started)).await;
-            Some((process, started))
-        }
-        Err(failure) => {
-            let name = match failure.kind {
-                FailureKind::NotInstalled => "codex",
-                _ => "shell",
-            };
-            teller.step(name, start, Outcome::Failed(failure)).await;
-            None
-        }
-    }
+/// Talks to the server, and ends it. Returns its path.
+async fn serve(config: &FleetConfig, process: Process, started: Started, teller: &Teller) -> String {
+    let (exit, witness) = (process.exit(), Witness::Ssh(process.exit(), process.stderr()));
+    let mut stream = Kept::new(process);
+    let transport = rpc::jsonl_after(stream.clone(), started.rest, limits::LINE_BYTES_MAX);
+    converse(config, Box::new(transport), &witness, &started.path, teller).await;
+    // It ends with its input. One that does not is left to the end of the connection.
+    _ = timeout(limits::LAST_WORDS_PATIENCE, async {
+        _ = stream.shutdown().await;
+        exit.wait().await
+    })
+    .await;
+    started.path
 }
 
 /// The ways without SSH: their phases are all there is to see before the handshake.

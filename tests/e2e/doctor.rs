@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Known, Model, require};
+use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Known, Model, Tmux, require};
 use serde_json::Value;
 
 use crate::setting::{CODEX, Outcome, codex, devbox, run};
@@ -56,12 +56,12 @@ fn a_healthy_host_passes_every_stage_of_the_way() {
         "key-exchange",
         "host-key",
         "login",
-        "exec",
-        "clock",
         "shell",
-        "codex",
         "initialize",
         "account",
+        "exec",
+        "clock",
+        "codex",
         "round-trip",
         "bandwidth",
     ];
@@ -210,6 +210,37 @@ fn a_shell_that_prints_is_a_warning_and_the_time_is_found_behind_it() {
         "{shell}"
     );
     assert_eq!(stage(&stages, "clock")["verdict"], "ok");
+}
+
+#[test]
+fn a_server_that_runs_one_command_at_a_time_is_examined_as_every_other() {
+    require!(Sshd, Official);
+    let (client, model) = (Client::new(), Model::start());
+    let options = HostOptions::new().authorize(client.key()).model(&model);
+    let host = Host::start(options.sshd("MaxSessions 1"));
+    client.add(&Alias::new("devbox", &host));
+    let (code, stages) = doctor(&client, &["devbox"]);
+    assert_eq!(code, Some(0), "{stages:#?}");
+    assert!(stages.iter().all(|it| it["verdict"] == "ok"), "{stages:#?}");
+}
+
+#[test]
+fn an_unknown_host_key_is_asked_on_the_terminal_and_the_way_goes_on() {
+    require!(Sshd, Official, Tmux);
+    let (client, model) = (Client::new(), Model::start());
+    let host = Host::start(HostOptions::new().authorize(client.key()).model(&model));
+    client.add(&Alias::new("devbox", &host).known(Known::No));
+    let terminal = Tmux::start(&[CODEX, "doctor", "devbox"], &client.environment(), 160, 50);
+    let screen = terminal.wait_for_text("Type yes to trust it");
+    assert!(screen.contains(&host.key().fingerprint()), "{screen}");
+    terminal.type_text("yes");
+    terminal.send(&["Enter"]);
+    let screen = terminal.wait_for_text("bandwidth");
+    assert!(
+        screen.contains("the host key is the right one, as you answered"),
+        "{screen}"
+    );
+    assert_eq!(terminal.wait_for_exit(), Some(0));
 }
 
 #[test]

@@ -2,16 +2,20 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use codex_hosts::{Failure, FailureKind, Phase};
-use codex_ssh::{ExecError, Session};
+use codex_ssh::{ExecError, ExitWatch, Process, Session};
 use serde_json::Value;
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    time::{sleep, timeout},
+};
 
 use super::{Outcome, Teller};
-use crate::server::chain;
+use crate::{limits, server::chain};
 
 /// A short command: its login shell may take its time.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(20);
+/// Until a command that was refused is tried again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 /// What a short command may print, with all the noise of a shell.
 const OUTPUT_BYTES_MAX: u64 = 256 << 10;
 /// Bytes that are moved to see how fast it goes.
@@ -34,40 +38,56 @@ impl Version {
     }
 }
 
+/// Starts a command. Where only one is allowed at a time, the place of the one before it may be free a moment later.
+async fn begin(session: &Session, command: &str) -> Result<Process, ExecError> {
+    let deadline = Instant::now() + limits::LAST_WORDS_PATIENCE;
+    loop {
+        match session.exec(command).await {
+            Err(ExecError::ChannelRefused { .. }) if Instant::now() < deadline => sleep(REFUSED_PAUSE).await,
+            begun => return begun,
+        }
+    }
+}
+
 /// Runs a command and takes what it prints, within bounds.
 async fn output(session: &Session, command: &str) -> Result<String, ExecError> {
-    let mut process = session.exec(command).await?;
+    let mut process = begin(session, command).await?;
     let mut output = Vec::new();
     let mut limited = (&mut process).take(OUTPUT_BYTES_MAX);
     // What came until then counts: a daemon that a start-up file left behind keeps the pipe open.
     _ = timeout(COMMAND_PATIENCE, limited.read_to_end(&mut output)).await;
+    ended(process.exit()).await;
     Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
-/// Whether commands can be run, and what the clock says. `false`: the way ends here.
-pub(super) async fn exec(session: &Session, teller: &Teller) -> bool {
+/// Only then is there room for the next one where few are allowed.
+async fn ended(exit: ExitWatch) {
+    _ = timeout(limits::LAST_WORDS_PATIENCE, exit.wait()).await;
+}
+
+/// How long a short command takes, and what the clock says.
+pub(super) async fn exec(session: &Session, teller: &Teller) {
     let (start, sent) = (Instant::now(), SystemTime::now());
     match output(session, "date +%s").await {
         Ok(text) => {
             let received = SystemTime::now();
-            teller
-                .step("exec", start, Outcome::Fine("commands can be run".to_owned()))
-                .await;
+            let outcome = Outcome::Fine("commands can be run".to_owned());
+            teller.step("exec", start, outcome).await;
             let outcome = clock(&text, seconds(sent), seconds(received));
             teller.step("clock", start, outcome).await;
-            true
         }
         Err(error) => {
-            let failure = Failure {
-                kind: FailureKind::Forbidden,
-                phase: Some(Phase::Launching),
-                message: format!("starting a command: {}", chain(&error)),
-                hint: Some("ask the host's administrator: a login there runs no commands".to_owned()),
-                stderr: None,
-            };
-            teller.step("exec", start, Outcome::Failed(failure)).await;
-            false
+            let text = format!("starting a second command: {}", chain(&error));
+            teller.step("exec", start, no_second(text)).await;
         }
+    }
+}
+
+/// Where the server could be started.
+fn no_second(text: String) -> Outcome {
+    Outcome::Poor {
+        text,
+        fix: "raise MaxSessions in the host's sshd_config".to_owned(),
     }
 }
 
@@ -111,9 +131,14 @@ pub(super) async fn version(session: &Session, path: &str, teller: &Teller) -> V
     };
     // What the server's start-up files have set is not known to this command: a server that is a script may
     // need another program from there.
-    let printed = output(session, &format!("{word} --version"))
-        .await
-        .unwrap_or_default();
+    let printed = match output(session, &format!("{word} --version")).await {
+        Ok(printed) => printed,
+        Err(error) => {
+            let text = format!("{path}; asking for its version: {}", chain(&error));
+            teller.step("codex", start, no_second(text)).await;
+            return Version(String::new());
+        }
+    };
     let line = printed
         .lines()
         .rev()
@@ -194,8 +219,7 @@ pub(super) async fn bandwidth(session: &Session, teller: &Teller) {
 }
 
 async fn bulk(session: &Session) -> Option<(u64, Duration)> {
-    let mut process = session
-        .exec(&format!("head -c {BULK_BYTES} /dev/zero"))
+    let mut process = begin(session, &format!("head -c {BULK_BYTES} /dev/zero"))
         .await
         .ok()?;
     let (mut bytes, mut began) = (0_u64, None);
@@ -215,6 +239,7 @@ async fn bulk(session: &Session) -> Option<(u64, Duration)> {
     // A slow line has moved less, which is as good a measure.
     _ = timeout(BULK_PATIENCE, read).await;
     let took = began?.elapsed();
+    ended(process.exit()).await;
     (BULK_BYTES / 64 <= bytes).then_some((bytes, took))
 }
 
