@@ -14,7 +14,7 @@ use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
 use codex_ssh::Session;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 pub use program::{Program, ProgramError};
@@ -242,7 +242,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
         }
         // The end of input is what the script waits for; a stream that is gone has ended.
         _ = self.stream.shutdown().await;
-        let fields = self.hear(limits::INSTALL_PATIENCE).await?;
+        let fields = self.hear(limits::INSTALL_END_PATIENCE).await?;
         let may_help = matches!(fields[0].as_str(), "corrupt" | "taken");
         if may_repeat && may_help {
             return Ok(Outcome::Again);
@@ -355,29 +355,37 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
         self.reporter.send(FromAttempt::Install(event)).await;
     }
 
-    /// The next marked line of the script; it has at least one field.
+    /// The next marked line of the script; it has at least one field. While it is waited for, the phase's clock
+    /// starts again and again.
     async fn hear(&mut self, patience: Duration) -> Result<Vec<String>, Failure> {
-        let reading = async {
-            loop {
-                if let Some(fields) = take_line(&self.nonce, &mut self.printed) {
-                    return Some(fields);
+        let deadline = Instant::now() + patience;
+        loop {
+            let until = deadline.min(Instant::now() + limits::LAUNCH_PATIENCE);
+            match timeout_at(until, self.read_line()).await {
+                Ok(Some(fields)) => return Ok(fields),
+                Ok(None) => return Err(self.ended().await),
+                Err(_) if Instant::now() < deadline => {
+                    self.reporter.report(Report::Entered(Phase::Launching)).await;
                 }
-                let is_full = NOISE_BYTES_MAX < self.printed.len();
-                if is_full || !matches!(self.stream.read_buf(&mut self.printed).await, Ok(1..)) {
-                    return None;
-                }
+                Err(_) => break,
             }
-        };
-        match timeout(patience, reading).await {
-            Ok(Some(fields)) => Ok(fields),
-            Ok(None) => Err(self.ended().await),
-            Err(_) => {
-                let message = format!("the login shell said nothing within {patience:?}");
-                let failure = not_launched(FailureKind::LaunchFailed, message);
-                Err(Failure {
-                    stderr: said(&self.printed, &self.witness),
-                    ..failure
-                })
+        }
+        let message = format!("{} said nothing within {patience:?}", self.id);
+        Err(Failure {
+            stderr: said(&self.printed, &self.witness),
+            ..not_launched(FailureKind::LaunchFailed, message)
+        })
+    }
+
+    /// `None` when there is none. Nothing is lost when this is given up.
+    async fn read_line(&mut self) -> Option<Vec<String>> {
+        loop {
+            if let Some(fields) = take_line(&self.nonce, &mut self.printed) {
+                return Some(fields);
+            }
+            let is_full = NOISE_BYTES_MAX < self.printed.len();
+            if is_full || !matches!(self.stream.read_buf(&mut self.printed).await, Ok(1..)) {
+                return None;
             }
         }
     }
@@ -486,3 +494,6 @@ fn take_line(nonce: &str, buffer: &mut BytesMut) -> Option<Vec<String>> {
             .collect(),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,9 @@ pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
 /// A step of an installation: hashing the program on a small machine, or taking the next piece of it.
 pub(crate) const INSTALL_PATIENCE: Duration = Duration::from_secs(60);
+/// From the last byte handed over to the host's verdict: what the channel's window holds (2 MiB of sshd's) may
+/// still be on its way, over a link of 4 kB/s. A dead link shows itself within seconds.
+pub(crate) const INSTALL_END_PATIENCE: Duration = Duration::from_secs(600);
 /// Bytes of the program that are handed over at once; progress is told between two of them.
 pub(crate) const INSTALL_PIECE: usize = 256 * 1024;
 /// How often progress is told.

@@ -367,9 +367,14 @@ fn the_hash_is_checked_with_what_the_host_has_and_never_left_out() {
 }
 
 #[test]
-fn what_arrives_changed_is_sent_once_more_and_then_refused() {
+fn what_arrives_changed_or_is_taken_over_is_sent_once_more_and_then_refused() {
     for (breaks, code) in [
         ("[ -e \"$HOME/once\" ] || echo more; echo >\"$HOME/once\"", 0),
+        // As another upload does that takes over.
+        (
+            "[ -e \"$HOME/once\" ] || rm \"$HOME\"/.codex/codex-server/bin/*.part; echo >\"$HOME/once\"",
+            0,
+        ),
         ("echo more", 3),
     ] {
         let client = Client::new();
