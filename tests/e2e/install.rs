@@ -19,10 +19,12 @@ use crate::{
 /// Where a host keeps what was installed, below its home.
 const BIN: &str = ".codex/codex-server/bin";
 
-/// A file beside the tests' own that is made once, also by several processes at the same time.
-fn made(name: &str, make: impl Fn(&Path)) -> PathBuf {
+/// A file beside the tests' own, made anew when it is older than what it is made of. Several processes may make
+/// it at the same time.
+fn made(name: &str, of: &str, make: impl Fn(&Path)) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if !path.exists() {
+    let modified = |path: &Path| fs::metadata(path).and_then(|it| it.modified()).ok();
+    if modified(&path) < modified(of.as_ref()) {
         let own = path.with_extension(std::process::id().to_string());
         make(&own);
         fs::rename(own, &path).unwrap();
@@ -30,13 +32,11 @@ fn made(name: &str, make: impl Fn(&Path)) -> PathBuf {
     path
 }
 
-/// The binary under test without what only a debugger needs: a fifth of its size.
+/// The binary under test without what only a debugger needs: a fourth of its size.
 fn stripped() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let modified = fs::metadata(CODEX).unwrap().modified().unwrap();
-        let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
-        made(&format!("codex-{}", since.as_nanos()), |path| {
+        made("stripped-codex", CODEX, |path| {
             let mut strip = Command::new("strip");
             assert!(strip.arg("-o").arg(path).arg(CODEX).status().unwrap().success());
         })
@@ -47,7 +47,7 @@ fn stripped() -> &'static Path {
 fn tiny() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        made("tiny-codex", |path| {
+        made("tiny-codex", file!(), |path| {
             let source = path.with_extension("c");
             let text = "#include <stdio.h>\nint main(void) { puts(\"codex 9.8.7\"); return 0; }\n";
             fs::write(&source, text).unwrap();
