@@ -314,7 +314,9 @@ fn the_readme_names_every_code_of_a_failure_with_what_it_means_and_what_to_do() 
         .collect();
     assert!(10 < known.len(), "{known:?}");
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, table) = readme.split_once("| code | what it means | what to do |").unwrap();
+    let (_, table) = readme
+        .split_once("| code | what it means | what to do |")
+        .unwrap();
     let rows = table.lines().skip(2).take_while(|it| it.starts_with('|'));
     let mut told = BTreeSet::new();
     for row in rows {
@@ -325,5 +327,8 @@ fn the_readme_names_every_code_of_a_failure_with_what_it_means_and_what_to_do() 
         assert!(!meaning.is_empty() && !remedy.is_empty(), "{row}");
         assert!(told.insert(code.trim_matches('`')), "twice: {row}");
     }
-    assert_eq!(told, known, "the table of README.md and src/hosts/failure.rs do not agree");
+    assert_eq!(
+        told, known,
+        "the table of README.md and src/hosts/failure.rs do not agree"
+    );
 }

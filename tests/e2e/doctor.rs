@@ -244,6 +244,35 @@ fn an_unknown_host_key_is_asked_on_the_terminal_and_the_way_goes_on() {
 }
 
 #[test]
+fn the_stages_of_a_jump_host_are_told_under_its_name() {
+    require!(Sshd, Official);
+    let (client, model) = (Client::new(), Model::start());
+    let _bastion = devbox(&client, "bastion", &model);
+    let host = Host::start(HostOptions::new().authorize(client.key()).model(&model));
+    client.add(&Alias::new("devbox", &host).line("ProxyJump bastion"));
+    let (code, stages) = doctor(&client, &["devbox"]);
+    assert_eq!(code, Some(0), "{stages:#?}");
+    let (jump, own): (Vec<&Value>, Vec<&Value>) = stages
+        .iter()
+        .partition(|it| it["text"].as_str().unwrap().starts_with("bastion: "));
+    let names = |list: &[&Value]| -> Vec<String> {
+        list.iter()
+            .map(|it| it["stage"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(&jump), ["dns", "tcp", "key-exchange", "host-key", "login"]);
+    assert_eq!(
+        names(&own)[..5],
+        ["config", "proxy", "key-exchange", "host-key", "login"]
+    );
+    assert!(
+        own[0]["text"].as_str().unwrap().contains(" by dev@"),
+        "{}",
+        own[0]
+    );
+}
+
+#[test]
 fn a_dead_port_and_a_healthy_host_are_told_apart_and_in_the_order_of_the_command_line() {
     require!(Sshd, Official);
     let (client, model) = (Client::new(), Model::start());
