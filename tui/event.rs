@@ -5,6 +5,10 @@ use codex_hosts::{HostEvent, HostId, Question, QuestionId};
 use codex_protocol::{ClientResponse, Id, ServerNotification, ServerRequest, v2};
 
 /// Everything that can happen to an [`App`](crate::app::App).
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time goes through a channel of few, and an answer is what most of them are for"
+)]
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A key, a paste, a new size, a change of focus.

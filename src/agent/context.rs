@@ -262,7 +262,8 @@ mod tests {
 
     #[test]
     fn the_nearest_instructions_come_last_and_are_cut_last() {
-        let root = tempfile::tempdir().unwrap();
+        // Other programs leave a `.git` in `/tmp`, which would be the project's root.
+        let root = tempfile::tempdir_in("/var/tmp").unwrap();
         let (home, project) = (root.path().join("home"), root.path().join("project"));
         let cwd = project.join("a/b");
         for folder in [&home, &cwd, &project.join(".git")] {

@@ -58,6 +58,10 @@ pub enum Command {
 }
 
 /// What a fleet tells.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time goes through a channel of few, and an answer is what most of them are for"
+)]
 #[derive(Clone, Debug)]
 pub enum Event {
     Host(HostId, HostEvent),

@@ -219,6 +219,7 @@ fn place<'m>(asked: &mut BTreeMap<String, &'m str>, sent: bool, message: &'m Val
 }
 
 /// A conversation in which most of what can happen happens.
+#[expect(clippy::too_many_lines, reason = "one conversation, in its order")]
 fn conversation() -> Vec<(Direction, Value)> {
     let mut local = Local::start_program(CODEX.into());
     local.server.initialize();

@@ -290,8 +290,18 @@ impl AppServer {
     }
 }
 
+/// Removes what the server left behind, after its end.
+struct Sweep;
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        crate::official::sweep();
+    }
+}
+
 impl Drop for AppServer {
     fn drop(&mut self) {
+        let _sweep = Sweep;
         if let Some(Input::WebSocket(socket)) = self.input.take() {
             // The reading half has the same socket.
             let _ = socket.get_ref().shutdown(std::net::Shutdown::Both);

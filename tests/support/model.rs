@@ -259,6 +259,8 @@ impl Drop for Model {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
         self.shared.gates.open_all();
+        // Whoever asked it is at an end, too.
+        crate::official::sweep();
         // The accepting thread sees the end when it is woken by one more connection.
         let _ = TcpStream::connect(self.address);
     }

@@ -112,3 +112,15 @@ fn generate(experimental: bool) -> tempfile::TempDir {
     );
     folder
 }
+
+/// What the official server leaves behind in `/tmp` when a command in its sandbox is killed (seen): empty
+/// directories, by which everything below `/tmp` looks like a part of a repository to other programs and tests.
+const LITTER: [&str; 4] = ["/tmp/.git", "/tmp/.codex", "/tmp/.agents", "/tmp/.aws"];
+
+/// Removes it. A directory that holds something is somebody's, and stays.
+pub(crate) fn sweep() {
+    for directory in LITTER {
+        // Mostly there is none.
+        let _ = std::fs::remove_dir(directory);
+    }
+}

@@ -38,7 +38,7 @@ pub fn render(text: &str, options: Options<'_>) -> Vec<Line<'static>> {
 fn render_clean(text: &str, options: Options<'_>) -> Vec<Line<'static>> {
     let text = if options.live { settled(text) } else { text };
     let mut renderer = Renderer::new(options);
-    for event in Parser::new_ext(text.trim_end(), syntax()) {
+    for event in Parser::new_ext(without_blank_end(text), syntax()) {
         renderer.event(event);
     }
     renderer.end_text();
@@ -438,6 +438,13 @@ impl<'a> Renderer<'a> {
         rest.reverse();
         (first, rest)
     }
+}
+
+/// The text without the blank lines at its end. Spaces at the end of its last line stay: they may be code.
+fn without_blank_end(text: &str) -> &str {
+    let last = text.trim_end().len();
+    let end = text[last..].find('\n').map_or(text.len(), |it| last + it);
+    &text[..end]
 }
 
 #[cfg(test)]

@@ -72,6 +72,7 @@ impl Usage {
             cached_input_tokens: self.cached_input,
             output_tokens: self.output,
             reasoning_output_tokens: self.reasoning_output,
+            cache_write_input_tokens: 0,
         }
     }
 }

@@ -198,5 +198,8 @@ fn sum(one: &TokenUsageBreakdown, other: &TokenUsageBreakdown) -> TokenUsageBrea
         reasoning_output_tokens: one
             .reasoning_output_tokens
             .saturating_add(other.reasoning_output_tokens),
+        cache_write_input_tokens: one
+            .cache_write_input_tokens
+            .saturating_add(other.cache_write_input_tokens),
     }
 }

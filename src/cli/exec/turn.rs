@@ -405,11 +405,7 @@ impl Turn {
             | v2::TurnStatus::Other(_) => Code::TurnFailed,
         };
         if code == Code::TurnFailed {
-            let why = turn
-                .error
-                .as_ref()
-                .map(explained)
-                .unwrap_or_default();
+            let why = turn.error.as_ref().map(explained).unwrap_or_default();
             output.error(&self.host, &format!("the turn is {}{why}", turn.status.as_str()));
         }
         self.end(code, orders, output);
@@ -499,7 +495,6 @@ impl Turn {
         orders.push(Order::Disconnect);
     }
 }
-
 
 /// Why a turn failed, with what the model's server said beyond that.
 fn explained(error: &v2::TurnError) -> String {

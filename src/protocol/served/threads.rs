@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     ids::{ItemId, ThreadId, TurnId},
-    v2::{AskForApproval, SortDirection, Thread, ThreadItem},
+    v2::{AskForApproval, SortDirection, Thread},
 };
 
 /// What a client sets otherwise than the configuration, for a thread from now on: shared by `thread/start`,
@@ -218,7 +218,7 @@ pub struct ThreadItemsListParams {
 #[serde(rename_all = "camelCase")]
 pub struct ThreadItemEntry {
     pub turn_id: TurnId,
-    pub item: ThreadItem,
+    pub item: super::TimedItem,
     pub started_at_ms: Option<i64>,
     pub completed_at_ms: Option<i64>,
 }

@@ -1,6 +1,7 @@
 //! Threads: conversations that a host keeps.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::item::ThreadItem;
 use super::turn::{AskForApproval, SandboxMode, SandboxPolicy, Turn};
@@ -115,6 +116,21 @@ pub struct Thread {
     pub can_accept_direct_input: Option<bool>,
     #[serde(default)]
     pub turns: Vec<Turn>,
+    /// Where its commands run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environments: Option<Vec<ThreadEnvironment>>,
+}
+
+/// A place where a thread's commands run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadEnvironment {
+    /// `local`: the server's own host.
+    pub environment_id: String,
+    pub cwd: String,
+    #[serde(default)]
+    pub runtime_workspace_roots: Vec<String>,
 }
 
 impl Thread {
@@ -145,6 +161,7 @@ impl Thread {
             history_mode: None,
             can_accept_direct_input: None,
             turns: Vec::new(),
+            environments: None,
         }
     }
 }
@@ -202,6 +219,15 @@ pub struct ThreadOpened {
     /// From where the items are paged towards the beginning. Only in the answer to `thread/resume`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items_backwards_cursor: Option<String>,
+    /// Plugins that are switched off; empty where there are none.
+    #[serde(default)]
+    pub disabled_plugin_ids: Vec<String>,
+    /// `explicitRequestOnly`: no agents below a thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multi_agent_mode: Option<String>,
+    /// The mode of the conversation and its settings. Only in the answer to `thread/resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collaboration_mode: Option<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -390,6 +416,9 @@ pub struct TokenUsageBreakdown {
     pub output_tokens: i64,
     #[serde(default)]
     pub reasoning_output_tokens: i64,
+    /// Tokens that the provider has kept for later; 0 where it does not say.
+    #[serde(default)]
+    pub cache_write_input_tokens: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

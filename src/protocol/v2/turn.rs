@@ -184,6 +184,11 @@ pub struct Turn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_turn_id: Option<TurnId>,
     #[serde(default)]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Vec<crate::served::TimedItem>"),
+        ts(as = "Vec<crate::served::TimedItem>")
+    )]
     pub items: Vec<ThreadItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items_view: Option<TurnItemsView>,

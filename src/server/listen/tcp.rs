@@ -2,11 +2,16 @@
 
 use std::net::SocketAddr;
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{ListenError, accept::serve_each};
 use crate::server::Server;
+
+/// What may wait in the kernel for one peer, in bytes. What waits there cannot be merged any more, and buffers that
+/// the kernel sizes itself grow to megabytes: a slow peer would be minutes behind.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
 
 pub(super) struct Tcp {
     listener: TcpListener,
@@ -43,6 +48,8 @@ impl Tcp {
             let (stream, _) = listener.accept().await?;
             // Deltas are small and late ones are seen: without it they wait for each other.
             _ = stream.set_nodelay(true);
+            // Both are wishes: without them the peer is served all the same.
+            _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
             Ok(Some(stream))
         };
         serve_each(accept, server, cancel).await;

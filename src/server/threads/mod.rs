@@ -14,6 +14,7 @@ mod history;
 mod live;
 mod overrides;
 mod owner;
+mod recovery;
 mod rules;
 mod shell;
 mod telling;

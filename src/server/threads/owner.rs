@@ -310,7 +310,7 @@ impl Owner {
         if let Some(usage) = &self.log.state().usage
             && let Some((turn, _)) = self.log.state().last_turn()
         {
-            let params = json!({ "threadId": self.id, "turnId": turn, "tokenUsage": wire::usage(usage) });
+            let params = json!({ "threadId": self.id, "turnId": turn, "tokenUsage": usage });
             connection.tell(&Notice::new("thread/tokenUsage/updated", &params));
         }
         if !with_turns {

@@ -227,8 +227,7 @@ impl Owner {
                     .for_each(|it| it.tell_latest(&turn.0, &notice));
             }
             TurnEvent::TokenUsage { usage } => {
-                let params =
-                    json!({ "threadId": self.id, "turnId": turn, "tokenUsage": wire::usage(&usage) });
+                let params = json!({ "threadId": self.id, "turnId": turn, "tokenUsage": usage });
                 self.tell(&Notice::new("thread/tokenUsage/updated", &params));
             }
             TurnEvent::Error { error, will_retry } => self.error(turn, &error, will_retry),

@@ -12,12 +12,8 @@ use codex_agent::{
 };
 use codex_protocol::{
     TurnId,
-    v2::{
-        CommandExecutionStatus, PatchApplyStatus, ThreadItem, ToolCallStatus, TurnStatus, UserInput,
-        UserMessage,
-    },
+    v2::{TurnStatus, UserInput, UserMessage},
 };
-use codex_threads::{Durability, Record};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
@@ -33,13 +29,7 @@ use super::{
     owner::{Owner, Run},
     wire,
 };
-use crate::{
-    life::Work,
-    models,
-    notice::{Notice, unix_millis},
-    refusal::Refusal,
-    responder::Responder,
-};
+use crate::{life::Work, models, notice::Notice, refusal::Refusal, responder::Responder};
 
 /// Characters that a user may say at once.
 const INPUT_CHARS_MAX: usize = 1 << 20;
@@ -130,89 +120,6 @@ impl Beginning {
 }
 
 impl Owner {
-    /// Puts a thread right that was left in the middle of a turn: questions are asked again, everything else that
-    /// was under way is over.
-    pub(super) fn recover(&mut self) {
-        self.load_rules();
-        self.take_up();
-        self.show_status();
-    }
-
-    fn take_up(&mut self) {
-        let Some(turn) = self.log.state().active_turn().cloned() else {
-            return self.settle(None, &[]);
-        };
-        let pending = self.log.state().pending_approvals.iter();
-        let waiting: Vec<CallId> = pending
-            .filter(|it| it.turn_id == turn)
-            .filter_map(|it| Some(CallId(it.item_id.clone()?.0)))
-            .collect();
-        if waiting.is_empty() {
-            return self.settle(Some(&turn), &[]);
-        }
-        self.settle(None, &waiting);
-        let beginning = Beginning {
-            id: turn.clone(),
-            kind: TurnKind::Regular,
-            said: Vec::new(),
-            reopened: waiting,
-            output_schema: None,
-            summary: None,
-        };
-        if let Err(refusal) = self.begin(beginning) {
-            tracing::warn!(thread = %self.id, ?refusal, "a turn could not be taken up again");
-            return self.settle(Some(&turn), &[]);
-        }
-        if let Some(active) = &mut self.active {
-            active.started = true;
-        }
-    }
-
-    /// Writes the end of everything under way but `kept`, and that of `turn`.
-    fn settle(&mut self, turn: Option<&TurnId>, kept: &[CallId]) {
-        let entries = self.log.reader().and_then(|it| it.items_in_flight());
-        let entries = entries.unwrap_or_else(|error| {
-            tracing::warn!(%error, thread = %self.id, "items under way could not be read");
-            Vec::new()
-        });
-        let mut records = Vec::new();
-        for entry in entries {
-            let id = entry.item.id();
-            if kept.iter().any(|it| id.as_ref().is_some_and(|id| id.0 == it.0)) {
-                self.live.start(
-                    &entry.turn_id,
-                    entry.item,
-                    entry.started_at_ms.unwrap_or_default(),
-                );
-                continue;
-            }
-            records.push(Record::ItemCompleted {
-                turn: entry.turn_id,
-                item: cut_short(entry.item),
-            });
-        }
-        let now = unix_millis();
-        if let Some(turn) = turn {
-            let open = self.log.state().pending_approvals.iter();
-            records.extend(open.map(|it| Record::ApprovalResolved {
-                request_id: it.request_id.clone(),
-            }));
-            records.push(Record::TurnCompleted {
-                turn: turn.clone(),
-                status: TurnStatus::Interrupted,
-                error: None,
-                completed_at: Some(now / 1000),
-                duration_ms: None,
-            });
-        }
-        if records.is_empty() {
-            return;
-        }
-        if let Err(error) = self.log.append_all(now, records, Durability::Synced) {
-            tracing::warn!(%error, thread = %self.id, "the end of what was under way could not be written");
-        }
-    }
-
     pub(crate) fn start_turn(&mut self, start: TurnStart, responder: Responder) {
         if let Err(refusal) = self.check(&start.input) {
             return responder.refuse(refusal);
@@ -604,16 +511,4 @@ fn check_length(input: &[UserInput]) -> Result<(), Refusal> {
         "max_chars": INPUT_CHARS_MAX,
         "actual_chars": chars,
     })))
-}
-
-/// An item as it ends when nobody works on it any more.
-fn cut_short(mut item: ThreadItem) -> ThreadItem {
-    match &mut item {
-        ThreadItem::CommandExecution(it) => it.status = CommandExecutionStatus::Failed,
-        ThreadItem::FileChange(it) => it.status = PatchApplyStatus::Failed,
-        ThreadItem::McpToolCall(it) => it.status = ToolCallStatus::Failed,
-        ThreadItem::DynamicToolCall(it) => it.status = ToolCallStatus::Failed,
-        _ => {}
-    }
-    item
 }

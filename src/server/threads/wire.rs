@@ -2,7 +2,7 @@
 
 use codex_protocol::{
     ThreadId, TurnId,
-    v2::{ThreadItem, ThreadStatus, ThreadTokenUsage, Turn, TurnItemsView, TurnStatus},
+    v2::{ThreadItem, ThreadStatus, Turn, TurnItemsView, TurnStatus},
 };
 use codex_threads::{ItemTimes, Settings, StoreError, Summary, ThreadLog, ThreadReader};
 use serde_json::{Value, json};
@@ -74,16 +74,6 @@ pub(crate) fn turn_with_times(turn: &Turn, times: &[ItemTimes]) -> Value {
             item["startedAtMs"] = json!(times.started_at.or(times.completed_at));
             item["completedAtMs"] = json!(times.completed_at);
         }
-    }
-    value
-}
-
-/// What a thread has used.
-pub(crate) fn usage(usage: &ThreadTokenUsage) -> Value {
-    let mut value = json!(usage);
-    for part in ["total", "last"] {
-        // No provider that is asked here tells it.
-        value[part]["cacheWriteInputTokens"] = json!(0);
     }
     value
 }

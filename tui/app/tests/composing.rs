@@ -181,6 +181,7 @@ fn ctrl_c_clears_then_asks_then_quits_and_tells_what_stops() {
 fn turns_of_a_server_that_was_there_before_us_need_no_warning() {
     let mut desk = Desk::ready(&["ws://127.0.0.1:4500", "devbox"]);
     desk.open_thread("ws://127.0.0.1:4500", "t1");
+    desk.keys("<A-2>");
     desk.open_thread("devbox", "t2");
     desk.keys("<C-d>");
     desk.shows("Ctrl+C again quits and stops 1 working");
