@@ -33,3 +33,6 @@ pub const CODE_OVERLOADED: i64 = -32001;
 pub const CODE_METHOD_NOT_FOUND: i64 = -32601;
 /// JSON-RPC: an error inside the answering side.
 pub const CODE_INTERNAL: i64 = -32603;
+
+/// The version of the official program whose protocol this is. Its clients compare it with their own.
+pub const REFERENCE_VERSION: &str = "0.169.0";

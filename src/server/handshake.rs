@@ -1,6 +1,9 @@
 //! The gate in front of every connection. Pure.
 
-use codex_protocol::v2::{InitializeCapabilities, InitializeParams, InitializeResponse};
+use codex_protocol::{
+    REFERENCE_VERSION,
+    v2::{InitializeCapabilities, InitializeParams, InitializeResponse, OWN_VERSION},
+};
 
 use crate::{refusal::Refusal, server::Setup};
 
@@ -45,13 +48,14 @@ impl Session {
         !self.opted_out.iter().any(|it| it == method)
     }
 
-    /// The answer to `initialize`. The user agent names this client and no other.
+    /// The answer to `initialize`. The user agent names this client and no other, and first the version of the
+    /// protocol: the official interface warns of servers that are older than itself.
     pub(crate) fn response(&self, setup: &Setup) -> InitializeResponse {
         let (name, version) = (&self.client_name, &self.client_version);
         let system = format!("{}; {}", std::env::consts::OS, std::env::consts::ARCH);
         InitializeResponse {
             user_agent: format!(
-                "{name}/{} ({system}) codex-server ({name}; {version})",
+                "{name}/{REFERENCE_VERSION} ({system}){OWN_VERSION}{} ({name}; {version})",
                 setup.version
             ),
             codex_home: setup.codex_home.display().to_string(),

@@ -208,3 +208,58 @@ fn the_official_interface_finds_threads_of_our_server_again() {
     require!(Official, Tmux);
     resumed(Whose::Ours);
 }
+
+/// Runs another command of the official program on a server: what it says, whether it succeeded.
+fn command(serving: &Serving, args: &[&str]) -> (String, bool) {
+    let client = Client::new();
+    fs::create_dir(client.home().join(".codex")).unwrap();
+    fs::write(
+        client.home().join(".codex/config.toml"),
+        serving.model.config_toml(),
+    )
+    .unwrap();
+    let mut command = std::process::Command::new(official());
+    command.args(args).args(["--remote", &serving.url]).env_clear();
+    command.envs(
+        client
+            .environment()
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (
+        String::from_utf8_lossy(&said).into_owned(),
+        output.status.success(),
+    )
+}
+
+#[test]
+fn the_other_commands_of_the_official_program_work_on_our_server_or_say_why_not() {
+    require!(Official, Tmux);
+    let serving = Serving::tcp(Whose::Ours);
+    let mut server = codex_testkit::AppServer::connect(&serving.url);
+    server.initialize();
+    let thread = server.start_thread(&serving.work().display().to_string());
+    server.start_turn(&thread, "say something to keep");
+    server.finish_turn();
+    let archived = |server: &mut codex_testkit::AppServer| {
+        let list = server.call("thread/list", serde_json::json!({ "archived": true }));
+        list["data"].as_array().unwrap().len()
+    };
+    assert!(command(&serving, &["archive", &thread]).1);
+    assert_eq!(archived(&mut server), 1);
+    assert!(command(&serving, &["unarchive", &thread]).1);
+    assert_eq!(archived(&mut server), 0);
+    let (said, is_done) = command(&serving, &["queue", "--thread", &thread, "--message", "later"]);
+    assert!(
+        !is_done && said.contains("does not support thread/queue/add"),
+        "{said}"
+    );
+    let agents = Interface::open(&serving, &["agents"]);
+    agents.shows("say something to keep");
+    drop(agents);
+    assert!(command(&serving, &["delete", "--force", &thread]).1);
+    let gone = server.ask("thread/read", serde_json::json!({ "threadId": thread }));
+    assert!(gone["error"].is_object(), "{gone}");
+}

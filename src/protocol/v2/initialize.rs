@@ -62,11 +62,14 @@ pub struct InitializeResponse {
     pub platform_os: String,
 }
 
+/// What stands in the user agent of our own server before its version.
+pub const OWN_VERSION: &str = " codex-server/";
+
 impl InitializeResponse {
-    /// The server's version: what follows the first `/` of the user agent, up to a space.
+    /// The server's own version: what follows [`OWN_VERSION`], else the first `/` of the user agent, up to a space.
     pub fn server_version(&self) -> Option<&str> {
-        self.user_agent
-            .split_once('/')?
+        let own = self.user_agent.split_once(OWN_VERSION);
+        own.or_else(|| self.user_agent.split_once('/'))?
             .1
             .split(' ')
             .next()
@@ -92,6 +95,10 @@ mod tests {
         assert_eq!(
             version("codex-connect/0.169.0 (Debian 12.0.0; x86_64) xterm"),
             Some("0.169.0".to_owned())
+        );
+        assert_eq!(
+            version("codex-connect/0.169.0 (linux; x86_64) codex-server/0.1.0 (codex-connect; 2)"),
+            Some("0.1.0".to_owned())
         );
         assert_eq!(version("odd"), None);
     }

@@ -33,7 +33,11 @@ async fn nothing_is_done_before_initialize_and_it_is_done_once() {
         answer["userAgent"]
             .as_str()
             .unwrap()
-            .starts_with("codex-tui/9.9.9 ("),
+            .starts_with("codex-tui/0.169.0 (")
+            && answer["userAgent"]
+                .as_str()
+                .unwrap()
+                .contains("codex-server/9.9.9 "),
         "{answer}"
     );
     assert_eq!(answer["codexHome"], home.folder.path().display().to_string());
