@@ -100,3 +100,23 @@ fn a_killed_connection_to_ours_comes_back_by_itself_and_with_it_the_thread() {
     assert!(!done["exitCode"].is_null(), "{done}");
     running.finish();
 }
+
+/// The parts of this suite that are about hosts which run the official program.
+const SUITE: [&str; 7] = [
+    "exec::", "screen::", "launch::", "faults::", "logins::", "hosts::", "wire::",
+];
+
+#[test]
+fn the_whole_suite_passes_with_our_server_in_the_place_of_the_official_one() {
+    require!(Sshd, Official, Tmux);
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(SUITE)
+        .env("CODEX_TESTS_SUBSTITUTE", CODEX)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let summary = said.lines().rev().find(|it| it.starts_with("test result"));
+    assert!(output.status.success(), "{said}");
+    // Otherwise the names above fit nothing.
+    assert!(summary.is_some_and(|it| !it.contains(" 0 passed")), "{said}");
+}

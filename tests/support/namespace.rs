@@ -176,6 +176,10 @@ fn read_status(folder: &Path) -> Option<(i32, Process)> {
             .find_map(|line| line.strip_prefix(name))
             .map(str::trim)
     };
+    // Ended, and nobody has asked how: that is the business of a host's first process, which is none here.
+    if field("State:")?.starts_with('Z') {
+        return None;
+    }
     let numbers = field("NSpid:")?;
     let pid = Pid::from_raw(numbers.split_whitespace().next()?.parse().ok()?)?;
     let inner = numbers.split_whitespace().last()?.parse().ok()?;
