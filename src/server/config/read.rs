@@ -48,6 +48,9 @@ pub struct Config {
 pub struct SandboxSettings {
     pub mode: Option<SandboxMode>,
     pub writable_roots: Vec<PathBuf>,
+    /// Unix sockets to which commands may connect; only Seatbelt can open single ones, elsewhere a list refuses
+    /// every command. Absolute.
+    pub unix_sockets: Vec<PathBuf>,
     pub network_access: bool,
     pub exclude_tmpdir_env_var: bool,
     pub exclude_slash_tmp: bool,
@@ -206,6 +209,9 @@ impl Reader<'_> {
         if let Some(roots) = take.get(table, "writable_roots") {
             settings.writable_roots = roots;
         }
+        if let Some(sockets) = take.get(table, "unix_sockets") {
+            settings.unix_sockets = sockets;
+        }
         for (key, flag) in [
             ("network_access", &mut settings.network_access),
             ("exclude_tmpdir_env_var", &mut settings.exclude_tmpdir_env_var),
@@ -345,11 +351,12 @@ mod tests {
 
     #[test]
     fn both_spellings_of_the_sandbox_are_read_and_ours_wins() {
-        let text = "sandbox_mode = \"workspace-write\"\n[sandbox_workspace_write]\nwritable_roots = [\"/a\"]\nnetwork_access = true\n[sandbox]\nwritable_roots = [\"/b\"]\n";
+        let text = "sandbox_mode = \"workspace-write\"\n[sandbox_workspace_write]\nwritable_roots = [\"/a\"]\nnetwork_access = true\n[sandbox]\nwritable_roots = [\"/b\"]\nunix_sockets = [\"/run/s\"]\n";
         let (config, warnings) = Config::read(text, Path::new("/c/config.toml"));
         assert!(warnings.is_empty());
         let policy = serde_json::to_value(config.sandbox.policy(None)).unwrap();
         assert_eq!(policy["type"], "workspaceWrite");
+        assert_eq!(config.sandbox.unix_sockets, [Path::new("/run/s")]);
         assert_eq!(
             (&policy["writableRoots"], &policy["networkAccess"]),
             (&json!(["/b"]), &json!(true))

@@ -82,7 +82,7 @@ async fn exec(call: Call, params: CommandExecParams) -> Result<CommandExecRespon
         sandbox: params
             .sandbox_policy
             .unwrap_or_else(|| config.sandbox.policy(None)),
-        unix_sockets: Vec::new(),
+        unix_sockets: config.sandbox.unix_sockets.clone(),
         hidden: call.server.setup().hidden(),
         argv: params.command,
     };

@@ -272,11 +272,13 @@ impl Owner {
     /// The hands of a turn that begins now.
     pub(super) fn hands(&self, turn: &TurnId) -> Hands {
         let (setup, settings) = (self.server.setup(), &self.log.state().settings);
+        let config = self.server.config();
         Hands {
             server: self.server.clone(),
             cwd: settings.cwd.clone().into(),
             sandbox: settings.sandbox.clone(),
-            environment: Arc::new(hands::environment(setup, &self.server.config())),
+            environment: Arc::new(hands::environment(setup, &config)),
+            unix_sockets: config.sandbox.unix_sockets.clone(),
             shell: hands::shell(setup),
             sessions: Arc::clone(&self.sessions),
             thread: self.id.clone(),

@@ -249,7 +249,7 @@ impl Hands {
             capture: CaptureLimits::of(ITEM_BYTES),
             sandbox: self.policy(permission),
             hidden: self.server.setup().hidden(),
-            unix_sockets: Vec::new(),
+            unix_sockets: self.unix_sockets.clone(),
         }
     }
 

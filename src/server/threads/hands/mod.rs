@@ -44,6 +44,8 @@ pub(super) struct Hands {
     pub(super) cwd: PathBuf,
     pub(super) sandbox: SandboxPolicy,
     pub(super) environment: Arc<BTreeMap<String, String>>,
+    /// Those that a confined command may connect to.
+    pub(super) unix_sockets: Vec<PathBuf>,
     /// The path of the user's shell.
     pub(super) shell: String,
     /// The thread's commands that go on in the background.
