@@ -18,6 +18,7 @@ use crate::{
     refusal::Refusal,
     router::{Call, Router, Stability::*},
     scope::Scope,
+    threads::reason,
 };
 
 /// Bytes of each stream that an answer holds, or that are sent while it runs, unless asked otherwise.
@@ -172,16 +173,7 @@ fn size(size: CommandExecTerminalSize) -> TerminalSize {
 }
 
 fn refuse(error: &SpawnError) -> Refusal {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    match error.hint() {
-        Some(hint) => Refusal::failed(format!("{text} ({hint})")),
-        None => Refusal::failed(text),
-    }
+    Refusal::failed(reason(error))
 }
 
 fn response(process: &Process, exit: &Exit) -> CommandExecResponse {

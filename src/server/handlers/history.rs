@@ -7,80 +7,67 @@ use codex_threads::{Durability, ForkPoint, Record, StoreError};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::thread::{NO_ROLLOUT, Start, header, send, store};
+use super::thread::{NO_ROLLOUT, Start, acts, header, store};
 use crate::{
     notice::unix_millis,
     refusal::Refusal,
     responder::Responder,
     router::{Call, Router, Stability::*},
     scope::Scope,
-    threads::{Act, GoalSet, Overrides, Owner, View, refuse, refuse_missing},
+    threads::{GoalSet, Overrides, View, refuse, refuse_missing},
 };
 
 pub(super) fn routes(router: &mut Router) {
-    let thread = |p: &ThreadIdParams| Scope::thread(&p.thread_id.0);
     router.hand_over(
         "thread/fork",
         Stable,
         |p: &Fork| Scope::thread(&p.thread_id.0),
         fork,
     );
-    router.hand_over(
+    acts(
+        router,
         "thread/compact/start",
         Stable,
-        thread,
-        |call, p: ThreadIdParams, responder| send(call, p.thread_id, Act::does(Owner::compact), responder),
+        named,
+        |it, _, responder| {
+            it.compact(responder);
+        },
     );
-    router.hand_over(
+    acts(
+        router,
         "thread/inject_items",
         Stable,
-        |p: &Inject| Scope::thread(&p.thread_id.0),
-        |call, p: Inject, responder| {
-            send(
-                call,
-                p.thread_id,
-                Act::does(|it, responder| it.inject(p.items, responder)),
-                responder,
-            )
-        },
+        |p: &Inject| &p.thread_id,
+        |it, p, responder| it.inject(p.items, responder),
     );
-    router.hand_over(
+    acts(
+        router,
         "thread/revert",
         Stable,
-        |p: &Revert| Scope::thread(&p.thread_id.0),
-        |call, p: Revert, responder| {
-            let act = Act::does(move |it, responder| it.revert(&p.before_turn_id, responder));
-            send(call, p.thread_id, act, responder)
-        },
+        |p: &Revert| &p.thread_id,
+        |it, p, responder| it.revert(&p.before_turn_id, responder),
     );
-    router.hand_over(
+    acts(
+        router,
         "thread/shellCommand",
         Stable,
-        |p: &Shell| Scope::thread(&p.thread_id.0),
-        |call, p: Shell, responder| {
-            let time_out = p.timeout_ms.map(Duration::from_millis);
-            let act = Act::does(move |it, responder| it.shell(&p.command, time_out, responder));
-            send(call, p.thread_id, act, responder)
-        },
+        |p: &Shell| &p.thread_id,
+        |it, p, responder| it.shell(&p.command, p.timeout_ms.map(Duration::from_millis), responder),
     );
-    router.hand_over(
+    acts(
+        router,
         "thread/metadata/update",
         Stable,
-        |p: &Update| Scope::thread(&p.thread_id.0),
-        |call, p: Update, responder| {
-            let act = Act::does(move |it, responder| it.update_metadata(p.git_info.as_ref(), responder));
-            send(call, p.thread_id, act, responder)
-        },
+        |p: &Update| &p.thread_id,
+        |it, p, responder| it.update_metadata(p.git_info.as_ref(), responder),
     );
-    router.hand_over(
+    acts(
+        router,
         "thread/settings/update",
         Experimental,
-        |p: &Settings| Scope::thread(&p.thread_id.0),
-        |call, p: Settings, responder| {
-            let act = Act::does(move |it, responder| {
-                responder.conclude(it.change_settings(&p.overrides).map(|()| serde_json::json!({})));
-            });
-            send(call, p.thread_id, act, responder)
+        |p: &Settings| &p.thread_id,
+        |it, p, responder| {
+            responder.conclude(it.change_settings(&p.overrides).map(|()| serde_json::json!({})));
         },
     );
     goals(router);
@@ -88,78 +75,48 @@ pub(super) fn routes(router: &mut Router) {
 }
 
 fn goals(router: &mut Router) {
-    let thread = |p: &ThreadIdParams| Scope::thread(&p.thread_id.0);
-    router.hand_over(
+    acts(
+        router,
         "thread/goal/set",
         Stable,
-        |p: &Goal| Scope::thread(&p.thread_id.0),
-        |call, p: Goal, responder| {
-            send(
-                call,
-                p.thread_id,
-                Act::does(|it, responder| it.set_goal(p.set, responder)),
-                responder,
-            )
-        },
+        |p: &Goal| &p.thread_id,
+        |it, p, responder| it.set_goal(p.set, responder),
     );
-    router.hand_over(
-        "thread/goal/get",
-        Stable,
-        thread,
-        |call, p: ThreadIdParams, responder| {
-            send(
-                call,
-                p.thread_id,
-                Act::does(|it, responder| it.get_goal(responder)),
-                responder,
-            )
-        },
-    );
-    router.hand_over(
-        "thread/goal/clear",
-        Stable,
-        thread,
-        |call, p: ThreadIdParams, responder| send(call, p.thread_id, Act::does(Owner::clear_goal), responder),
-    );
+    acts(router, "thread/goal/get", Stable, named, |it, _, responder| {
+        it.get_goal(responder);
+    });
+    acts(router, "thread/goal/clear", Stable, named, |it, _, responder| {
+        it.clear_goal(responder);
+    });
 }
 
 fn terminals(router: &mut Router) {
-    let thread = |p: &ThreadIdParams| Scope::thread(&p.thread_id.0);
-    router.hand_over(
+    acts(
+        router,
         "thread/backgroundTerminals/list",
         Experimental,
-        thread,
-        |call, p: ThreadIdParams, responder| {
-            send(
-                call,
-                p.thread_id,
-                Act::does(|it, responder| it.terminals(responder)),
-                responder,
-            )
-        },
+        named,
+        |it, _, responder| it.terminals(responder),
     );
-    router.hand_over(
+    acts(
+        router,
         "thread/backgroundTerminals/clean",
         Experimental,
-        thread,
-        |call, p: ThreadIdParams, responder| {
-            send(
-                call,
-                p.thread_id,
-                Act::does(|it, responder| it.terminate_all(responder)),
-                responder,
-            )
-        },
+        named,
+        |it, _, responder| it.terminate_all(responder),
     );
-    router.hand_over(
+    acts(
+        router,
         "thread/backgroundTerminals/terminate",
         Experimental,
-        |p: &Terminate| Scope::thread(&p.thread_id.0),
-        |call, p: Terminate, responder| {
-            let act = Act::does(move |it, responder| it.terminate(&p.process_id, responder));
-            send(call, p.thread_id, act, responder)
-        },
+        |p: &Terminate| &p.thread_id,
+        |it, p, responder| it.terminate(&p.process_id, responder),
     );
+}
+
+/// The thread of a request that says nothing else.
+fn named(params: &ThreadIdParams) -> &ThreadId {
+    &params.thread_id
 }
 
 #[derive(Deserialize)]

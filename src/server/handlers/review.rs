@@ -4,20 +4,16 @@ use codex_agent::review::ReviewTarget;
 use codex_protocol::ThreadId;
 use serde::Deserialize;
 
-use super::thread::send;
-use crate::{
-    responder::Responder,
-    router::{Call, Router, Stability::*},
-    scope::Scope,
-    threads::Act,
-};
+use super::thread::acts;
+use crate::router::{Router, Stability::*};
 
 pub(super) fn routes(router: &mut Router) {
-    router.hand_over(
+    acts(
+        router,
         "review/start",
         Stable,
-        |p: &Start| Scope::thread(&p.thread_id.0),
-        start,
+        |p: &Start| &p.thread_id,
+        |it, p, responder| it.review(&p.target.into(), responder),
     );
 }
 
@@ -37,13 +33,13 @@ enum Target {
     Custom { instructions: String },
 }
 
-async fn start(call: Call, params: Start, responder: Responder) {
-    let target = match params.target {
-        Target::UncommittedChanges => ReviewTarget::UncommittedChanges,
-        Target::BaseBranch { branch } => ReviewTarget::BaseBranch { branch },
-        Target::Commit { sha, title } => ReviewTarget::Commit { sha, title },
-        Target::Custom { instructions } => ReviewTarget::Custom { instructions },
-    };
-    let act = Act::does(move |it, responder| it.review(&target, responder));
-    send(call, params.thread_id, act, responder).await;
+impl From<Target> for ReviewTarget {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::UncommittedChanges => ReviewTarget::UncommittedChanges,
+            Target::BaseBranch { branch } => ReviewTarget::BaseBranch { branch },
+            Target::Commit { sha, title } => ReviewTarget::Commit { sha, title },
+            Target::Custom { instructions } => ReviewTarget::Custom { instructions },
+        }
+    }
 }

@@ -10,17 +10,20 @@ use codex_protocol::{
     },
 };
 use codex_threads::{Header, ItemsQuery, Metadata, Settings, ThreadStore, TurnsQuery};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use crate::{
     notice::{Notice, unix_millis},
     refusal::Refusal,
     responder::Responder,
-    router::{Call, Router, Stability::*},
+    router::{
+        Call, Router,
+        Stability::{self, *},
+    },
     scope::Scope,
     threads::{
-        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Overrides, View, git_info, new_id,
+        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Overrides, Owner, View, git_info, new_id,
         on_the_wire, refuse,
     },
 };
@@ -125,6 +128,30 @@ pub(super) async fn send(call: Call, id: ThreadId, act: Act, responder: Responde
         _ => NO_THREAD,
     };
     send_about(call, id, act, missing, responder).await;
+}
+
+/// Adds a method that the owner of the thread in its parameters does and answers, in the thread's order.
+pub(super) fn acts<P: DeserializeOwned + Send + 'static>(
+    router: &mut Router,
+    method: &'static str,
+    stability: Stability,
+    thread: fn(&P) -> &ThreadId,
+    act: fn(&mut Owner, P, Responder),
+) {
+    router.hand_over(
+        method,
+        stability,
+        move |p: &P| Scope::thread(&thread(p).0),
+        move |call, p: P, responder| {
+            let id = thread(&p).clone();
+            send(
+                call,
+                id,
+                Act::does(move |owner, responder| act(owner, p, responder)),
+                responder,
+            )
+        },
+    );
 }
 
 /// Sends mail to a thread's owner.

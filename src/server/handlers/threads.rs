@@ -24,7 +24,7 @@ const SORT_KEYS: [&str; 4] = ["created_at", "updated_at", "recency_at", "section
 
 pub(super) fn routes(router: &mut Router) {
     router.answer("thread/list", Stable, |_: &List| Scope::free(), list);
-    router.answer("thread/search", Experimental, |_: &Search| Scope::free(), search);
+    router.answer("thread/search", Experimental, |_: &List| Scope::free(), search);
     router.answer("thread/loaded/list", Stable, |_: &Loaded| Scope::free(), loaded);
 }
 
@@ -99,19 +99,12 @@ async fn list(call: Call, params: List) -> Result<Value, Refusal> {
     Ok(json!({ "data": threads, "nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor }))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Search {
-    #[serde(flatten)]
-    list: List,
-}
-
 /// As `thread/list`, by what is in the name, the first words or the directory.
-async fn search(call: Call, params: Search) -> Result<Value, Refusal> {
-    if params.list.search_term.is_none() {
+async fn search(call: Call, params: List) -> Result<Value, Refusal> {
+    if params.search_term.is_none() {
         return Err(Refusal::invalid("Invalid request: missing field `searchTerm`"));
     }
-    let mut page = self::list(call, params.list).await?;
+    let mut page = self::list(call, params).await?;
     let threads = page["data"]
         .as_array_mut()
         .map(std::mem::take)

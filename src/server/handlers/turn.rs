@@ -3,12 +3,10 @@
 use codex_protocol::{ThreadId, TurnId, v2::TurnInterruptParams};
 use serde::Deserialize;
 
-use super::thread::send;
+use super::thread::acts;
 use crate::{
-    responder::Responder,
-    router::{Call, Router, Stability::*},
-    scope::Scope,
-    threads::{Act, TurnStart},
+    router::{Router, Stability::*},
+    threads::TurnStart,
 };
 
 #[derive(Deserialize)]
@@ -29,31 +27,25 @@ struct Steer {
 }
 
 pub(super) fn routes(router: &mut Router) {
-    router.hand_over(
+    acts(
+        router,
         "turn/start",
         Stable,
-        |p: &Start| Scope::thread(&p.thread_id.0),
-        |call: Call, p: Start, responder: Responder| {
-            let act = Act::does(|it, responder| it.start_turn(p.start, responder));
-            send(call, p.thread_id, act, responder)
-        },
+        |p: &Start| &p.thread_id,
+        |it, p, responder| it.start_turn(p.start, responder),
     );
-    router.hand_over(
+    acts(
+        router,
         "turn/steer",
         Stable,
-        |p: &Steer| Scope::thread(&p.thread_id.0),
-        |call: Call, p: Steer, responder: Responder| {
-            let act = Act::does(move |it, responder| it.steer_turn(p.start, &p.expected_turn_id, responder));
-            send(call, p.thread_id, act, responder)
-        },
+        |p: &Steer| &p.thread_id,
+        |it, p, responder| it.steer_turn(p.start, &p.expected_turn_id, responder),
     );
-    router.hand_over(
+    acts(
+        router,
         "turn/interrupt",
         Stable,
-        |p: &TurnInterruptParams| Scope::thread(&p.thread_id.0),
-        |call: Call, p: TurnInterruptParams, responder: Responder| {
-            let act = Act::does(move |it, responder| it.interrupt(&p.turn_id, responder));
-            send(call, p.thread_id, act, responder)
-        },
+        |p: &TurnInterruptParams| &p.thread_id,
+        |it, p, responder| it.interrupt(&p.turn_id, responder),
     );
 }

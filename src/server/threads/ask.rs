@@ -29,8 +29,15 @@ pub(super) struct Elicited {
     pub(super) answer: oneshot::Sender<Value>,
 }
 
+/// What is kept of a question that is open no more.
+pub(super) fn resolved(id: i64) -> Record {
+    Record::ApprovalResolved {
+        request_id: id.into(),
+    }
+}
+
 /// Who waits for an answer.
-enum Waits {
+pub(super) enum Waits {
     /// The turn, with a call. Kept over a restart.
     Call(CallId),
     /// The hands of the turn.
@@ -164,12 +171,7 @@ impl Owner {
 
     /// Takes an answer to the turn that waits for it.
     pub(super) fn answered(&mut self, answer: Answer) {
-        let is_command = self
-            .asked
-            .0
-            .get(&answer.question)
-            .is_some_and(|it| it.method == COMMAND_APPROVAL);
-        let (turn, call) = match self.asked.0.get(&answer.question) {
+        let (turn, call, is_command) = match self.asked.0.get(&answer.question) {
             None => return self.server.questions().close(answer.question),
             Some(Open {
                 waits: Waits::Hands(_),
@@ -178,8 +180,9 @@ impl Owner {
             Some(Open {
                 turn,
                 waits: Waits::Call(call),
+                method,
                 ..
-            }) => (turn.clone(), call.clone()),
+            }) => (turn.clone(), call.clone(), *method == COMMAND_APPROVAL),
         };
         let decision = match answer.outcome {
             Ok(value) => match serde_json::from_str::<ApprovalResponse>(value.get()) {
@@ -192,8 +195,7 @@ impl Owner {
             // Nobody else would tell the user why nothing happens.
             self.warn(&format!("the question was not answered: {why}"));
         }
-        let resolved = self.resolved_record(answer.question);
-        if let Err(error) = self.append(resolved) {
+        if let Err(error) = self.append(resolved(answer.question)) {
             // It stays open: an answer that is lost in a crash would be an answer that was never given.
             tracing::error!(%error, thread = %self.id, "an answer could not be kept");
             return self.server.questions().reopen(answer.question);
@@ -222,7 +224,7 @@ impl Owner {
     }
 
     fn answered_hands(&mut self, answer: Answer) {
-        let taken = self.take(answer.question);
+        let taken = self.resolve(answer.question);
         if let (Some(Waits::Hands(hands)), Ok(value)) = (taken, answer.outcome)
             && let Ok(value) = serde_json::from_str(value.get())
         {
@@ -264,18 +266,8 @@ impl Owner {
         }
     }
 
-    pub(super) fn resolved_record(&self, id: i64) -> Record {
-        Record::ApprovalResolved {
-            request_id: id.into(),
-        }
-    }
-
-    /// Forgets a question and tells that it has no meaning any more.
-    pub(super) fn resolve(&mut self, id: i64) {
-        self.take(id);
-    }
-
-    fn take(&mut self, id: i64) -> Option<Waits> {
+    /// Forgets a question and tells that it has no meaning any more. `None`: it was not open.
+    pub(super) fn resolve(&mut self, id: i64) -> Option<Waits> {
         self.server.questions().close(id);
         let open = self.asked.0.remove(&id)?;
         let params = json!({ "threadId": self.id, "requestId": id });

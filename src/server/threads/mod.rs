@@ -50,6 +50,7 @@ use crate::{
 pub(crate) use context::{BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS};
 pub(crate) use git::git_info;
 pub(crate) use goal::GoalSet;
+pub(crate) use hands::reason;
 pub(crate) use live::View;
 pub(crate) use overrides::Overrides;
 pub(crate) use turn::TurnStart;

@@ -196,10 +196,15 @@ async fn leave(server: &Server, id: &ThreadId, mailbox: &mpsc::Receiver<Mail>) -
         return false;
     }
     loaded.owned.remove(id);
-    let status = json!({ "threadId": id, "status": ThreadStatus::NotLoaded(Idle {}) });
-    server.broadcast(&Notice::new("thread/status/changed", &status));
+    server.broadcast(&gone(id));
     server.broadcast(&Notice::new("thread/closed", &wire::named(id)));
     true
+}
+
+/// Says that the thread is loaded no more.
+fn gone(id: &ThreadId) -> Notice {
+    let params = json!({ "threadId": id, "status": ThreadStatus::NotLoaded(Idle {}) });
+    Notice::new("thread/status/changed", &params)
 }
 
 /// The log blocks; the whole owner goes along, so nothing is shared. `None`: it panicked.
@@ -390,7 +395,7 @@ impl Owner {
                     self.server.clone(),
                     Notice::new("thread/archived", &wire::named(&self.id)),
                 );
-                let gone = self.gone();
+                let gone = gone(&self.id);
                 self.farewell = Some(Box::new(move || {
                     server.broadcast(&gone);
                     responder.answer(&json!({}));
@@ -401,17 +406,10 @@ impl Owner {
         }
     }
 
-    /// Says that the thread is loaded no more.
-    fn gone(&self) -> Notice {
-        let status = ThreadStatus::NotLoaded(Idle {});
-        let params = json!({ "threadId": self.id, "status": status });
-        Notice::new("thread/status/changed", &params)
-    }
-
     fn delete(&mut self, responder: Responder) {
         self.give_up();
         let (server, id) = (self.server.clone(), self.id.clone());
-        let (gone, notice) = (self.gone(), Notice::new("thread/deleted", &wire::named(&id)));
+        let (gone, notice) = (gone(&id), Notice::new("thread/deleted", &wire::named(&id)));
         // The log is this owner's until it is gone; its lock goes with the owner, before the file does.
         self.farewell = Some(Box::new(move || {
             let deleted = server

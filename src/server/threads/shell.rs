@@ -64,7 +64,7 @@ impl Owner {
             None => (TurnId(new_id()?), true),
         };
         let history = self.history()?;
-        let hands = self.hands(&turn);
+        let hands = self.hands(&turn, &self.server.config());
         let exec = ExecCommand::plain(script);
         let command = codex_exec::Command {
             stdin: Stdin::Null,

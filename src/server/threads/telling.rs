@@ -12,7 +12,7 @@ use codex_protocol::{
 use codex_threads::{Durability, ItemTimes, Record, StoreError};
 use serde_json::{Value, json};
 
-use super::{owner::Owner, rules, wire};
+use super::{ask::resolved, owner::Owner, rules, wire};
 use crate::notice::{Notice, TextStream, unix_millis};
 
 /// Whether it is the start of a command that is not run at once; then the question about it, or its end, follows
@@ -104,7 +104,7 @@ impl Owner {
             }
             TurnOutput::Withdraw(call) => {
                 let open = self.asked.of(turn, call);
-                records.extend(open.map(|it| self.resolved_record(it)));
+                records.extend(open.map(resolved));
             }
             TurnOutput::Emit(_) | TurnOutput::Steered { .. } | TurnOutput::Flush(_) | TurnOutput::Over(_) => {
             }

@@ -29,7 +29,7 @@ use super::{
     owner::{Owner, Run},
     wire,
 };
-use crate::{life::Work, models, notice::Notice, refusal::Refusal, responder::Responder};
+use crate::{config::Config, life::Work, models, notice::Notice, refusal::Refusal, responder::Responder};
 
 /// Characters that a user may say at once.
 const INPUT_CHARS_MAX: usize = 1 << 20;
@@ -205,14 +205,14 @@ impl Owner {
         let mut history = self.history()?;
         let (config, settings) = (self.server.config(), self.log.state().settings.clone());
         let setup = self.server.setup();
-        let shell = hands::shell(setup);
+        let hands = self.hands(&beginning.id, &config);
         let (news, problems) = context::news(
             &history,
             self.log.header(),
             &settings,
             &config,
             &setup.codex_home,
-            &shell,
+            &hands.shell,
         );
         for problem in problems {
             self.warn(&problem);
@@ -239,7 +239,7 @@ impl Owner {
         });
         let ports = Ports {
             model: asked.model,
-            tools: Arc::new(self.hands(&beginning.id)),
+            tools: Arc::new(hands),
             outside: models::outside(),
         };
         let (commands, heard) = mpsc::channel(COMMANDS_MAX);
@@ -270,14 +270,13 @@ impl Owner {
     }
 
     /// The hands of a turn that begins now.
-    pub(super) fn hands(&self, turn: &TurnId) -> Hands {
+    pub(super) fn hands(&self, turn: &TurnId, config: &Config) -> Hands {
         let (setup, settings) = (self.server.setup(), &self.log.state().settings);
-        let config = self.server.config();
         Hands {
             server: self.server.clone(),
             cwd: settings.cwd.clone().into(),
             sandbox: settings.sandbox.clone(),
-            environment: Arc::new(hands::environment(setup, &config)),
+            environment: Arc::new(hands::environment(setup, config)),
             unix_sockets: config.sandbox.unix_sockets.clone(),
             shell: hands::shell(setup),
             sessions: Arc::clone(&self.sessions),

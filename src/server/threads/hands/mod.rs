@@ -30,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 use super::ask::Elicited;
 use crate::server::Server;
 
-pub(super) use commands::{Sessions, reason, shown};
+pub(crate) use commands::reason;
+pub(super) use commands::{Sessions, shown};
 pub(super) use environment::{environment, shell, shell_name};
 
 /// The largest image that the model is shown, in bytes: providers refuse larger ones.
