@@ -225,25 +225,30 @@ impl AppServer {
         result
     }
 
-    /// A new thread in this folder of the far end. Hands back its id.
+    /// A new thread in this folder of the far end. Hands back its id, once the app-server has said that it is there.
     pub fn start_thread(&mut self, cwd: &str) -> String {
-        let result = self.call("thread/start", json!({"cwd": cwd}));
-        result["thread"]["id"].as_str().unwrap().to_owned()
+        let started = self.call_until("thread/start", json!({"cwd": cwd}), "thread/started");
+        started["params"]["thread"]["id"].as_str().unwrap().to_owned()
     }
 
     /// Starts a turn with this text. Hands back its id, once the app-server has said that it runs.
     pub fn start_turn(&mut self, thread: &str, text: &str) -> String {
         let input = json!([{"type": "text", "text": text}]);
-        let before = self.transcript.len();
-        self.call("turn/start", json!({"threadId": thread, "input": input}));
-        // The official program sometimes says so before it answers.
-        let is_it = |message: &Value| message["method"] == "turn/started";
-        let mut since = self.transcript[before..].iter().map(|(_, message)| message);
-        let started = match since.find(|message| is_it(message)) {
-            Some(started) => started.clone(),
-            None => self.expect_method("turn/started"),
-        };
+        let params = json!({"threadId": thread, "input": input});
+        let started = self.call_until("turn/start", params, "turn/started");
         started["params"]["turn"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Calls and waits for this notification too, which the official program sends before its answer or after it,
+    /// and even after the answers to later calls. Hands it back.
+    fn call_until(&mut self, method: &str, params: Value, notification: &str) -> Value {
+        let before = self.transcript.len();
+        self.call(method, params);
+        let mut since = self.transcript[before..].iter().map(|(_, message)| message);
+        match since.find(|message| message["method"] == notification) {
+            Some(found) => found.clone(),
+            None => self.expect_method(notification),
+        }
     }
 
     /// Waits for the end of the turn that runs. Hands back `turn/completed`'s parameters.
