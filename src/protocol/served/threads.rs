@@ -58,6 +58,10 @@ pub struct ThreadStartParams {
     pub developer_instructions: Option<String>,
     /// What the thread is for, in the client's own words.
     pub thread_source: Option<String>,
+    /// Tools that the client would run. None is offered to the model, so that they are not described: nobody but
+    /// the official interface has any.
+    #[cfg_attr(feature = "schema", schemars(skip), ts(skip))]
+    pub dynamic_tools: Option<Value>,
     #[serde(flatten)]
     pub overrides: Overrides,
 }
@@ -111,7 +115,7 @@ impl From<OneOrMore> for Vec<String> {
 }
 
 /// `thread/list`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]

@@ -1,12 +1,13 @@
 //! Accounts: API keys, and nothing else.
 
-use codex_protocol::v2::{
-    AccountLoginCompleted, AccountReadParams, AccountReadResponse, AccountUpdated, AuthStatus, Empty,
-    GovCloudRequirements, LoginAccountResponse,
+use codex_protocol::{
+    served::LoginAccountParams,
+    v2::{
+        AccountLoginCompleted, AccountReadParams, AccountReadResponse, AccountUpdated, AuthStatus, Empty,
+        GovCloudRequirements, LoginAccountResponse,
+    },
 };
-use serde::Deserialize;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::{
     login::KEY_VARIABLE,
@@ -33,7 +34,7 @@ pub(super) fn routes(router: &mut Router) {
     router.hand_over(
         "account/login/start",
         Stable,
-        move |_: &LoginStart| alone(),
+        move |_: &LoginAccountParams| alone(),
         login,
     );
     router.hand_over("account/logout", Stable, move |_: &Empty| alone(), logout);
@@ -50,16 +51,6 @@ pub(super) fn routes(router: &mut Router) {
         |_: &Empty| Scope::free(),
         check_gov_cloud,
     );
-}
-
-/// Without `Debug`: it holds a key.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LoginStart {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    api_key: Option<String>,
 }
 
 /// Whether there is a key, and whether the configured provider needs one.
@@ -99,12 +90,11 @@ async fn auth_status(call: Call, _: Empty) -> Result<AuthStatus, Refusal> {
     })
 }
 
-async fn login(call: Call, params: LoginStart, responder: Responder) {
-    let key = Zeroizing::new(params.api_key.unwrap_or_default());
-    if params.kind != "apiKey" {
+async fn login(call: Call, params: LoginAccountParams, responder: Responder) {
+    let LoginAccountParams::ApiKey { api_key: key } = params else {
         let text = "this server logs in with API keys only: account/login/start with type apiKey";
         return responder.refuse(Refusal::invalid(text));
-    }
+    };
     let server = call.server.clone();
     let stored = super::blocking(move || {
         server

@@ -2,26 +2,34 @@
 
 use std::time::Duration;
 
-use codex_protocol::{ThreadId, TurnId, v2::ThreadIdParams};
-use codex_threads::{Durability, ForkPoint, Record, StoreError};
-use serde::Deserialize;
+use codex_protocol::{
+    ThreadId,
+    served::{
+        ThreadBackgroundTerminalsTerminateParams, ThreadForkParams, ThreadGoalSetParams,
+        ThreadInjectItemsParams, ThreadMetadataUpdateParams, ThreadRevertParams, ThreadSettingsUpdateParams,
+        ThreadShellCommandParams,
+    },
+    v2::ThreadIdParams,
+};
+use codex_threads::{Durability, ForkPoint, Record, StoreError, ThreadLog, ThreadStore};
 use serde_json::Value;
 
-use super::thread::{NO_ROLLOUT, Start, acts, header, store};
+use super::thread::{NO_ROLLOUT, acts, check, header, originator, store};
 use crate::{
     notice::unix_millis,
     refusal::Refusal,
     responder::Responder,
     router::{Call, Router, Stability::*},
     scope::Scope,
-    threads::{GoalSet, Overrides, View, refuse, refuse_missing},
+    server::Server,
+    threads::{View, refuse, refuse_missing},
 };
 
 pub(super) fn routes(router: &mut Router) {
     router.hand_over(
         "thread/fork",
         Stable,
-        |p: &Fork| Scope::thread(&p.thread_id.0),
+        |p: &ThreadForkParams| Scope::thread(&p.thread_id.0),
         fork,
     );
     acts(
@@ -37,35 +45,35 @@ pub(super) fn routes(router: &mut Router) {
         router,
         "thread/inject_items",
         Stable,
-        |p: &Inject| &p.thread_id,
+        |p: &ThreadInjectItemsParams| &p.thread_id,
         |it, p, responder| it.inject(p.items, responder),
     );
     acts(
         router,
         "thread/revert",
         Stable,
-        |p: &Revert| &p.thread_id,
+        |p: &ThreadRevertParams| &p.thread_id,
         |it, p, responder| it.revert(&p.before_turn_id, responder),
     );
     acts(
         router,
         "thread/shellCommand",
         Stable,
-        |p: &Shell| &p.thread_id,
+        |p: &ThreadShellCommandParams| &p.thread_id,
         |it, p, responder| it.shell(&p.command, p.timeout_ms.map(Duration::from_millis), responder),
     );
     acts(
         router,
         "thread/metadata/update",
         Stable,
-        |p: &Update| &p.thread_id,
+        |p: &ThreadMetadataUpdateParams| &p.thread_id,
         |it, p, responder| it.update_metadata(p.git_info.as_ref(), responder),
     );
     acts(
         router,
         "thread/settings/update",
         Experimental,
-        |p: &Settings| &p.thread_id,
+        |p: &ThreadSettingsUpdateParams| &p.thread_id,
         |it, p, responder| {
             responder.conclude(it.change_settings(&p.overrides).map(|()| serde_json::json!({})));
         },
@@ -79,8 +87,8 @@ fn goals(router: &mut Router) {
         router,
         "thread/goal/set",
         Stable,
-        |p: &Goal| &p.thread_id,
-        |it, p, responder| it.set_goal(p.set, responder),
+        |p: &ThreadGoalSetParams| &p.thread_id,
+        |it, p, responder| it.set_goal(p, responder),
     );
     acts(router, "thread/goal/get", Stable, named, |it, _, responder| {
         it.get_goal(responder);
@@ -109,7 +117,7 @@ fn terminals(router: &mut Router) {
         router,
         "thread/backgroundTerminals/terminate",
         Experimental,
-        |p: &Terminate| &p.thread_id,
+        |p: &ThreadBackgroundTerminalsTerminateParams| &p.thread_id,
         |it, p, responder| it.terminate(&p.process_id, responder),
     );
 }
@@ -119,110 +127,12 @@ fn named(params: &ThreadIdParams) -> &ThreadId {
     &params.thread_id
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Inject {
-    thread_id: ThreadId,
-    items: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Revert {
-    thread_id: ThreadId,
-    before_turn_id: TurnId,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Shell {
-    thread_id: ThreadId,
-    command: String,
-    timeout_ms: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Update {
-    thread_id: ThreadId,
-    git_info: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Settings {
-    thread_id: ThreadId,
-    #[serde(flatten)]
-    overrides: Overrides,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Goal {
-    thread_id: ThreadId,
-    #[serde(flatten)]
-    set: GoalSet,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Terminate {
-    thread_id: ThreadId,
-    process_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Fork {
-    thread_id: ThreadId,
-    exclude_turns: Option<bool>,
-    last_turn_id: Option<TurnId>,
-    before_turn_id: Option<TurnId>,
-    #[serde(flatten)]
-    start: Start,
-}
-
-async fn fork(call: Call, params: Fork, responder: Responder) {
+async fn fork(call: Call, params: ThreadForkParams, responder: Responder) {
     let forked = async {
-        let mut header = header(&call, &params.start).await?;
+        check(&call, &params.start)?;
+        let (server, originator) = (call.server.clone(), originator(&call));
         let store = store(&call).await?;
-        let config = call.server.config();
-        let cwd = call.server.setup().cwd.clone();
-        super::blocking(move || {
-            let missing = |it: &StoreError| refuse_missing(it, NO_ROLLOUT);
-            let source = store.reader(&params.thread_id).map_err(|it| missing(&it))?;
-            let name = source.state().name.clone();
-            let settings = &source.state().settings;
-            header.settings = params.start.overrides.apply(settings, &config, &cwd)?;
-            for (key, value) in &source.header().extra {
-                header.extra.entry(key.clone()).or_insert_with(|| value.clone());
-            }
-            let point = match (params.last_turn_id, params.before_turn_id) {
-                (Some(last), None) => ForkPoint::Through(last),
-                (None, Some(before)) => ForkPoint::Before(before),
-                (None, None) => ForkPoint::End,
-                (Some(_), Some(_)) => {
-                    return Err(Refusal::invalid(
-                        "`lastTurnId` cannot be combined with `beforeTurnId`",
-                    ));
-                }
-            };
-            let forked = store.fork(&params.thread_id, &point, header, unix_millis());
-            let mut log = forked.map_err(|it| missing(&it))?;
-            if name.is_some() {
-                let named = log.append(unix_millis(), Record::NameSet { name }, Durability::Synced);
-                named.map_err(|it| refuse(&it))?;
-            }
-            let turns = match params.exclude_turns {
-                Some(true) => Vec::new(),
-                _ => {
-                    let reader = log.reader().map_err(|it| refuse(&it))?;
-                    View::at_rest(reader).last_turns().map_err(|it| refuse(&it))?
-                }
-            };
-            Ok((log, turns))
-        })
-        .await
+        super::blocking(move || copy(&server, &store, params, originator)).await
     };
     match forked.await {
         Ok((log, turns)) => {
@@ -233,4 +143,44 @@ async fn fork(call: Call, params: Fork, responder: Responder) {
         }
         Err(refusal) => responder.refuse(refusal),
     }
+}
+
+/// Makes the new thread: its log, and the turns that the client wants to see. Blocking.
+fn copy(
+    server: &Server,
+    store: &ThreadStore,
+    params: ThreadForkParams,
+    originator: Option<String>,
+) -> Result<(ThreadLog, Vec<Value>), Refusal> {
+    let point = match (params.last_turn_id, params.before_turn_id) {
+        (Some(last), None) => ForkPoint::Through(last),
+        (None, Some(before)) => ForkPoint::Before(before),
+        (None, None) => ForkPoint::End,
+        (Some(_), Some(_)) => {
+            return Err(Refusal::invalid(
+                "`lastTurnId` cannot be combined with `beforeTurnId`",
+            ));
+        }
+    };
+    let missing = |it: &StoreError| refuse_missing(it, NO_ROLLOUT);
+    let source = store.reader(&params.thread_id).map_err(|it| missing(&it))?;
+    let name = source.state().name.clone();
+    let mut header = header(server, params.start, originator, Some(&source.state().settings))?;
+    for (key, value) in &source.header().extra {
+        header.extra.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    let forked = store.fork(&params.thread_id, &point, header, unix_millis());
+    let mut log = forked.map_err(|it| missing(&it))?;
+    if name.is_some() {
+        let named = log.append(unix_millis(), Record::NameSet { name }, Durability::Synced);
+        named.map_err(|it| refuse(&it))?;
+    }
+    let turns = match params.exclude_turns {
+        Some(true) => Vec::new(),
+        _ => {
+            let reader = log.reader().map_err(|it| refuse(&it))?;
+            View::at_rest(reader).last_turns().map_err(|it| refuse(&it))?
+        }
+    };
+    Ok((log, turns))
 }

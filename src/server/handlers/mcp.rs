@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use codex_mcp::{Call as McpCall, Detail, Status};
-use codex_protocol::v2::Empty;
-use serde::Deserialize;
+use codex_protocol::{
+    served::{ListMcpServerStatusParams, McpResourceReadParams, McpServerToolCallParams},
+    v2::Empty,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,27 +19,33 @@ use crate::{
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn routes(router: &mut Router) {
-    router.answer("mcpServerStatus/list", Stable, |_: &List| Scope::free(), list);
+    router.answer(
+        "mcpServerStatus/list",
+        Stable,
+        |_: &ListMcpServerStatusParams| Scope::free(),
+        list,
+    );
     router.answer(
         "config/mcpServer/reload",
         Stable,
         |_: &Empty| Scope::global("config", Access::Shared),
         reload,
     );
-    router.answer("mcpServer/resource/read", Stable, |_: &Read| Scope::free(), read);
-    router.answer("mcpServer/tool/call", Stable, |_: &ToolCall| Scope::free(), tool);
+    router.answer(
+        "mcpServer/resource/read",
+        Stable,
+        |_: &McpResourceReadParams| Scope::free(),
+        read,
+    );
+    router.answer(
+        "mcpServer/tool/call",
+        Stable,
+        |_: &McpServerToolCallParams| Scope::free(),
+        tool,
+    );
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct List {
-    detail: Option<String>,
-    server_name: Option<String>,
-    cursor: Option<String>,
-    limit: Option<usize>,
-}
-
-async fn list(call: Call, params: List) -> Result<Value, Refusal> {
+async fn list(call: Call, params: ListMcpServerStatusParams) -> Result<Value, Refusal> {
     let Some(servers) = call.server.mcp().servers(&call.server) else {
         return Ok(json!({ "data": [], "nextCursor": null }));
     };
@@ -78,28 +86,15 @@ async fn reload(call: Call, _: Empty) -> Result<Empty, Refusal> {
     Ok(Empty {})
 }
 
-#[derive(Deserialize)]
-struct Read {
-    server: String,
-    uri: String,
-}
-
-async fn read(call: Call, params: Read) -> Result<Value, Refusal> {
+async fn read(call: Call, params: McpResourceReadParams) -> Result<Value, Refusal> {
     let servers = servers(&call, &params.server)?;
     let contents = servers.read_resource(&params.server, &params.uri).await;
     let contents = contents.map_err(|it| Refusal::failed(it.to_string()))?;
     Ok(json!({ "contents": contents }))
 }
 
-#[derive(Deserialize)]
-struct ToolCall {
-    server: String,
-    tool: String,
-    arguments: Option<Value>,
-}
-
 /// A client calls a tool in the user's name: nobody else is asked.
-async fn tool(call: Call, params: ToolCall) -> Result<Value, Refusal> {
+async fn tool(call: Call, params: McpServerToolCallParams) -> Result<Value, Refusal> {
     let servers = servers(&call, &params.server)?;
     let question = McpCall {
         server: params.server,

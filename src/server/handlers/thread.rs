@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use codex_protocol::{
-    ThreadId, TurnId,
+    ThreadId,
+    served::{ThreadItemsListParams, ThreadResumeParams, ThreadStartParams},
     v2::{
-        AskForApproval, Idle, SandboxPolicy, SortDirection, ThreadIdParams, ThreadNameSetParams,
-        ThreadReadParams, ThreadStatus, ThreadTurnsListParams,
+        AskForApproval, Idle, SandboxPolicy, ThreadIdParams, ThreadNameSetParams, ThreadReadParams,
+        ThreadStatus, ThreadTurnsListParams,
     },
 };
 use codex_threads::{Header, ItemsQuery, Metadata, Settings, ThreadStore, TurnsQuery};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    config::Config,
     notice::{Notice, unix_millis},
     refusal::Refusal,
     responder::Responder,
@@ -22,19 +24,25 @@ use crate::{
         Stability::{self, *},
     },
     scope::Scope,
+    server::Server,
     threads::{
-        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Overrides, Owner, View, git_info, new_id,
-        on_the_wire, refuse,
+        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Owner, View, apply_overrides, git_info,
+        new_id, on_the_wire, refuse,
     },
 };
 
 pub(super) fn routes(router: &mut Router) {
-    router.hand_over("thread/start", Stable, |_: &Start| Scope::free(), start);
+    router.hand_over(
+        "thread/start",
+        Stable,
+        |_: &ThreadStartParams| Scope::free(),
+        start,
+    );
     router.hand_over(
         "thread/resume",
         Stable,
-        |p: &Resume| Scope::thread(&p.thread_id.0),
-        |call, p: Resume, responder| {
+        |p: &ThreadResumeParams| Scope::thread(&p.thread_id.0),
+        |call, p: ThreadResumeParams, responder| {
             let with_turns = !p.exclude_turns.unwrap_or(false);
             let act = Act::Do(Box::new(move |it, connection, responder| {
                 it.resume(with_turns, &p.overrides, connection, responder);
@@ -87,32 +95,9 @@ pub(super) fn routes(router: &mut Router) {
     router.hand_over(
         "thread/items/list",
         Stable,
-        |p: &ItemsList| Scope::thread_shared(&p.thread_id.0),
+        |p: &ThreadItemsListParams| Scope::thread_shared(&p.thread_id.0),
         items,
     );
-}
-
-/// Parameters of `thread/start`, which `thread/fork` shares.
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Start {
-    ephemeral: Option<bool>,
-    base_instructions: Option<String>,
-    developer_instructions: Option<String>,
-    /// Tools that the client would run. None is offered to the model: nobody but the official interface has any.
-    dynamic_tools: Option<Value>,
-    thread_source: Option<String>,
-    #[serde(flatten)]
-    pub(super) overrides: Overrides,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Resume {
-    thread_id: ThreadId,
-    exclude_turns: Option<bool>,
-    #[serde(flatten)]
-    overrides: Overrides,
 }
 
 /// How requests to a thread say that there is none.
@@ -171,8 +156,13 @@ pub(super) async fn send_about(
     call.server.threads().send(&call.server, &id, mail).await;
 }
 
-async fn start(call: Call, params: Start, responder: Responder) {
-    match header(&call, &params).await {
+async fn start(call: Call, params: ThreadStartParams, responder: Responder) {
+    let header = async {
+        check(&call, &params)?;
+        let (server, originator) = (call.server.clone(), originator(&call));
+        super::blocking(move || header(&server, params, originator, None)).await
+    };
+    match header.await {
         Ok(header) => {
             let (id, sandbox) = (header.id.clone(), header.settings.sandbox.clone());
             let threads = call.server.threads();
@@ -205,66 +195,79 @@ async fn warn_of_sandbox(call: &Call, thread: &ThreadId, policy: &SandboxPolicy)
     call.connection.tell(&Notice::new("warning", &params));
 }
 
-pub(super) async fn header(call: &Call, params: &Start) -> Result<Header, Refusal> {
+/// What is refused wherever a thread begins.
+pub(super) fn check(call: &Call, params: &ThreadStartParams) -> Result<(), Refusal> {
     if params.ephemeral == Some(true) {
         return Err(Refusal::invalid("ephemeral threads are not supported"));
     }
     if params.dynamic_tools.as_ref().is_some_and(|it| !it.is_null()) {
         call.require_experimental("thread/start.dynamicTools")?;
     }
-    let (server, params) = (call.server.clone(), params.clone());
-    let originator = call.connection.session().map(|it| it.client_name.clone());
-    super::blocking(move || {
-        let setup = server.setup();
-        let config = match &params.overrides.config {
-            Some(keys) => server
-                .config()
-                .overridden(keys)
-                .map_err(|it| Refusal::invalid(format!("failed to load configuration: {it}")))?,
-            None => server.config().as_ref().clone(),
-        };
-        let policy = config.approval_policy.clone();
-        let settings = Settings {
-            cwd: setup.cwd.display().to_string(),
-            model: config.model().to_owned(),
-            model_provider: config.provider_id().to_owned(),
-            sandbox: config.sandbox.policy(None),
-            approval_policy: policy.unwrap_or_else(AskForApproval::on_request),
-            reasoning_effort: config.model_reasoning_effort.clone(),
+    Ok(())
+}
+
+/// The client that asks, by its name.
+pub(super) fn originator(call: &Call) -> Option<String> {
+    call.connection.session().map(|it| it.client_name.clone())
+}
+
+/// What a new thread begins with: the settings of its source, else those of the configuration, with what the client
+/// wants otherwise. Blocking.
+pub(super) fn header(
+    server: &Server,
+    params: ThreadStartParams,
+    originator: Option<String>,
+    source: Option<&Settings>,
+) -> Result<Header, Refusal> {
+    let (setup, config) = (server.setup(), server.config());
+    let settings = match source {
+        Some(settings) => settings.clone(),
+        None => configured(server, &config),
+    };
+    let settings = apply_overrides(&params.overrides, &settings, &config, &setup.cwd)?;
+    let provider = &settings.model_provider;
+    if source.is_none() && config.provider(provider).is_none() && setup.model.is_none() {
+        let text = format!("failed to load configuration: Model provider `{provider}` not found");
+        return Err(Refusal::invalid(text));
+    }
+    let mut extra = Map::new();
+    for (key, text) in [
+        (BASE_INSTRUCTIONS, params.base_instructions),
+        (DEVELOPER_INSTRUCTIONS, params.developer_instructions),
+    ] {
+        extra.extend(text.map(|it| (key.to_owned(), Value::String(it))));
+    }
+    Ok(Header {
+        id: ThreadId(new_id()?),
+        created_at: unix_millis() / 1000,
+        cli_version: setup.version.clone(),
+        // What the official server says of every thread that a client starts; its clients look for it.
+        source: "vscode".to_owned(),
+        originator,
+        thread_source: params.thread_source,
+        parent_thread_id: None,
+        forked_from_id: None,
+        metadata: Metadata {
+            git_info: git_info(std::path::Path::new(&settings.cwd)),
             extra: Map::new(),
-        };
-        if config.provider(&settings.model_provider).is_none() && setup.model.is_none() {
-            let provider = &settings.model_provider;
-            let text = format!("failed to load configuration: Model provider `{provider}` not found");
-            return Err(Refusal::invalid(text));
-        }
-        let settings = params.overrides.apply(&settings, &config, &setup.cwd)?;
-        let mut extra = Map::new();
-        for (key, text) in [
-            (BASE_INSTRUCTIONS, params.base_instructions),
-            (DEVELOPER_INSTRUCTIONS, params.developer_instructions),
-        ] {
-            extra.extend(text.map(|it| (key.to_owned(), Value::String(it))));
-        }
-        Ok(Header {
-            id: ThreadId(new_id()?),
-            created_at: unix_millis() / 1000,
-            cli_version: setup.version.clone(),
-            // What the official server says of every thread that a client starts; its clients look for it.
-            source: "vscode".to_owned(),
-            originator,
-            thread_source: params.thread_source,
-            parent_thread_id: None,
-            forked_from_id: None,
-            metadata: Metadata {
-                git_info: git_info(std::path::Path::new(&settings.cwd)),
-                extra: Map::new(),
-            },
-            settings,
-            extra,
-        })
+        },
+        settings,
+        extra,
     })
-    .await
+}
+
+/// The settings of a thread for which nobody wants others.
+fn configured(server: &Server, config: &Config) -> Settings {
+    let policy = config.approval_policy.clone();
+    Settings {
+        cwd: server.setup().cwd.display().to_string(),
+        model: config.model().to_owned(),
+        model_provider: config.provider_id().to_owned(),
+        sandbox: config.sandbox.policy(None),
+        approval_policy: policy.unwrap_or_else(AskForApproval::on_request),
+        reasoning_effort: config.model_reasoning_effort.clone(),
+        extra: Map::new(),
+    }
 }
 
 async fn name(call: Call, params: ThreadNameSetParams, responder: Responder) {
@@ -346,17 +349,7 @@ async fn turns(call: Call, params: ThreadTurnsListParams, responder: Responder) 
     .await;
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ItemsList {
-    thread_id: ThreadId,
-    cursor: Option<String>,
-    limit: Option<u32>,
-    sort_direction: Option<SortDirection>,
-    turn_id: Option<TurnId>,
-}
-
-async fn items(call: Call, params: ItemsList, responder: Responder) {
+async fn items(call: Call, params: ThreadItemsListParams, responder: Responder) {
     look(call, params.thread_id, responder, move |thread| {
         let query = ItemsQuery {
             cursor: params.cursor,

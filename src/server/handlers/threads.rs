@@ -2,10 +2,10 @@
 
 use codex_protocol::{
     ThreadId,
-    v2::{Idle, SortDirection, ThreadSortKey, ThreadStatus},
+    served::{ThreadListParams, ThreadLoadedListParams, ThreadSearchParams},
+    v2::{Idle, ThreadSortKey, ThreadStatus},
 };
 use codex_threads::ListQuery;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::thread::store;
@@ -23,45 +23,22 @@ const LOADED_MAX: usize = 1000;
 const SORT_KEYS: [&str; 4] = ["created_at", "updated_at", "recency_at", "section_position"];
 
 pub(super) fn routes(router: &mut Router) {
-    router.answer("thread/list", Stable, |_: &List| Scope::free(), list);
-    router.answer("thread/search", Experimental, |_: &List| Scope::free(), search);
-    router.answer("thread/loaded/list", Stable, |_: &Loaded| Scope::free(), loaded);
+    router.answer("thread/list", Stable, |_: &ThreadListParams| Scope::free(), list);
+    router.answer(
+        "thread/search",
+        Experimental,
+        |_: &ThreadSearchParams| Scope::free(),
+        search,
+    );
+    router.answer(
+        "thread/loaded/list",
+        Stable,
+        |_: &ThreadLoadedListParams| Scope::free(),
+        loaded,
+    );
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct List {
-    cursor: Option<String>,
-    limit: Option<u32>,
-    sort_key: Option<String>,
-    sort_direction: Option<SortDirection>,
-    archived: Option<bool>,
-    search_term: Option<String>,
-    cwd: Option<OneOrMore>,
-    model_providers: Option<Vec<String>>,
-    source_kinds: Option<Vec<String>>,
-    parent_thread_id: Option<ThreadId>,
-    section_id: Option<Value>,
-    project_id: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMore {
-    One(String),
-    More(Vec<String>),
-}
-
-impl From<OneOrMore> for Vec<String> {
-    fn from(texts: OneOrMore) -> Self {
-        match texts {
-            OneOrMore::One(text) => vec![text],
-            OneOrMore::More(texts) => texts,
-        }
-    }
-}
-
-async fn list(call: Call, params: List) -> Result<Value, Refusal> {
+async fn list(call: Call, params: ThreadListParams) -> Result<Value, Refusal> {
     // No thread of this server is in a section or in a project.
     if params.section_id.or(params.project_id).is_some() {
         return Ok(json!({ "data": [], "nextCursor": null, "backwardsCursor": null }));
@@ -100,11 +77,18 @@ async fn list(call: Call, params: List) -> Result<Value, Refusal> {
 }
 
 /// As `thread/list`, by what is in the name, the first words or the directory.
-async fn search(call: Call, params: List) -> Result<Value, Refusal> {
-    if params.search_term.is_none() {
-        return Err(Refusal::invalid("Invalid request: missing field `searchTerm`"));
-    }
-    let mut page = self::list(call, params).await?;
+async fn search(call: Call, params: ThreadSearchParams) -> Result<Value, Refusal> {
+    let query = ThreadListParams {
+        search_term: Some(params.search_term),
+        cursor: params.cursor,
+        limit: params.limit,
+        sort_key: params.sort_key,
+        sort_direction: params.sort_direction,
+        archived: params.archived,
+        source_kinds: params.source_kinds,
+        ..ThreadListParams::default()
+    };
+    let mut page = self::list(call, query).await?;
     let threads = page["data"]
         .as_array_mut()
         .map(std::mem::take)
@@ -116,14 +100,7 @@ async fn search(call: Call, params: List) -> Result<Value, Refusal> {
     Ok(page)
 }
 
-#[derive(Deserialize)]
-struct Loaded {
-    /// The last thread of the page before.
-    cursor: Option<String>,
-    limit: Option<usize>,
-}
-
-async fn loaded(call: Call, params: Loaded) -> Result<Value, Refusal> {
+async fn loaded(call: Call, params: ThreadLoadedListParams) -> Result<Value, Refusal> {
     let after = params.cursor.map(ThreadId);
     let limit = params.limit.unwrap_or(LOADED_MAX).min(LOADED_MAX);
     let statuses = call.server.threads().statuses().await;

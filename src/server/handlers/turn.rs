@@ -1,45 +1,34 @@
 //! Turns: requests become mail to the thread's owner.
 
-use codex_protocol::{ThreadId, TurnId, v2::TurnInterruptParams};
-use serde::Deserialize;
-
-use super::thread::acts;
-use crate::{
-    router::{Router, Stability::*},
-    threads::TurnStart,
+use codex_protocol::{
+    served::{TurnInput, TurnStartParams, TurnSteerParams},
+    v2::TurnInterruptParams,
 };
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Start {
-    thread_id: ThreadId,
-    #[serde(flatten)]
-    start: TurnStart,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Steer {
-    thread_id: ThreadId,
-    expected_turn_id: TurnId,
-    #[serde(flatten)]
-    start: TurnStart,
-}
+use super::thread::acts;
+use crate::router::{Router, Stability::*};
 
 pub(super) fn routes(router: &mut Router) {
     acts(
         router,
         "turn/start",
         Stable,
-        |p: &Start| &p.thread_id,
+        |p: &TurnStartParams| &p.thread_id,
         |it, p, responder| it.start_turn(p.start, responder),
     );
     acts(
         router,
         "turn/steer",
         Stable,
-        |p: &Steer| &p.thread_id,
-        |it, p, responder| it.steer_turn(p.start, &p.expected_turn_id, responder),
+        |p: &TurnSteerParams| &p.thread_id,
+        |it, p, responder| {
+            let said = TurnInput {
+                input: p.input,
+                client_user_message_id: p.client_user_message_id,
+                ..TurnInput::default()
+            };
+            it.steer_turn(said, &p.expected_turn_id, responder);
+        },
     );
     acts(
         router,

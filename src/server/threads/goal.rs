@@ -1,6 +1,7 @@
 //! The goal of a thread: what the model works towards by itself, turn after turn.
 
 use codex_agent::{model::wire as model_wire, turn::TurnKind};
+use codex_protocol::served::ThreadGoalSetParams;
 use codex_threads::Record;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -33,15 +34,6 @@ struct Goal {
     /// The thread's tokens when it was set.
     #[serde(default)]
     tokens_before: i64,
-}
-
-/// Parameters of `thread/goal/set`; what is missing stays.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct GoalSet {
-    objective: Option<String>,
-    status: Option<String>,
-    token_budget: Option<i64>,
 }
 
 /// States that a client may set.
@@ -88,7 +80,7 @@ impl Owner {
     }
 
     /// `thread/goal/set`
-    pub(crate) fn set_goal(&mut self, set: GoalSet, responder: Responder) {
+    pub(crate) fn set_goal(&mut self, set: ThreadGoalSetParams, responder: Responder) {
         let now = unix_millis() / 1000;
         let objective = set.objective.filter(|it| !it.trim().is_empty());
         let mut goal = match (objective, self.goal()) {

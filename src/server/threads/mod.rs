@@ -49,11 +49,9 @@ use crate::{
 
 pub(crate) use context::{BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS};
 pub(crate) use git::git_info;
-pub(crate) use goal::GoalSet;
 pub(crate) use hands::reason;
 pub(crate) use live::View;
-pub(crate) use overrides::Overrides;
-pub(crate) use turn::TurnStart;
+pub(crate) use overrides::apply as apply_overrides;
 pub(crate) use wire::{refuse, refuse_missing, thread as on_the_wire};
 
 pub(crate) use owner::Owner;

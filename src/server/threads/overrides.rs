@@ -2,102 +2,129 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use codex_protocol::v2::{AskForApproval, SandboxMode, SandboxPolicy};
+use codex_protocol::{
+    served::Overrides,
+    v2::{AskForApproval, SandboxMode, SandboxPolicy},
+};
 use codex_threads::Settings;
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{config::Config, refusal::Refusal};
 
-/// The fields that `thread/start`, `thread/resume`, `thread/fork`, `turn/start` and `thread/settings/update` share.
-/// Both spellings of the sandbox's modes are taken.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Overrides {
-    pub(crate) cwd: Option<String>,
-    pub(crate) model: Option<String>,
-    pub(crate) model_provider: Option<String>,
-    pub(crate) approval_policy: Option<AskForApproval>,
-    /// A mode.
-    pub(crate) sandbox: Option<String>,
-    /// The whole policy.
-    pub(crate) sandbox_policy: Option<Value>,
-    /// A profile; as a mode with a colon before it.
-    pub(crate) permissions: Option<String>,
-    pub(crate) effort: Option<String>,
-    /// Keys of the configuration, by dotted path.
-    pub(crate) config: Option<BTreeMap<String, Value>>,
+/// The settings with these changes: first what the request sets in the configuration, then what it sets itself.
+/// Relative directories are those of `base`.
+pub(crate) fn apply(
+    overrides: &Overrides,
+    settings: &Settings,
+    config: &Config,
+    base: &Path,
+) -> Result<Settings, Refusal> {
+    let mut new = settings.clone();
+    let overridden;
+    let mut config = config;
+    if let Some(keys) = &overrides.config {
+        overridden = config
+            .overridden(keys)
+            .map_err(|it| Refusal::invalid(format!("failed to load configuration: {it}")))?;
+        config = &overridden;
+        configure(&mut new, keys, config)?;
+    }
+    if let Some(cwd) = overrides.cwd.as_deref().filter(|it| !it.is_empty()) {
+        let cwd = base.join(cwd);
+        // Better now than with the first command.
+        if !cwd.is_dir() {
+            return Err(Refusal::invalid(format!(
+                "cwd {}: no such directory",
+                cwd.display()
+            )));
+        }
+        new.cwd = cwd.display().to_string();
+    }
+    if let Some(model) = overrides.model.as_deref().filter(|it| !it.is_empty()) {
+        new.model = model.to_owned();
+    }
+    if let Some(provider) = &overrides.model_provider {
+        new.model_provider = known(provider, config)?;
+    }
+    if let Some(policy) = &overrides.approval_policy {
+        new.approval_policy = approval(policy)?;
+    }
+    if let Some(policy) = sandbox(overrides, config)? {
+        new.sandbox = policy;
+    }
+    if let Some(effort) = &overrides.effort {
+        new.reasoning_effort = Some(effort.clone());
+    }
+    Ok(new)
 }
 
-impl Overrides {
-    /// The settings with these changes. Relative directories are those of `base`.
-    pub(crate) fn apply(
-        &self,
-        settings: &Settings,
-        config: &Config,
-        base: &Path,
-    ) -> Result<Settings, Refusal> {
-        let mut new = settings.clone();
-        if let Some(cwd) = self.cwd.as_deref().filter(|it| !it.is_empty()) {
-            let cwd = base.join(cwd);
-            // Better now than with the first command.
-            if !cwd.is_dir() {
-                return Err(Refusal::invalid(format!(
-                    "cwd {}: no such directory",
-                    cwd.display()
-                )));
-            }
-            new.cwd = cwd.display().to_string();
-        }
-        if let Some(model) = self.model.as_deref().filter(|it| !it.is_empty()) {
-            new.model = model.to_owned();
-        }
-        if let Some(provider) = &self.model_provider {
-            if config.provider(provider).is_none() {
-                let text = format!("failed to load configuration: Model provider `{provider}` not found");
-                return Err(Refusal::invalid(text));
-            }
-            new.model_provider.clone_from(provider);
-        }
-        if let Some(policy) = &self.approval_policy {
-            new.approval_policy = approval(policy)?;
-        }
-        if let Some(policy) = self.sandbox(config)? {
-            new.sandbox = policy;
-        }
-        if let Some(effort) = &self.effort {
-            new.reasoning_effort = Some(effort.clone());
-        }
-        Ok(new)
+/// Takes over what these keys set in the configuration. The others stay: a thread has settings of its own.
+fn configure(
+    settings: &mut Settings,
+    keys: &BTreeMap<String, Value>,
+    config: &Config,
+) -> Result<(), Refusal> {
+    let names = |name: &str| {
+        let is_below = |key: &str| key.strip_prefix(name).is_some_and(|it| it.starts_with('.'));
+        keys.keys().any(|key| key == name || is_below(key))
+    };
+    if names("model") {
+        config.model().clone_into(&mut settings.model);
     }
+    if names("model_provider") {
+        settings.model_provider = known(config.provider_id(), config)?;
+    }
+    if names("model_reasoning_effort") {
+        settings
+            .reasoning_effort
+            .clone_from(&config.model_reasoning_effort);
+    }
+    if names("approval_policy")
+        && let Some(policy) = &config.approval_policy
+    {
+        settings.approval_policy = policy.clone();
+    }
+    if ["sandbox_mode", "sandbox_workspace_write", "sandbox"]
+        .into_iter()
+        .any(names)
+    {
+        settings.sandbox = config.sandbox.policy(None);
+    }
+    Ok(())
+}
 
-    fn sandbox(&self, config: &Config) -> Result<Option<SandboxPolicy>, Refusal> {
-        if self.permissions.is_some() && (self.sandbox.is_some() || self.sandbox_policy.is_some()) {
-            return Err(Refusal::invalid(
-                "`permissions` cannot be combined with `sandbox`",
-            ));
-        }
-        if let Some(policy) = self.sandbox_policy.as_ref().filter(|it| !it.is_null()) {
-            return whole(policy.clone()).map(Some);
-        }
-        let mode = match (&self.sandbox, &self.permissions) {
-            (Some(mode), _) => self::mode(mode),
-            (None, Some(profile)) => match profile.as_str() {
-                ":workspace" => Some(SandboxMode::WorkspaceWrite),
-                other => other.strip_prefix(':').and_then(self::mode),
-            },
-            (None, None) => return Ok(None),
-        };
-        match mode {
-            Some(mode) => Ok(Some(config.sandbox.policy(Some(mode)))),
-            None => Err(Refusal::invalid(format!(
-                "Invalid request: unknown variant `{}`, expected one of `read-only`, `workspace-write`, `danger-full-access`",
-                self.sandbox
-                    .as_ref()
-                    .or(self.permissions.as_ref())
-                    .map_or("", String::as_str),
-            ))),
-        }
+/// The id of a provider, if there is such a one.
+fn known(provider: &str, config: &Config) -> Result<String, Refusal> {
+    match config.provider(provider) {
+        Some(_) => Ok(provider.to_owned()),
+        None => Err(Refusal::invalid(format!(
+            "failed to load configuration: Model provider `{provider}` not found"
+        ))),
+    }
+}
+
+fn sandbox(overrides: &Overrides, config: &Config) -> Result<Option<SandboxPolicy>, Refusal> {
+    let (sandbox, permissions) = (overrides.sandbox.as_deref(), overrides.permissions.as_deref());
+    if permissions.is_some() && (sandbox.is_some() || overrides.sandbox_policy.is_some()) {
+        return Err(Refusal::invalid(
+            "`permissions` cannot be combined with `sandbox`",
+        ));
+    }
+    if let Some(policy) = overrides.sandbox_policy.as_ref().filter(|it| !it.is_null()) {
+        return whole(policy.clone()).map(Some);
+    }
+    let mode = match (sandbox, permissions) {
+        (Some(mode), _) => self::mode(mode),
+        (None, Some(":workspace")) => Some(SandboxMode::WorkspaceWrite),
+        (None, Some(profile)) => profile.strip_prefix(':').and_then(self::mode),
+        (None, None) => return Ok(None),
+    };
+    match mode {
+        Some(mode) => Ok(Some(config.sandbox.policy(Some(mode)))),
+        None => Err(Refusal::invalid(format!(
+            "Invalid request: unknown variant `{}`, expected one of `read-only`, `workspace-write`, `danger-full-access`",
+            sandbox.or(permissions).unwrap_or_default(),
+        ))),
     }
 }
 
@@ -164,7 +191,45 @@ mod tests {
             extra: serde_json::Map::new(),
         };
         let overrides: Overrides = serde_json::from_value(overrides).unwrap();
-        overrides.apply(&settings, &Config::default(), Path::new("/"))
+        apply(&overrides, &settings, &Config::default(), Path::new("/"))
+    }
+
+    #[test]
+    fn what_a_request_sets_in_the_configuration_changes_a_thread_and_nothing_else_of_it_does() {
+        let new = applied(json!({ "config": { "model": "n", "model_reasoning_effort": "low" } })).unwrap();
+        assert_eq!(
+            (new.model.as_str(), new.reasoning_effort.as_deref()),
+            ("n", Some("low"))
+        );
+        assert_eq!(
+            (new.cwd.as_str(), new.approval_policy),
+            ("/", AskForApproval::on_request())
+        );
+        let both = json!({ "model": "m2", "config": { "model": "n" } });
+        assert_eq!(
+            applied(both).unwrap().model,
+            "m2",
+            "what a request sets itself is nearer"
+        );
+        let never = applied(json!({ "config": { "approval_policy": "never" } })).unwrap();
+        assert_eq!(never.approval_policy.label(), "never");
+        let unknown = json!({ "config": { "model_provider": "nope" } });
+        assert!(applied(unknown).is_err());
+    }
+
+    #[test]
+    fn a_request_that_sets_anything_of_the_sandbox_in_the_configuration_gets_the_configured_one() {
+        for mode in [
+            json!({ "sandbox_mode": "workspace-write", "sandbox_workspace_write.network_access": true }),
+            json!({ "sandbox.mode": "workspace-write", "sandbox.network_access": true }),
+            json!({ "sandbox": { "mode": "workspace-write", "network_access": true } }),
+        ] {
+            let sandbox = applied(json!({ "config": mode })).unwrap().sandbox;
+            assert!(
+                matches!(&sandbox, SandboxPolicy::WorkspaceWrite(it) if it.network_access),
+                "{mode}: {sandbox:?}"
+            );
+        }
     }
 
     #[test]

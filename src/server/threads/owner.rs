@@ -5,6 +5,7 @@ use std::{sync::Arc, task::Poll, time::Duration};
 use codex_agent::{RawItem, approval::Grants, run::OUTPUTS_MAX, run::TurnOutput};
 use codex_protocol::{
     ThreadId, TurnId,
+    served::Overrides,
     v2::{Active as ActiveStatus, Idle, ThreadStatus},
 };
 use codex_threads::{Durability, ItemTimes, Record, StoreError, ThreadLog};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{
-    Act, Mail, Overrides, Status,
+    Act, Mail, Status, apply_overrides,
     ask::{Asked, Elicited},
     hands::Sessions,
     live::{Live, View},
@@ -352,7 +353,7 @@ impl Owner {
     pub(crate) fn change_settings(&mut self, overrides: &Overrides) -> Result<(), Refusal> {
         let settings = &self.log.state().settings;
         let base = std::path::PathBuf::from(&settings.cwd);
-        let new = overrides.apply(settings, &self.server.config(), &base)?;
+        let new = apply_overrides(overrides, settings, &self.server.config(), &base)?;
         if new == *settings {
             return Ok(());
         }

@@ -12,9 +12,9 @@ use codex_agent::{
 };
 use codex_protocol::{
     TurnId,
+    served::TurnInput,
     v2::{TurnStatus, UserInput, UserMessage},
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
     runtime::Handle,
@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Overrides, context,
+    context,
     hands::{self, Hands},
     new_id,
     owner::{Owner, Run},
@@ -36,19 +36,6 @@ const INPUT_CHARS_MAX: usize = 1 << 20;
 
 /// How long a turn waits for MCP servers that are starting; it begins without those that take longer.
 const TOOLS_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Parameters of `turn/start` and `turn/steer`, but for the thread.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TurnStart {
-    pub(crate) input: Vec<UserInput>,
-    pub(crate) client_user_message_id: Option<String>,
-    /// A JSON Schema that the answer must follow.
-    pub(crate) output_schema: Option<Value>,
-    pub(crate) summary: Option<String>,
-    #[serde(flatten)]
-    pub(crate) overrides: Overrides,
-}
 
 /// The turn that runs.
 pub(super) struct Active {
@@ -82,7 +69,7 @@ impl Active {
 
 /// Words on their way into a turn.
 struct Steer {
-    start: TurnStart,
+    start: TurnInput,
     responder: Responder,
     /// They came as `turn/start`: if the turn is over they begin the next one.
     may_start: bool,
@@ -120,7 +107,7 @@ impl Beginning {
 }
 
 impl Owner {
-    pub(crate) fn start_turn(&mut self, start: TurnStart, responder: Responder) {
+    pub(crate) fn start_turn(&mut self, start: TurnInput, responder: Responder) {
         if let Err(refusal) = self.check(&start.input) {
             return responder.refuse(refusal);
         }
@@ -163,7 +150,7 @@ impl Owner {
         turn
     }
 
-    fn start_new(&mut self, start: TurnStart, responder: Responder) {
+    fn start_new(&mut self, start: TurnInput, responder: Responder) {
         self.goal_turns = 0;
         let began = self.change_settings(&start.overrides).and_then(|()| {
             let said = self.said(&start)?;
@@ -187,7 +174,7 @@ impl Owner {
         }
     }
 
-    fn said(&self, start: &TurnStart) -> Result<Said, Refusal> {
+    fn said(&self, start: &TurnInput) -> Result<Said, Refusal> {
         let message = UserMessage {
             id: codex_protocol::ItemId(new_id()?),
             client_id: start.client_user_message_id.clone(),
@@ -331,7 +318,7 @@ impl Owner {
         self.tell(&Notice::new("warning", &params));
     }
 
-    pub(crate) fn steer_turn(&mut self, start: TurnStart, expected: &TurnId, responder: Responder) {
+    pub(crate) fn steer_turn(&mut self, start: TurnInput, expected: &TurnId, responder: Responder) {
         if let Err(refusal) = self.check(&start.input) {
             return responder.refuse(refusal);
         }
@@ -351,7 +338,7 @@ impl Owner {
         }
     }
 
-    fn steer(&mut self, start: TurnStart, responder: Responder, may_start: bool) {
+    fn steer(&mut self, start: TurnInput, responder: Responder, may_start: bool) {
         let said = match self.said(&start) {
             Ok(said) => said,
             Err(refusal) => return responder.refuse(refusal),

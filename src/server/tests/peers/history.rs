@@ -1,5 +1,7 @@
 //! What changes a thread's history: forks, reverts, compactions, reviews, the user's own commands, goals.
 
+use std::{fs, path::Path};
+
 use codex_testkit::Model;
 use serde_json::{Value, json};
 
@@ -216,6 +218,54 @@ async fn a_goal_is_pursued_until_the_model_says_that_it_is_reached() {
         client.call("thread/goal/clear", named).await.unwrap(),
         json!({ "cleared": false })
     );
+}
+
+/// A repository whose head is on this branch, without commits.
+fn repository(folder: &Path, branch: &str) {
+    fs::create_dir_all(folder.join(".git")).unwrap();
+    fs::write(folder.join(".git/HEAD"), format!("ref: refs/heads/{branch}\n")).unwrap();
+}
+
+#[tokio::test]
+async fn a_fork_has_the_settings_of_its_source_and_what_the_request_wants_otherwise() {
+    let (model, folder) = (Model::start(), tempfile::tempdir().unwrap());
+    let home = home(&model);
+    let mut client = home.client().await;
+    let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+    repository(&here, "near");
+    repository(&there, "far");
+    let start = json!({ "cwd": here, "model": "one", "approvalPolicy": "never", "sandbox": "danger-full-access",
+        "config": { "model_reasoning_effort": "high" } });
+    let started = client.call("thread/start", start).await.unwrap();
+    let source = started["thread"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(started["thread"]["gitInfo"]["branch"], "near");
+    say(&mut client, &source, "say one").await;
+    let forked = |wanted: Value| {
+        let mut params = wanted;
+        params["threadId"] = json!(source);
+        params
+    };
+    let same = client.call("thread/fork", forked(json!({}))).await.unwrap();
+    for field in ["cwd", "model", "approvalPolicy", "sandbox", "reasoningEffort"] {
+        assert_eq!(same[field], started[field], "{field}");
+    }
+    assert_eq!(same["thread"]["gitInfo"]["branch"], "near");
+    let elsewhere = forked(json!({ "cwd": there, "model": "two" }));
+    let elsewhere = client.call("thread/fork", elsewhere).await.unwrap();
+    assert_eq!(elsewhere["thread"]["gitInfo"]["branch"], "far");
+    assert_eq!(
+        (&elsewhere["model"], &elsewhere["sandbox"]["type"]),
+        (&json!("two"), &json!("dangerFullAccess"))
+    );
+    let config = forked(json!({ "config": { "model": "three", "sandbox_mode": "read-only" } }));
+    let configured = client.call("thread/fork", config).await.unwrap();
+    assert_eq!(
+        (&configured["model"], &configured["sandbox"]["type"]),
+        (&json!("three"), &json!("readOnly"))
+    );
+    assert_eq!(configured["reasoningEffort"], "high");
+    let nowhere = forked(json!({ "config": { "model_provider": "nope" } }));
+    assert!(client.call("thread/fork", nowhere).await.is_err());
 }
 
 #[tokio::test]
