@@ -241,7 +241,11 @@ impl AppServer {
 
     /// Calls and waits for this notification too, which the official program sends before its answer or after it,
     /// and even after the answers to later calls. Hands it back.
-    fn call_until(&mut self, method: &str, params: Value, notification: &str) -> Value {
+    ///
+    /// # Panics
+    ///
+    /// When the answer is an error, or one of the two does not come.
+    pub fn call_until(&mut self, method: &str, params: Value, notification: &str) -> Value {
         let before = self.transcript.len();
         self.call(method, params);
         let mut since = self.transcript[before..].iter().map(|(_, message)| message);

@@ -160,10 +160,10 @@ fn command_amended(it: &mut Local) {
     turn(it, &thread, "escalate touch ../outside2.txt\nsay not asked");
 }
 
-fn start_with(it: &mut Local, mut params: Value) -> String {
+pub(super) fn start_with(it: &mut Local, mut params: Value) -> String {
     params["cwd"] = json!(it.work());
-    let result = it.server.call("thread/start", params);
-    result["thread"]["id"].as_str().unwrap().to_owned()
+    let started = it.server.call_until("thread/start", params, "thread/started");
+    started["params"]["thread"]["id"].as_str().unwrap().to_owned()
 }
 
 fn never_asked(it: &mut Local) {
@@ -218,8 +218,7 @@ fn steer(it: &mut Local) {
     held(&mut it.server, "for-ever");
     let params = json!({ "threadId": thread, "expectedTurnId": turn, "input": input("say steered"),
         "clientUserMessageId": "steer-1" });
-    it.server.call("turn/steer", params);
-    it.server.finish_turn();
+    it.server.call_until("turn/steer", params, "turn/completed");
 }
 
 /// Waits until the answer that is held at this gate was said as far as it goes.
@@ -238,8 +237,7 @@ fn start_while_active(it: &mut Local) {
     it.server.start_turn(&thread, "hold for-ever");
     held(&mut it.server, "for-ever");
     let params = json!({ "threadId": thread, "input": input("say steered") });
-    it.server.call("turn/start", params);
-    it.server.finish_turn();
+    it.server.call_until("turn/start", params, "turn/completed");
 }
 
 fn interrupt_in_stream(it: &mut Local) {
@@ -281,9 +279,8 @@ fn images(it: &mut Local) {
     let thread = it.start_thread();
     let image = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     let input = json!([{ "type": "text", "text": "say seen" }, { "type": "image", "url": image }]);
-    it.server
-        .call("turn/start", json!({ "threadId": thread, "input": input }));
-    it.server.finish_turn();
+    let params = json!({ "threadId": thread, "input": input });
+    it.server.call_until("turn/start", params, "turn/completed");
 }
 
 fn turn_overrides(it: &mut Local) {
@@ -292,8 +289,7 @@ fn turn_overrides(it: &mut Local) {
     let params = json!({ "threadId": thread, "input": input("run pwd\nsay moved"), "model": "gpt-5.4",
         "cwd": it.home().join("elsewhere"), "approvalPolicy": "never", "effort": "high",
         "sandboxPolicy": { "type": "dangerFullAccess" } });
-    it.server.call("turn/start", params);
-    it.server.finish_turn();
+    it.server.call_until("turn/start", params, "turn/completed");
     it.server.call("thread/read", json!({ "threadId": thread }));
     let wrong = json!({ "threadId": thread, "input": input("say no"), "sandboxPolicy": { "type": "nope" } });
     it.server.ask("turn/start", wrong);
@@ -308,6 +304,9 @@ pub(super) fn repository(it: &Local) {
             .args(args)
             .current_dir(it.work())
             .env("HOME", it.home())
+            // A commit's id is made of its dates too.
+            .env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
+            .env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")
             .output()
             .unwrap();
         assert!(done.status.success(), "git {args:?}: {done:?}");

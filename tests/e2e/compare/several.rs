@@ -83,9 +83,9 @@ fn the_other_steers_and_interrupts(serving: &Serving, clients: &mut [AppServer; 
         json!({ "threadId": thread, "expectedTurnId": turn, "input": input }),
     );
     held(two, "b");
-    two.call("turn/interrupt", json!({ "threadId": thread, "turnId": turn }));
+    let params = json!({ "threadId": thread, "turnId": turn });
+    two.call_until("turn/interrupt", params, "turn/completed");
     one.finish_turn();
-    two.finish_turn();
 }
 
 fn the_other_manages(serving: &Serving, clients: &mut [AppServer; 2]) {
@@ -94,15 +94,15 @@ fn the_other_manages(serving: &Serving, clients: &mut [AppServer; 2]) {
     one.start_turn(&thread, "say hello");
     one.finish_turn();
     let id = json!({ "threadId": thread });
-    two.call(
-        "thread/name/set",
-        json!({ "threadId": thread, "name": "by the other" }),
-    );
+    let name = json!({ "threadId": thread, "name": "by the other" });
+    two.call_until("thread/name/set", name, "thread/name/updated");
     two.call("thread/read", id.clone());
-    two.call("thread/archive", id.clone());
-    one.expect_method("thread/archived");
-    two.call("thread/unarchive", id.clone());
-    one.expect_method("thread/unarchived");
-    two.call("thread/delete", id);
-    one.expect_method("thread/deleted");
+    for (method, notification) in [
+        ("thread/archive", "thread/archived"),
+        ("thread/unarchive", "thread/unarchived"),
+        ("thread/delete", "thread/deleted"),
+    ] {
+        two.call_until(method, id.clone(), notification);
+        one.expect_method(notification);
+    }
 }

@@ -1,9 +1,11 @@
 //! The conversations about threads: lists, histories, names, copies, and what is refused.
 
+use std::fs;
+
 use codex_testkit::Local;
 use serde_json::{Value, json};
 
-use super::conversations::{ASK_COMMAND, Conversation, NOBODY, decide, held, repository, turn};
+use super::conversations::{ASK_COMMAND, Conversation, NOBODY, decide, held, repository, start_with, turn};
 
 /// What is done with threads, and requests that are wrong.
 pub(super) const THREADS: &[(&str, Conversation)] = &[
@@ -18,6 +20,7 @@ pub(super) const THREADS: &[(&str, Conversation)] = &[
     ("resume_asks_again", resume_asks_again),
     ("fork", fork),
     ("fork_at_a_turn", fork_at_a_turn),
+    ("fork_with_settings", fork_with_settings),
     ("compact", compact),
     ("review", review),
     ("shell_command", shell_command),
@@ -117,18 +120,18 @@ fn name_and_archive(it: &mut Local) {
     turn(it, &thread, "say hello");
     let id = json!({ "threadId": thread });
     let name = json!({ "threadId": thread, "name": "A name" });
-    it.server.call("thread/name/set", name);
-    it.server.expect_method("thread/name/updated");
+    it.server
+        .call_until("thread/name/set", name, "thread/name/updated");
     it.server.call("thread/read", id.clone());
     it.server.call("thread/list", json!({ "searchTerm": "A name" }));
-    it.server.call("thread/archive", id.clone());
-    it.server.expect_method("thread/archived");
+    it.server
+        .call_until("thread/archive", id.clone(), "thread/archived");
     it.server.call("thread/list", json!({}));
     it.server.call("thread/list", json!({ "archived": true }));
     it.server.ask("thread/resume", id.clone());
     it.server.ask("thread/archive", id.clone());
-    it.server.call("thread/unarchive", id.clone());
-    it.server.expect_method("thread/unarchived");
+    it.server
+        .call_until("thread/unarchive", id.clone(), "thread/unarchived");
     it.server.ask("thread/unarchive", id);
     it.server.call("thread/list", json!({}));
 }
@@ -137,8 +140,8 @@ fn delete(it: &mut Local) {
     let thread = it.start_thread();
     turn(it, &thread, "say hello");
     let id = json!({ "threadId": thread });
-    it.server.call("thread/delete", id.clone());
-    it.server.expect_method("thread/deleted");
+    it.server
+        .call_until("thread/delete", id.clone(), "thread/deleted");
     it.server.call("thread/list", json!({}));
     it.server.ask("thread/read", id.clone());
     it.server.ask("thread/resume", id.clone());
@@ -205,11 +208,9 @@ fn resume_asks_again(it: &mut Local) {
 
 fn fork(it: &mut Local) {
     let (thread, _) = two_turns(it);
-    let forked = it
-        .server
-        .call("thread/fork", json!({ "threadId": thread, "excludeTurns": true }));
-    let forked = forked["thread"]["id"].as_str().unwrap().to_owned();
-    it.server.expect_method("thread/started");
+    let params = json!({ "threadId": thread, "excludeTurns": true });
+    let forked = it.server.call_until("thread/fork", params, "thread/started");
+    let forked = forked["params"]["thread"]["id"].as_str().unwrap().to_owned();
     turn(it, &forked, "say in the fork");
     it.server
         .call("thread/read", json!({ "threadId": forked, "includeTurns": true }));
@@ -221,17 +222,49 @@ fn fork(it: &mut Local) {
 fn fork_at_a_turn(it: &mut Local) {
     let (thread, turns) = two_turns(it);
     let at = json!({ "threadId": thread, "lastTurnId": turns[0] });
-    it.server.call("thread/fork", at);
+    it.server.call_until("thread/fork", at, "thread/started");
     it.server
         .ask("thread/fork", json!({ "threadId": thread, "lastTurnId": "nope" }));
     it.server.ask("thread/fork", json!({ "threadId": NOBODY }));
 }
 
+/// Copies a thread that runs elsewhere with other settings: as it is, and with words of the client's.
+fn fork_with_settings(it: &mut Local) {
+    repository(it);
+    let thread = start_with(
+        it,
+        json!({ "model": "gpt-5.2", "config": { "model_reasoning_effort": "medium" } }),
+    );
+    turn(it, &thread, "say hello");
+    let elsewhere = it.home().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let input = json!([{ "type": "text", "text": "say moved" }]);
+    let params = json!({ "threadId": thread, "input": input, "cwd": elsewhere, "approvalPolicy": "never",
+        "sandboxPolicy": { "type": "dangerFullAccess" } });
+    it.server.call_until("turn/start", params, "turn/completed");
+    for mut words in [
+        json!({}),
+        json!({ "cwd": it.work() }),
+        json!({ "model": "gpt-5.5", "approvalPolicy": "untrusted", "sandbox": "read-only" }),
+        json!({ "config": { "model": "gpt-5.4", "model_reasoning_effort": "low", "approval_policy": "on-request",
+            "sandbox_mode": "workspace-write", "sandbox_workspace_write.network_access": true } }),
+        json!({ "config": { "sandbox_workspace_write.network_access": true } }),
+    ] {
+        words["threadId"] = json!(thread);
+        words["excludeTurns"] = json!(true);
+        it.server.call_until("thread/fork", words, "thread/started");
+    }
+    it.server.ask(
+        "thread/fork",
+        json!({ "threadId": thread, "modelProvider": "nope" }),
+    );
+}
+
 fn compact(it: &mut Local) {
     let (thread, _) = two_turns(it);
+    let params = json!({ "threadId": thread });
     it.server
-        .call("thread/compact/start", json!({ "threadId": thread }));
-    it.server.finish_turn();
+        .call_until("thread/compact/start", params, "turn/completed");
     turn(it, &thread, "say after it");
     it.server.call(
         "thread/turns/list",
@@ -243,11 +276,8 @@ fn review(it: &mut Local) {
     repository(it);
     let thread = it.start_thread();
     let target = json!({ "type": "uncommittedChanges" });
-    it.server.call(
-        "review/start",
-        json!({ "threadId": thread, "target": target, "delivery": "inline" }),
-    );
-    it.server.finish_turn();
+    let params = json!({ "threadId": thread, "target": target, "delivery": "inline" });
+    it.server.call_until("review/start", params, "turn/completed");
     it.server.call(
         "thread/turns/list",
         json!({ "threadId": thread, "limit": 9, "itemsView": "full" }),
@@ -257,8 +287,8 @@ fn review(it: &mut Local) {
 fn shell_command(it: &mut Local) {
     let thread = it.start_thread();
     let command = json!({ "threadId": thread, "command": "echo from the user; exit 4" });
-    it.server.call("thread/shellCommand", command);
-    it.server.finish_turn();
+    it.server
+        .call_until("thread/shellCommand", command, "turn/completed");
     turn(it, &thread, "say seen");
     it.server
         .call("thread/read", json!({ "threadId": thread, "includeTurns": true }));
@@ -291,10 +321,8 @@ fn revert(it: &mut Local) {
         "thread/revert",
         json!({ "threadId": thread, "lastTurnId": turns[0] }),
     );
-    it.server.ask(
-        "thread/revert",
-        json!({ "threadId": thread, "beforeTurnId": turns[1] }),
-    );
+    let params = json!({ "threadId": thread, "beforeTurnId": turns[1] });
+    it.server.call_until("thread/revert", params, "thread/reverted");
     it.server
         .call("thread/turns/list", json!({ "threadId": thread, "limit": 9 }));
     turn(it, &thread, "say after it");
@@ -305,12 +333,12 @@ fn goal(it: &mut Local) {
     turn(it, &thread, "say hello");
     let id = json!({ "threadId": thread });
     it.server.ask("thread/goal/get", id.clone());
-    it.server.ask(
-        "thread/goal/set",
-        json!({ "threadId": thread, "objective": "be done", "status": "paused" }),
-    );
+    let params = json!({ "threadId": thread, "objective": "be done", "status": "paused" });
+    it.server
+        .call_until("thread/goal/set", params, "thread/goal/updated");
     it.server.ask("thread/goal/get", id.clone());
-    it.server.ask("thread/goal/clear", id.clone());
+    it.server
+        .call_until("thread/goal/clear", id.clone(), "thread/goal/cleared");
     it.server.ask("thread/goal/get", id);
 }
 
@@ -318,7 +346,8 @@ fn settings(it: &mut Local) {
     let thread = it.start_thread();
     turn(it, &thread, "say hello");
     let params = json!({ "threadId": thread, "approvalPolicy": "never", "effort": "high" });
-    it.server.ask("thread/settings/update", params);
+    it.server
+        .call_until("thread/settings/update", params, "thread/settings/updated");
     let git = json!({ "branch": "main", "sha": "0123456789012345678901234567890123456789" });
     it.server.ask(
         "thread/metadata/update",
