@@ -1,6 +1,6 @@
 //! The same conversations with the official app-server and with ours: every difference is listed and justified.
 //!
-//! `CODEX_COMPARE=NAME[,NAME]` runs only these conversations, and prints what both said.
+//! `CODEX_COMPARE=NAME[,NAME]` runs only these conversations, and prints what both said (with `--nocapture`).
 
 mod align;
 mod conversations;
@@ -223,7 +223,7 @@ fn the_same_conversations_give_the_same_messages_apart_from_what_is_listed() {
     };
     let chosen: Vec<_> = conversations().into_iter().filter(|it| is_chosen(it.0)).collect();
     let (compared, broken) = compare_all(&chosen, only.is_some());
-    let mut text: String = compared.iter().map(|it| it.text.as_str()).collect();
+    compared.iter().for_each(|it| print!("{}", it.text));
     let mut listed = listed::read();
     if only.is_some() {
         for entry in &mut listed {
@@ -232,7 +232,7 @@ fn the_same_conversations_give_the_same_messages_apart_from_what_is_listed() {
             entry.conversations.retain(|it| it.contains('*') || is_chosen(it));
         }
     }
-    text += &judge(&compared, &listed);
+    let text = judge(&compared, &listed);
     assert!(text.is_empty() && broken.is_empty(), "broken: {broken:?}\n{text}");
 }
 
