@@ -79,6 +79,8 @@ pub(crate) const VISITORS: usize = 32;
 pub(crate) const AGENT_CHANNELS: usize = 16;
 /// Connections through one forwarding at once; one more is closed.
 pub(crate) const FORWARDED_CONNECTIONS: usize = 128;
+/// Connections to a forwarded socket that wait to be accepted.
+pub(crate) const BACKLOG: i32 = 128;
 /// The host's way to the target of a forwarding: its TCP may take its time.
 pub(crate) const FORWARD_OPEN: Duration = Duration::from_secs(30);
 /// How long a forwarded connection may take nothing while data for it holds up the others.
