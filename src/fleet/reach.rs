@@ -4,6 +4,7 @@ use std::{any::Any, sync::Arc};
 
 use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
 use codex_rpc::{self as rpc, Transport};
+use codex_ssh::Route;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::spawn_blocking,
@@ -37,6 +38,8 @@ pub(crate) struct Reached {
     pub(crate) program: String,
     /// Ends the connection when dropped; the reason of its end is known only while this is held.
     pub(crate) held: Box<dyn Any + Send>,
+    /// The way there by SSH.
+    pub(crate) route: Option<Route>,
 }
 
 /// Goes through all phases before the handshake; what is to be installed comes before the launch.
@@ -94,7 +97,11 @@ async fn by_ssh(
     let (process, started) = launch(id, &session, server).await?;
     let witness = Witness::Ssh(process.exit(), process.stderr());
     let pulse = Pulse::Session(Arc::downgrade(&session));
-    Ok(by_launch(process, started, witness, pulse, session))
+    let reached = by_launch(process, started, witness, pulse, session);
+    Ok(Reached {
+        route: Some(route),
+        ..reached
+    })
 }
 
 /// A server at the other end of a process's streams; `beside` is held as long as they are.
@@ -120,6 +127,7 @@ where
         home: Some(found.home),
         program: path,
         held: Box::new((stream, beside)),
+        route: None,
     }
 }
 
@@ -149,6 +157,7 @@ async fn by_embedding(embed: Embed, reporter: &Reporter) -> Result<Reached, Fail
         home: Some(embedded.home),
         program: embedded.program,
         held: Box::new(()),
+        route: None,
     })
 }
 
@@ -170,5 +179,6 @@ async fn by_address(address: &Address, reporter: &Reporter) -> Result<Reached, F
         home: None,
         program: address.to_string(),
         held: Box::new(()),
+        route: None,
     })
 }

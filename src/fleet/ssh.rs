@@ -73,16 +73,38 @@ pub(crate) async fn connect(
     }
 }
 
+/// One more connection to a host that is connected: it changes nothing about where the host stands.
+pub(crate) async fn connect_beside(
+    config: &FleetConfig,
+    route: &Route,
+    reporter: &Reporter,
+) -> Result<Session, Failure> {
+    let (events, mut told) = mpsc::channel(limits::REPORTS_MAX);
+    let mut connecting = std::pin::pin!(config.connector.connect(route, events));
+    let mut phase = Phase::Resolving;
+    loop {
+        tokio::select! {
+            session = &mut connecting => return session.map_err(|error| refused(&error, phase)),
+            Some(event) = told.recv() => match event {
+                SshEvent::Stage { stage, .. } => phase = phase_of(&stage),
+                event => translate(event, route, reporter, &mut phase).await,
+            },
+        }
+    }
+}
+
+fn phase_of(stage: &Stage) -> Phase {
+    match stage {
+        Stage::Resolving => Phase::Resolving,
+        Stage::Connecting { .. } | Stage::Proxy | Stage::Handshake | Stage::HostKey => Phase::Connecting,
+        Stage::Authenticating { .. } | Stage::Authenticated => Phase::Authenticating,
+    }
+}
+
 async fn translate(event: SshEvent, route: &Route, reporter: &Reporter, phase: &mut Phase) {
     match event {
         SshEvent::Stage { stage, .. } => {
-            *phase = match stage {
-                Stage::Resolving => Phase::Resolving,
-                Stage::Connecting { .. } | Stage::Proxy | Stage::Handshake | Stage::HostKey => {
-                    Phase::Connecting
-                }
-                Stage::Authenticating { .. } | Stage::Authenticated => Phase::Authenticating,
-            };
+            *phase = phase_of(&stage);
             reporter.report(Report::Entered(*phase)).await;
         }
         SshEvent::Notice { text, .. } => reporter.send(FromAttempt::Notice(text)).await,

@@ -176,9 +176,10 @@ impl Forwards {
         self.forwarding.exit_on_failure && states.iter().any(|it| matches!(it.state, State::Failed { .. }))
     }
 
-    /// Resolves when the session that carries them is over.
-    pub async fn closed(&self) -> Closed {
-        self.session.closed().await
+    /// Resolves when the session that carries them is over. Holds the session until then, or until it is dropped.
+    pub fn closed(&self) -> impl Future<Output = Closed> + Send + use<> {
+        let session = Arc::clone(&self.session);
+        async move { session.closed().await }
     }
 }
 
