@@ -111,7 +111,7 @@ impl Check<'_> {
         self.check_address(&key, verified).await
     }
 
-    fn revoked(&self, key: &PublicKey, file: PathBuf, line: usize) -> Failure {
+    fn revoked(&self, key: &PublicKey, file: PathBuf, line: Option<usize>) -> Failure {
         Failure::HostKeyRevoked {
             target: self.target(),
             key_type: key_type(&key.algorithm()),

@@ -1,6 +1,6 @@
 //! Host keys that do not come from files alone: `KnownHostsCommand`, `UpdateHostKeys`, `RevokedHostKeys`.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use codex_ssh::{
     Class,
@@ -113,6 +113,19 @@ async fn revoked_short_and_local_keys_follow_their_rules() {
     assert_eq!(
         refused(connect(settings.clone()).await).class(),
         Class::HostKeyRevoked
+    );
+    let list = sshd.path("krl");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-k", "-f"])
+        .args([&list, &sshd.path("host.pub")])
+        .status();
+    assert!(made.unwrap().success());
+    settings.host_keys.revoked_files = vec![list.clone()];
+    let error = refused(connect(settings.clone()).await);
+    assert_eq!(error.class(), Class::HostKeyRevoked);
+    assert!(
+        error.to_string().contains(&format!("by {} (", list.display())),
+        "{error}"
     );
     settings.host_keys.revoked_files = vec![sshd.path("missing")];
     let error = refused(connect(settings.clone()).await);
