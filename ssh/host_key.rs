@@ -14,7 +14,7 @@ use russh::keys::{HashAlg, PublicKey};
 use tokio::task::spawn_blocking;
 
 use self::command::Purpose;
-pub(crate) use self::update::Updater;
+pub(crate) use self::update::{Declined, Updater};
 use crate::{
     ask::Report,
     client::ServerKey,

@@ -71,6 +71,8 @@ pub(crate) const KNOWN_HOSTS_COMMAND: Duration = Duration::from_secs(10);
 pub(crate) const PROGRAM_OUTPUT: u64 = 1024 * 1024;
 /// Keys that a server may announce as its own; OpenSSH takes no more either.
 pub(crate) const ANNOUNCED_KEYS: usize = 100;
+/// Refused updates of `known_hosts` that are remembered, so that each is asked about once; then all are forgotten.
+pub(crate) const DECLINED_UPDATES: usize = 1_000;
 /// Hosts whose last key is remembered; beyond them the oldest is forgotten.
 pub(crate) const REMEMBERED_KEYS: usize = 2_000;
 /// Channels that the server opens and that wait to be looked at; one more is refused.

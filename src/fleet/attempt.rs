@@ -20,6 +20,7 @@ use crate::{
     reach::{Reached, reach},
     run::{FleetConfig, HostFacts},
     server::{ended, initialize, no_handshake},
+    ssh::Told,
 };
 
 /// What an attempt tells its host.
@@ -109,7 +110,7 @@ async fn life(
         home,
         program,
         held,
-        route,
+        ssh,
     } = reach(id, config, install, reporter).await?;
     reporter.report(Report::Entered(Phase::Initializing)).await;
     let peer_limits = Limits {
@@ -147,6 +148,8 @@ async fn life(
     reporter
         .send(FromAttempt::Up(Box::new(link), Box::new(facts)))
         .await;
+    let (route, told) = ssh.unzip();
+    let listening = listen(told, route.as_ref(), reporter);
     let settled = Notify::new();
     let forwards = forwarding(id, config, route.as_ref(), reporter, &settled);
     let mut forwards = std::pin::pin!(forwards);
@@ -161,6 +164,7 @@ async fn life(
         }
     }
     reporter.report(Report::Ready).await;
+    let mut listening = std::pin::pin!(listening);
     let mut login = std::pin::pin!(check_login(id, is_here, client, reporter));
     let mut is_checked = false;
     let end = loop {
@@ -168,11 +172,20 @@ async fn life(
             end = &mut driver => break end,
             () = &mut login, if !is_checked => is_checked = true,
             failure = &mut forwards => return Err(failure),
+            never = &mut listening => match never {},
         }
     };
     let failure = ended(end, &witness, None, &program).await;
     drop(held);
     Err(failure)
+}
+
+/// Passes on what the SSH session tells and asks after its login.
+async fn listen(told: Option<Told>, route: Option<&Route>, reporter: &Reporter) -> std::convert::Infallible {
+    if let (Some(mut told), Some(route)) = (told, route) {
+        told.pass_on(route, reporter).await;
+    }
+    pending().await
 }
 
 /// Opens the forwardings of a host whose user wants them, and ends only when they must end the connection.

@@ -38,8 +38,8 @@ pub(crate) struct Reached {
     pub(crate) program: String,
     /// Ends the connection when dropped; the reason of its end is known only while this is held.
     pub(crate) held: Box<dyn Any + Send>,
-    /// The way there by SSH.
-    pub(crate) route: Option<Route>,
+    /// The way there by SSH, and what the session there tells and asks.
+    pub(crate) ssh: Option<(Route, ssh::Told)>,
 }
 
 /// Goes through all phases before the handshake; what is to be installed comes before the launch.
@@ -89,7 +89,8 @@ async fn by_ssh(
     reporter: &Reporter,
 ) -> Result<Reached, Failure> {
     let route = ssh::resolve(id, config, reporter).await?;
-    let session = Arc::new(ssh::connect(config, &route, reporter).await?);
+    let (session, told) = ssh::connect(config, &route, reporter).await?;
+    let session = Arc::new(session);
     reporter.report(Report::Entered(Phase::Launching)).await;
     if let Some(order) = install {
         install::over_ssh(id, &session, order, server, reporter).await?;
@@ -99,7 +100,7 @@ async fn by_ssh(
     let pulse = Pulse::Session(Arc::downgrade(&session));
     let reached = by_launch(process, started, witness, pulse, session);
     Ok(Reached {
-        route: Some(route),
+        ssh: Some((route, told)),
         ..reached
     })
 }
@@ -127,7 +128,7 @@ where
         home: Some(found.home),
         program: path,
         held: Box::new((stream, beside)),
-        route: None,
+        ssh: None,
     }
 }
 
@@ -157,7 +158,7 @@ async fn by_embedding(embed: Embed, reporter: &Reporter) -> Result<Reached, Fail
         home: Some(embedded.home),
         program: embedded.program,
         held: Box::new(()),
-        route: None,
+        ssh: None,
     })
 }
 
@@ -179,6 +180,6 @@ async fn by_address(address: &Address, reporter: &Reporter) -> Result<Reached, F
         home: None,
         program: address.to_string(),
         held: Box::new(()),
-        route: None,
+        ssh: None,
     })
 }

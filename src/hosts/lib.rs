@@ -17,4 +17,4 @@ pub use connection::{Action, Attempt, Command, HostConnection, HostEvent, Phase,
 pub use failure::{Failure, FailureKind, Recovery};
 pub use forward::{Forwarded, ForwardedState};
 pub use host::{Host, HostId, Origin};
-pub use question::{Hop, HostKeyQuestion, Prompt, Question, QuestionId, Reply, Secret};
+pub use question::{Hop, HostKey, HostKeyQuestion, Prompt, Question, QuestionId, Reply, Secret};

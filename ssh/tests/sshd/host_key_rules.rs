@@ -6,7 +6,7 @@ use codex_ssh::{
     Class,
     config::{
         Query, Sources, SystemWorld, resolve,
-        settings::{HostKeyRules, StrictHostKeyChecking},
+        settings::{HostKeyRules, StrictHostKeyChecking, UpdateHostKeys},
     },
 };
 
@@ -86,7 +86,7 @@ async fn the_other_keys_of_a_known_host_are_proved_and_recorded_and_old_ones_go(
     session.exec("true").await.unwrap().exit().wait().await;
     assert!(!fs::read_to_string(&file).unwrap().contains("ssh-rsa"));
 
-    settings.host_keys.update = true;
+    settings.host_keys.update = UpdateHostKeys::Yes;
     let _session = connect(settings.clone()).await.unwrap();
     let blob = |text: &str| text.split(' ').nth(1).unwrap().trim().to_owned();
     until("the RSA key is recorded", || {
