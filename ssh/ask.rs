@@ -46,6 +46,7 @@ impl Report {
         WeakReport {
             hop: self.hop,
             events: self.events.downgrade(),
+            askpass: self.askpass.clone(),
         }
     }
 
@@ -71,9 +72,26 @@ impl Report {
 pub(crate) struct WeakReport {
     hop: usize,
     events: mpsc::WeakSender<Event>,
+    askpass: Option<Askpass>,
 }
 
 impl WeakReport {
+    /// Waits without limit, as long as there is somebody who listens. `None`: there is nobody.
+    pub(crate) async fn ask(&self, question: Question) -> Option<Answer> {
+        if let Some(askpass) = &self.askpass {
+            return Some(askpass.answer(&question).await);
+        }
+        let (answer, answered) = oneshot::channel();
+        let hop = self.hop;
+        let event = Event::Question {
+            hop,
+            question,
+            answer,
+        };
+        self.events.upgrade()?.send(event).await.ok()?;
+        answered.await.ok()
+    }
+
     /// Does not wait: a notice that finds no room is dropped.
     pub(crate) fn notice(&self, text: String) {
         let hop = self.hop;

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use zeroize::Zeroizing;
 
 use crate::{
-    event::{Answer, Hop, Question},
+    event::{Answer, Hop, HostKey, Question},
     program,
 };
 
@@ -38,6 +38,7 @@ impl Askpass {
     pub(crate) async fn answer(&self, question: &Question) -> Answer {
         match question {
             Question::HostKey { .. } => self.host_key(question).await,
+            Question::UpdateHostKeys { .. } => self.update(question).await,
             Question::Passphrase { key, .. } => {
                 let text = format!("Enter passphrase for key '{}': ", key.display());
                 self.secrets(&[text]).await
@@ -80,6 +81,34 @@ impl Askpass {
         );
         match self.ask(&text).await {
             Ok(answer) if answer.trim() == "yes" || answer.trim() == fingerprint => Answer::Accept,
+            _ => Answer::Refuse,
+        }
+    }
+
+    async fn update(&self, question: &Question) -> Answer {
+        let Question::UpdateHostKeys {
+            host, added, removed, ..
+        } = question
+        else {
+            return Answer::Refuse;
+        };
+        let mut text = format!(
+            "'{host}' says that its host keys have changed, and has proved that it has the new ones.\n"
+        );
+        for (what, keys) in [("new:", added), ("old:", removed)] {
+            for HostKey {
+                key_type,
+                fingerprint,
+            } in keys
+            {
+                text += &format!("{what} {key_type} {fingerprint}\n");
+            }
+        }
+        match self
+            .ask(&format!("{text}Record this in known_hosts (yes/no)? "))
+            .await
+        {
+            Ok(answer) if answer.trim() == "yes" => Answer::Accept,
             _ => Answer::Refuse,
         }
     }

@@ -17,12 +17,12 @@ use crate::{
     ask::Report,
     askpass::Askpass,
     auth::{Keyring, Login, Memory, login},
-    config::settings::{HostSettings, Via},
+    config::settings::{HostSettings, UpdateHostKeys, Via},
     dial, doors,
     error::{ConnectError, Failure},
     event::{Event, Hop, Stage},
     handshake::{Secured, secure},
-    host_key::{self, Updater},
+    host_key::{self, Declined, Updater},
     limits,
     link::{Carrier, Link},
     proxy::Proxy,
@@ -39,6 +39,7 @@ pub struct Connector {
     memory: Arc<Memory>,
     askpass: Option<Askpass>,
     shared: Shared,
+    declined: Declined,
 }
 
 /// What connections need to know about this machine.
@@ -67,6 +68,7 @@ impl Connector {
             memory: Arc::default(),
             askpass: None,
             shared: Shared::default(),
+            declined: Declined::default(),
         }
     }
 
@@ -160,7 +162,7 @@ impl Connector {
         };
         let tried = login(&mut secured.handle, work).await?;
         report.stage(Stage::Authenticated).await;
-        let learn = settings.host_keys.update && secured.verified.learn;
+        let learn = settings.host_keys.update != UpdateHostKeys::No && secured.verified.learn;
         let Secured {
             handle,
             announced,
@@ -172,7 +174,8 @@ impl Connector {
             carrier,
             ..
         } = secured;
-        let updater = learn.then(|| Updater::new(settings, known, announced, report.weak()));
+        let declined = &self.declined;
+        let updater = learn.then(|| Updater::new(settings, known, announced, report.weak(), declined));
         let agent = doors::serve_agent(&doors, settings, ended.clone());
         let name = settings.alias.clone();
         let environment = [settings.send_env.as_slice(), &settings.set_env].concat();

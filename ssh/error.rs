@@ -1,6 +1,11 @@
 //! Why there is no connection.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::event::Hop;
 
@@ -170,13 +175,14 @@ pub enum Failure {
         /// The name in `known_hosts`, as `ssh-keygen -R` wants it.
         entry: String,
     },
-    #[error("the host key of {target} is revoked by {}:{line} ({key_type} {fingerprint})", .file.display())]
+    #[error("the host key of {target} is revoked by {} ({key_type} {fingerprint})", place(.file, *.line))]
     HostKeyRevoked {
         target: String,
         key_type: String,
         fingerprint: String,
         file: PathBuf,
-        line: usize,
+        /// `None`: a binary list has no lines.
+        line: Option<usize>,
     },
     #[error("the RSA host key of {target} has fewer than {bits} bits, the least that RequiredRSASize allows")]
     HostKeyTooShort { target: String, bits: u32 },
@@ -376,4 +382,11 @@ pub enum PingError {
     TimedOut { limit: Duration },
     #[error("ping: {0}")]
     Closed(crate::session::Closed),
+}
+/// A file, and the line in it where there is one.
+fn place(file: &Path, line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    }
 }

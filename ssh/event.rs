@@ -97,6 +97,16 @@ pub enum Question {
         /// Where an accepted key is recorded; `None`: nowhere.
         known_hosts_file: Option<PathBuf>,
     },
+    /// `UpdateHostKeys ask`: may what is known of this host be replaced by what it says about itself? It has
+    /// proved that it holds the new keys. Answered by [`Answer::Accept`] or [`Answer::Refuse`]; comes after the
+    /// login, and nothing waits for it.
+    UpdateHostKeys {
+        host: Hop,
+        added: Vec<HostKey>,
+        removed: Vec<HostKey>,
+        /// Where it is written.
+        known_hosts_file: PathBuf,
+    },
     /// Answered by one secret. An empty one skips the key.
     Passphrase {
         host: Hop,
@@ -120,6 +130,15 @@ pub enum Question {
         instructions: String,
         prompts: Vec<Prompt>,
     },
+}
+
+/// A public key of a host, as users compare it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostKey {
+    /// E.g. `ED25519`.
+    pub key_type: String,
+    /// `SHA256:…`
+    pub fingerprint: String,
 }
 
 /// One line of a keyboard-interactive question (RFC 4256).

@@ -14,7 +14,7 @@ use russh::keys::{HashAlg, PublicKey};
 use tokio::task::spawn_blocking;
 
 use self::command::Purpose;
-pub(crate) use self::update::Updater;
+pub(crate) use self::update::{Declined, Updater};
 use crate::{
     ask::Report,
     client::ServerKey,
@@ -111,7 +111,7 @@ impl Check<'_> {
         self.check_address(&key, verified).await
     }
 
-    fn revoked(&self, key: &PublicKey, file: PathBuf, line: usize) -> Failure {
+    fn revoked(&self, key: &PublicKey, file: PathBuf, line: Option<usize>) -> Failure {
         Failure::HostKeyRevoked {
             target: self.target(),
             key_type: key_type(&key.algorithm()),

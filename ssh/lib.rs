@@ -35,7 +35,7 @@ mod store;
 pub use askpass::Askpass;
 pub use connect::{Connector, Local};
 pub use error::{Attempt, Class, ConnectError, ExecError, Failure, KnownKey, Outcome, PingError};
-pub use event::{Answer, Event, Hop, Prompt, Question, Stage};
+pub use event::{Answer, Event, Hop, HostKey, Prompt, Question, Stage};
 pub use exec::{Exit, ExitWatch, Process, Stderr};
 pub use forward::{ForwardState, Forwards, State as ForwardStatus};
 pub use route::{Route, RouteError, route};

@@ -63,7 +63,7 @@ pub(crate) const PASSPHRASE_TRIES: u32 = 3;
 pub(crate) const AGENT_MESSAGE: usize = 256 * 1024;
 /// A key file; an RSA key of 16,384 bits has 13 KB.
 pub(crate) const KEY_FILE: u64 = 1024 * 1024;
-/// A `known_hosts` file.
+/// A `known_hosts` file, or a list of revoked keys.
 pub(crate) const KNOWN_HOSTS_FILE: u64 = 64 * 1024 * 1024;
 /// A `KnownHostsCommand`: a lookup in a directory, while a connection waits.
 pub(crate) const KNOWN_HOSTS_COMMAND: Duration = Duration::from_secs(10);
@@ -71,6 +71,8 @@ pub(crate) const KNOWN_HOSTS_COMMAND: Duration = Duration::from_secs(10);
 pub(crate) const PROGRAM_OUTPUT: u64 = 1024 * 1024;
 /// Keys that a server may announce as its own; OpenSSH takes no more either.
 pub(crate) const ANNOUNCED_KEYS: usize = 100;
+/// Refused updates of `known_hosts` that are remembered, so that each is asked about once; then all are forgotten.
+pub(crate) const DECLINED_UPDATES: usize = 1_000;
 /// Hosts whose last key is remembered; beyond them the oldest is forgotten.
 pub(crate) const REMEMBERED_KEYS: usize = 2_000;
 /// Channels that the server opens and that wait to be looked at; one more is refused.
@@ -79,6 +81,8 @@ pub(crate) const VISITORS: usize = 32;
 pub(crate) const AGENT_CHANNELS: usize = 16;
 /// Connections through one forwarding at once; one more is closed.
 pub(crate) const FORWARDED_CONNECTIONS: usize = 128;
+/// Connections to a forwarded socket that wait to be accepted.
+pub(crate) const BACKLOG: i32 = 128;
 /// The host's way to the target of a forwarding: its TCP may take its time.
 pub(crate) const FORWARD_OPEN: Duration = Duration::from_secs(30);
 /// How long a forwarded connection may take nothing while data for it holds up the others.

@@ -1,7 +1,7 @@
 //! What the interface can be told.
 
 pub use codex_hosts::{CallFailure, Ticket};
-use codex_hosts::{HostEvent, HostId, Question, QuestionId};
+use codex_hosts::{Forwarded, HostEvent, HostId, Question, QuestionId};
 use codex_protocol::{ClientResponse, Id, ServerNotification, ServerRequest, v2};
 
 /// Everything that can happen to an [`App`](crate::app::App).
@@ -28,6 +28,8 @@ pub enum Event {
     Answered(HostId, Ticket, Result<ClientResponse, CallFailure>),
     /// A login asks the user.
     Asked(HostId, QuestionId, Question),
+    /// The forwardings of a connected host, all of them with each change.
+    Forwards(HostId, Vec<Forwarded>),
     /// The question is void: its attempt ended.
     Withdrawn(HostId, QuestionId),
     /// How an [`Effect::Install`](crate::effect::Effect::Install) goes on. That it failed says the status.

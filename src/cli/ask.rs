@@ -60,6 +60,28 @@ pub(crate) fn ask(question: &Question) -> Reply {
                 Some(_) | None => Reply::Refuse,
             }
         }
+        Question::UpdateHostKeys {
+            hop,
+            added,
+            removed,
+            known_hosts_file,
+        } => {
+            let mut text = format!(
+                "{} says that its keys have changed, and proves it:\n",
+                describe(hop)
+            );
+            for (what, keys) in [("new", added), ("old", removed)] {
+                for key in keys {
+                    let (kind, print) = (sanitize_line(&key.key_type), sanitize_line(&key.fingerprint));
+                    text += &format!("{what}: {kind} {print}\n");
+                }
+            }
+            let file = sanitize_line(&known_hosts_file.to_string_lossy()).into_owned();
+            match read_line(&format!("{text}Type yes to record it in {file}: ")) {
+                Some(line) if line.trim() == "yes" => Reply::Accept,
+                Some(_) | None => Reply::Refuse,
+            }
+        }
         Question::Passphrase { hop, key, attempt } => {
             let text = format!(
                 "{}Passphrase of {} for {}: ",
@@ -115,6 +137,7 @@ pub(crate) fn describe_question(question: &Question) -> String {
             sanitize_line(&key.key_type),
             sanitize_line(&key.fingerprint)
         ),
+        Question::UpdateHostKeys { .. } => "whether its changed keys may be recorded".to_owned(),
         Question::Passphrase { key, .. } => {
             format!("for the passphrase of {}", sanitize_line(&key.to_string_lossy()))
         }

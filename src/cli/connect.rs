@@ -8,7 +8,7 @@ use std::{
 };
 
 use codex_fleet as fleet;
-use codex_fleet::{Fleet, FleetConfig};
+use codex_fleet::{Fleet, FleetConfig, Forward};
 use codex_hosts::HostId;
 use codex_tui::{
     Outside, Start,
@@ -19,7 +19,7 @@ use codex_tui::{
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::{
-    ConnectArgs, Directories, OpenArgs, SshArgs, demo, home, install,
+    ConnectArgs, Directories, OpenArgs, SshArgs, demo, forward, home, install,
     machine::{Machine, THIS_MACHINE},
     report::{Code, Problem},
     ssh::SshConfig,
@@ -42,9 +42,11 @@ pub(crate) fn run(mut args: ConnectArgs) -> Result<Code, Problem> {
 }
 
 async fn connect(args: &ConnectArgs) -> Result<(), Problem> {
-    ways::check_destinations(&args.hosts)?;
-    let directories = Directories::parse(&args.cd, &args.hosts)?;
-    open(&args.hosts, &directories, &args.ssh).await
+    let mut hosts = args.hosts.clone();
+    let forward = forward::parse_before_hosts(&args.forward, &mut hosts)?;
+    ways::check_destinations(&hosts)?;
+    let directories = Directories::parse(&args.cd, &hosts)?;
+    open(&hosts, &directories, forward, &args.ssh).await
 }
 
 /// `codex`: this machine, or one server at an address.
@@ -60,7 +62,7 @@ pub(crate) fn run_one(args: &OpenArgs) -> Result<Code, Problem> {
     if directories.of(THIS_MACHINE).is_none() {
         directories.set(THIS_MACHINE, home::current_dir()?.display().to_string());
     }
-    on_a_runtime(open(&hosts, &directories, &args.ssh))
+    on_a_runtime(open(&hosts, &directories, Forward::None, &args.ssh))
 }
 
 fn on_a_runtime(what: impl Future<Output = Result<(), Problem>>) -> Result<Code, Problem> {
@@ -77,7 +79,12 @@ fn failed(error: String) -> Problem {
     Problem::new(Code::TurnFailed, error)
 }
 
-async fn open(hosts: &[String], directories: &Directories, args: &SshArgs) -> Result<(), Problem> {
+async fn open(
+    hosts: &[String],
+    directories: &Directories,
+    forward: Forward,
+    args: &SshArgs,
+) -> Result<(), Problem> {
     if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
         let hint = "`codex exec PROMPT` runs one turn without it";
         return Err(Problem::usage("the interface needs a terminal").hint(hint));
@@ -105,7 +112,11 @@ async fn open(hosts: &[String], directories: &Directories, args: &SshArgs) -> Re
         ..environment()
     };
     let machine = Machine::default();
-    let outcome = show(start, config.fleet("codex-connect", &machine)).await;
+    let fleet_config = FleetConfig {
+        forward,
+        ..config.fleet("codex-connect", &machine)
+    };
+    let outcome = show(start, fleet_config).await;
     machine.shutdown();
     outcome
 }
@@ -176,6 +187,7 @@ async fn carry_events(mut from: mpsc::Receiver<fleet::Event>, to: mpsc::Sender<E
                 Some(event) => Event::Installing(host, event),
                 None => continue,
             },
+            fleet::Event::Forwards(host, forwards) => Event::Forwards(host, forwards),
             fleet::Event::Withdrawn(host, id) => Event::Withdrawn(host, id),
         };
         if to.send(event).await.is_err() {

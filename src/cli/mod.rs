@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod effective;
 mod exec;
+mod forward;
 mod generate;
 mod home;
 mod hosts;
@@ -85,7 +86,8 @@ enum Command {
   codex connect --demo
   codex connect devbox gpu1
   codex connect me@10.0.0.4:2222 --cd /srv/app
-  codex connect devbox gpu1 --cd devbox=~/src/app --cd gpu1=/data")]
+  codex connect devbox gpu1 --cd devbox=~/src/app --cd gpu1=/data
+  codex connect devbox --forward")]
 struct ConnectArgs {
     /// Hosts to connect to at once
     #[arg(value_name = "HOST")]
@@ -96,6 +98,10 @@ struct ConnectArgs {
     /// Working directory of new threads on the hosts; HOST=DIR for one host only
     #[arg(long = "cd", short = 'C', value_name = "[HOST=]DIR")]
     cd: Vec<String>,
+    /// Open the LocalForward, RemoteForward and DynamicForward of the SSH configuration, as long as the hosts are
+    /// connected; with a HOST, only those of that one
+    #[arg(long, value_name = "HOST", num_args = 0..=1, default_missing_value = "")]
+    forward: Vec<String>,
     #[command(flatten)]
     ssh: SshArgs,
 }
@@ -191,6 +197,17 @@ struct TurnArgs {
     /// When approval is asked for, instead of the host's default
     #[arg(long, short = 'a', value_name = "POLICY", global = true)]
     approval: Option<Approval>,
+    /// Open the forwardings of the hosts' SSH configuration while the turn runs; --forward=HOST for one host only
+    #[arg(
+        long,
+        value_name = "HOST",
+        num_args = 0..=1,
+        default_missing_value = "",
+        require_equals = true,
+        requires = "hosts",
+        global = true
+    )]
+    forward: Vec<String>,
     /// SSH configuration to read instead of ~/.ssh/config and the system's
     #[arg(short = 'F', long = "ssh-config", value_name = "FILE", global = true)]
     file: Option<PathBuf>,

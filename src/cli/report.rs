@@ -35,6 +35,7 @@ impl From<FailureKind> for Code {
             | FailureKind::TimedOut
             | FailureKind::Protocol
             | FailureKind::Forbidden
+            | FailureKind::ForwardFailed
             | FailureKind::NotInstalled
             | FailureKind::LaunchFailed
             | FailureKind::ServerExited

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use codex_fleet::{FleetConfig, Resolver};
+use codex_fleet::{FleetConfig, Forward, Resolver};
 use codex_hosts::{Host, HostId, Origin};
 use codex_protocol::v2::ClientInfo;
 use codex_ssh::{
@@ -120,6 +120,7 @@ impl SshConfig {
                 title: Some("codex connect".to_owned()),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
+            forward: Forward::None,
         }
     }
 }

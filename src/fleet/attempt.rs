@@ -1,20 +1,26 @@
 //! One attempt: from a name to a conversation, and on until it ends.
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc};
 
-use codex_hosts::{Attempt, Failure, HostId, Phase, Question, Report};
+use codex_hosts::{Attempt, Failure, Forwarded, HostId, Phase, Question, Report};
 use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, Limits};
-use tokio::sync::{mpsc, oneshot};
+use codex_ssh::Route;
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    forward::{self, Forward},
     install::{Install, InstallEvent},
     limits,
     link::{Link, Pulse},
     reach::{Reached, reach},
     run::{FleetConfig, HostFacts},
     server::{ended, initialize, no_handshake},
+    ssh::Told,
 };
 
 /// What an attempt tells its host.
@@ -23,6 +29,8 @@ pub(crate) enum FromAttempt {
     Notice(String),
     Question(Question, oneshot::Sender<codex_ssh::Answer>),
     Install(InstallEvent),
+    /// All that there are, each time one of them changes; none when their connection ended.
+    Forwards(Vec<Forwarded>),
     /// The conversation stands; [`Report::Ready`] follows.
     Up(Box<Link>, Box<HostFacts>),
 }
@@ -102,6 +110,7 @@ async fn life(
         home,
         program,
         held,
+        ssh,
     } = reach(id, config, install, reporter).await?;
     reporter.report(Report::Entered(Phase::Initializing)).await;
     let peer_limits = Limits {
@@ -139,18 +148,67 @@ async fn life(
     reporter
         .send(FromAttempt::Up(Box::new(link), Box::new(facts)))
         .await;
+    let (route, told) = ssh.unzip();
+    let listening = listen(told, route.as_ref(), reporter);
+    let settled = Notify::new();
+    let forwards = forwarding(id, config, route.as_ref(), reporter, &settled);
+    let mut forwards = std::pin::pin!(forwards);
+    tokio::select! {
+        failure = &mut forwards => return Err(failure),
+        () = settled.notified() => {}
+        () = sleep(limits::FORWARD_PATIENCE) => {}
+        end = &mut driver => {
+            let failure = ended(end, &witness, Some(Phase::Initializing), &program).await;
+            drop(held);
+            return Err(failure);
+        }
+    }
     reporter.report(Report::Ready).await;
+    let mut listening = std::pin::pin!(listening);
     let mut login = std::pin::pin!(check_login(id, is_here, client, reporter));
     let mut is_checked = false;
     let end = loop {
         tokio::select! {
             end = &mut driver => break end,
             () = &mut login, if !is_checked => is_checked = true,
+            failure = &mut forwards => return Err(failure),
+            never = &mut listening => match never {},
         }
     };
     let failure = ended(end, &witness, None, &program).await;
     drop(held);
     Err(failure)
+}
+
+/// Passes on what the SSH session tells and asks after its login.
+async fn listen(told: Option<Told>, route: Option<&Route>, reporter: &Reporter) -> std::convert::Infallible {
+    if let (Some(mut told), Some(route)) = (told, route) {
+        told.pass_on(route, reporter).await;
+    }
+    pending().await
+}
+
+/// Opens the forwardings of a host whose user wants them, and ends only when they must end the connection.
+async fn forwarding(
+    id: &HostId,
+    config: &FleetConfig,
+    route: Option<&Route>,
+    reporter: &Reporter,
+    settled: &Notify,
+) -> Failure {
+    match route {
+        Some(route) if config.forward.is_wanted(id) => {
+            forward::keep(id, config, route, reporter, settled).await
+        }
+        route => {
+            if route.is_none() && matches!(&config.forward, Forward::Of(hosts) if hosts.contains(id)) {
+                let text = format!("nothing is forwarded: {id} is not reached by SSH");
+                reporter.send(FromAttempt::Notice(text)).await;
+            }
+            settled.notify_one();
+            pending().await
+        }
+    }
 }
 
 /// The user's home directory where the server tells only its own: the one that has `.codex` in it. Empty when

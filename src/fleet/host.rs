@@ -323,6 +323,7 @@ impl Host {
                 }
                 self.tell(|id| Event::Install(id, event));
             }
+            FromAttempt::Forwards(forwards) => self.tell(|id| Event::Forwards(id, forwards)),
             FromAttempt::Up(link, facts) => {
                 self.link = Some(*link);
                 self.malformed = 0;

@@ -16,6 +16,7 @@ mod address;
 mod attempt;
 mod child;
 mod examine;
+mod forward;
 mod host;
 mod install;
 mod kept;
@@ -34,6 +35,7 @@ mod witness;
 
 pub use address::{Address, AddressError};
 pub use examine::{Answering, Examined, Outcome, Step, examine};
+pub use forward::Forward;
 pub use install::{Install, InstallEvent, Installed, Program, ProgramError};
 pub use launch::{NoServer, Path, Server};
 pub use run::{Command, Event, Fleet, FleetConfig, HostFacts, Resolver, StartError};

@@ -38,6 +38,14 @@ pub(crate) const INSTALL_PERIOD: Duration = Duration::from_millis(200);
 pub(crate) const INITIALIZE_PATIENCE: Duration = Duration::from_secs(20);
 /// Any other call. Resuming a long history takes the official server tens of seconds.
 pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(120);
+/// Before a forwarding that could not be opened is tried again, or their connection is made again.
+pub(crate) const FORWARD_BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(2),
+    max: Duration::from_secs(60),
+};
+/// How long a host waits with being ready for its forwardings: a server may need them, but a question about
+/// them may stay open.
+pub(crate) const FORWARD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the end of the connection may take to tell its reason.
 pub(crate) const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(2);
 /// Tries of a call that the server refuses because it is overloaded.

@@ -1,6 +1,6 @@
 //! Questions of a login, between the words of `ssh` and those of `hosts`.
 
-use codex_hosts::{Hop, HostKeyQuestion, Prompt, Question, Reply, Secret};
+use codex_hosts::{Hop, HostKey, HostKeyQuestion, Prompt, Question, Reply, Secret};
 use codex_ssh as ssh;
 
 pub(crate) fn question(asked: ssh::Question, is_jump: bool) -> Question {
@@ -28,6 +28,17 @@ pub(crate) fn question(asked: ssh::Question, is_jump: bool) -> Question {
             };
             Question::HostKey { hop: hop(host), key }
         }
+        ssh::Question::UpdateHostKeys {
+            host,
+            added,
+            removed,
+            known_hosts_file,
+        } => Question::UpdateHostKeys {
+            hop: hop(host),
+            added: keys(added),
+            removed: keys(removed),
+            known_hosts_file,
+        },
         ssh::Question::Passphrase {
             host, key, attempt, ..
         } => Question::Passphrase {
@@ -60,6 +71,14 @@ pub(crate) fn question(asked: ssh::Question, is_jump: bool) -> Question {
             }
         }
     }
+}
+
+fn keys(keys: Vec<ssh::HostKey>) -> Vec<HostKey> {
+    let key = |it: ssh::HostKey| HostKey {
+        key_type: it.key_type,
+        fingerprint: it.fingerprint,
+    };
+    keys.into_iter().map(key).collect()
 }
 
 pub(crate) fn answer(reply: Reply) -> ssh::Answer {

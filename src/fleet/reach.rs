@@ -4,6 +4,7 @@ use std::{any::Any, sync::Arc};
 
 use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
 use codex_rpc::{self as rpc, Transport};
+use codex_ssh::Route;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::spawn_blocking,
@@ -37,6 +38,8 @@ pub(crate) struct Reached {
     pub(crate) program: String,
     /// Ends the connection when dropped; the reason of its end is known only while this is held.
     pub(crate) held: Box<dyn Any + Send>,
+    /// The way there by SSH, and what the session there tells and asks.
+    pub(crate) ssh: Option<(Route, ssh::Told)>,
 }
 
 /// Goes through all phases before the handshake; what is to be installed comes before the launch.
@@ -86,7 +89,8 @@ async fn by_ssh(
     reporter: &Reporter,
 ) -> Result<Reached, Failure> {
     let route = ssh::resolve(id, config, reporter).await?;
-    let session = Arc::new(ssh::connect(config, &route, reporter).await?);
+    let (session, told) = ssh::connect(config, &route, reporter).await?;
+    let session = Arc::new(session);
     reporter.report(Report::Entered(Phase::Launching)).await;
     if let Some(order) = install {
         install::over_ssh(id, &session, order, server, reporter).await?;
@@ -94,7 +98,11 @@ async fn by_ssh(
     let (process, started) = launch(id, &session, server).await?;
     let witness = Witness::Ssh(process.exit(), process.stderr());
     let pulse = Pulse::Session(Arc::downgrade(&session));
-    Ok(by_launch(process, started, witness, pulse, session))
+    let reached = by_launch(process, started, witness, pulse, session);
+    Ok(Reached {
+        ssh: Some((route, told)),
+        ..reached
+    })
 }
 
 /// A server at the other end of a process's streams; `beside` is held as long as they are.
@@ -120,6 +128,7 @@ where
         home: Some(found.home),
         program: path,
         held: Box::new((stream, beside)),
+        ssh: None,
     }
 }
 
@@ -149,6 +158,7 @@ async fn by_embedding(embed: Embed, reporter: &Reporter) -> Result<Reached, Fail
         home: Some(embedded.home),
         program: embedded.program,
         held: Box::new(()),
+        ssh: None,
     })
 }
 
@@ -170,5 +180,6 @@ async fn by_address(address: &Address, reporter: &Reporter) -> Result<Reached, F
         home: None,
         program: address.to_string(),
         held: Box::new(()),
+        ssh: None,
     })
 }

@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use codex_hosts::{CallFailure, Failure, FailureKind, HostEvent, HostId, QuestionId, Reply, Status, Ticket};
+use codex_hosts::{
+    CallFailure, Failure, FailureKind, Forwarded, HostEvent, HostId, QuestionId, Reply, Status, Ticket,
+};
 use codex_protocol::{ClientRequest, ClientResponse, Id, ServerNotification, ServerRequest, v2};
 use codex_ssh::{
     Connector, Route, RouteError,
@@ -22,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    forward::Forward,
     host,
     install::{Install, InstallEvent},
     limits, link,
@@ -39,6 +42,8 @@ pub struct FleetConfig {
     pub connector: Connector,
     /// How we introduce ourselves to the servers.
     pub client_info: v2::ClientInfo,
+    /// Whose forwardings are opened; no others are.
+    pub forward: Forward,
 }
 
 /// What a fleet is told. A host that it does not know is added by any command but
@@ -77,6 +82,8 @@ pub enum Event {
     Answered(HostId, Ticket, Result<ClientResponse, CallFailure>),
     /// How a [`Command::Install`] goes on. That it failed says the status.
     Install(HostId, InstallEvent),
+    /// The forwardings of a connected host, all of them with each change; none when their connection ended.
+    Forwards(HostId, Vec<Forwarded>),
     /// A login asks the user.
     Asked(HostId, QuestionId, codex_hosts::Question),
     /// The question is void: its attempt ended.
@@ -284,6 +291,7 @@ mod tests {
                 title: None,
                 version: "0".to_owned(),
             },
+            forward: Forward::None,
         };
         let (fleet, mut events) = Fleet::start(config).unwrap();
         let count = limits::HOSTS_MAX + limits::EVENTS_MAX;

@@ -51,12 +51,32 @@ pub(crate) async fn resolve(
     Ok(route)
 }
 
+/// What a session tells and asks after its login: `UpdateHostKeys`.
+pub(crate) struct Told {
+    told: mpsc::Receiver<SshEvent>,
+    /// A session speaks only while somebody could answer.
+    _speaker: mpsc::Sender<SshEvent>,
+}
+
+impl Told {
+    /// Passes it on, without an end.
+    pub(crate) async fn pass_on(&mut self, route: &Route, reporter: &Reporter) {
+        while let Some(event) = self.told.recv().await {
+            // Where the host stands is known by now.
+            if !matches!(event, SshEvent::Stage { .. }) {
+                translate(event, route, reporter, &mut Phase::Authenticating).await;
+            }
+        }
+    }
+}
+
 pub(crate) async fn connect(
     config: &FleetConfig,
     route: &Route,
     reporter: &Reporter,
-) -> Result<Session, Failure> {
+) -> Result<(Session, Told), Failure> {
     let (events, mut told) = mpsc::channel(limits::REPORTS_MAX);
+    let _speaker = events.clone();
     let mut connecting = std::pin::pin!(config.connector.connect(route, events));
     let mut phase = Phase::Resolving;
     loop {
@@ -66,23 +86,45 @@ pub(crate) async fn connect(
                 while let Ok(event) = told.try_recv() {
                     translate(event, route, reporter, &mut phase).await;
                 }
-                return session;
+                return Ok((session?, Told { told, _speaker }));
             }
             Some(event) = told.recv() => translate(event, route, reporter, &mut phase).await,
         }
     }
 }
 
+/// One more connection to a host that is connected: it changes nothing about where the host stands.
+pub(crate) async fn connect_beside(
+    config: &FleetConfig,
+    route: &Route,
+    reporter: &Reporter,
+) -> Result<Session, Failure> {
+    let (events, mut told) = mpsc::channel(limits::REPORTS_MAX);
+    let mut connecting = std::pin::pin!(config.connector.connect(route, events));
+    let mut phase = Phase::Resolving;
+    loop {
+        tokio::select! {
+            session = &mut connecting => return session.map_err(|error| refused(&error, phase)),
+            Some(event) = told.recv() => match event {
+                SshEvent::Stage { stage, .. } => phase = phase_of(&stage),
+                event => translate(event, route, reporter, &mut phase).await,
+            },
+        }
+    }
+}
+
+fn phase_of(stage: &Stage) -> Phase {
+    match stage {
+        Stage::Resolving => Phase::Resolving,
+        Stage::Connecting { .. } | Stage::Proxy | Stage::Handshake | Stage::HostKey => Phase::Connecting,
+        Stage::Authenticating { .. } | Stage::Authenticated => Phase::Authenticating,
+    }
+}
+
 async fn translate(event: SshEvent, route: &Route, reporter: &Reporter, phase: &mut Phase) {
     match event {
         SshEvent::Stage { stage, .. } => {
-            *phase = match stage {
-                Stage::Resolving => Phase::Resolving,
-                Stage::Connecting { .. } | Stage::Proxy | Stage::Handshake | Stage::HostKey => {
-                    Phase::Connecting
-                }
-                Stage::Authenticating { .. } | Stage::Authenticated => Phase::Authenticating,
-            };
+            *phase = phase_of(&stage);
             reporter.report(Report::Entered(*phase)).await;
         }
         SshEvent::Notice { text, .. } => reporter.send(FromAttempt::Notice(text)).await,

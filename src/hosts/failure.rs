@@ -37,6 +37,8 @@ pub enum FailureKind {
     Cancelled,
     /// Logged in, but the host does not let us do what is needed.
     Forbidden,
+    /// A forwarding that the configuration insists on (`ExitOnForwardFailure`) was not opened.
+    ForwardFailed,
     /// There is no `codex` on the host.
     NotInstalled,
     /// `codex app-server` did not start.
@@ -72,6 +74,7 @@ impl FailureKind {
             FailureKind::Unauthorized => "unauthorized",
             FailureKind::Cancelled => "cancelled",
             FailureKind::Forbidden => "forbidden",
+            FailureKind::ForwardFailed => "forward-failed",
             FailureKind::NotInstalled => "not-installed",
             FailureKind::LaunchFailed => "launch-failed",
             FailureKind::ServerExited => "server-exited",
@@ -84,7 +87,8 @@ impl FailureKind {
     fn recovery(self) -> Recovery {
         match self {
             FailureKind::Unreachable | FailureKind::TimedOut => Recovery::Always,
-            FailureKind::ServerExited => Recovery::Limited,
+            // The host may hold a port for a connection that broke a moment ago.
+            FailureKind::ServerExited | FailureKind::ForwardFailed => Recovery::Limited,
             FailureKind::BadConfig
             | FailureKind::Protocol
             | FailureKind::HostKeyUnknown

@@ -7,6 +7,7 @@ mod backoff;
 mod call;
 mod connection;
 mod failure;
+mod forward;
 mod host;
 mod question;
 
@@ -14,5 +15,6 @@ pub use backoff::Backoff;
 pub use call::{CallFailure, Ticket};
 pub use connection::{Action, Attempt, Command, HostConnection, HostEvent, Phase, Policy, Report, Status};
 pub use failure::{Failure, FailureKind, Recovery};
+pub use forward::{Forwarded, ForwardedState};
 pub use host::{Host, HostId, Origin};
-pub use question::{Hop, HostKeyQuestion, Prompt, Question, QuestionId, Reply, Secret};
+pub use question::{Hop, HostKey, HostKeyQuestion, Prompt, Question, QuestionId, Reply, Secret};

@@ -43,6 +43,15 @@ pub enum Question {
         hop: Hop,
         key: HostKeyQuestion,
     },
+    /// A host that is known has proved that it holds other keys as well, or has some of the known ones no more:
+    /// may it be recorded? Comes while the host is used, and nothing waits for it. Answered by
+    /// [`Reply::Accept`] or [`Reply::Refuse`].
+    UpdateHostKeys {
+        hop: Hop,
+        added: Vec<HostKey>,
+        removed: Vec<HostKey>,
+        known_hosts_file: PathBuf,
+    },
     /// The passphrase of a key file of the user's.
     Passphrase {
         hop: Hop,
@@ -75,6 +84,13 @@ pub struct HostKeyQuestion {
     pub known_hosts_file: Option<PathBuf>,
 }
 
+/// A public key of a host: its type, e.g. `ED25519`, and its `SHA256:…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostKey {
+    pub key_type: String,
+    pub fingerprint: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     pub text: String,
@@ -86,6 +102,7 @@ impl Question {
     pub fn hop(&self) -> &Hop {
         match self {
             Question::HostKey { hop, .. }
+            | Question::UpdateHostKeys { hop, .. }
             | Question::Passphrase { hop, .. }
             | Question::Password { hop, .. }
             | Question::KeyboardInteractive { hop, .. } => hop,

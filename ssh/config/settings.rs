@@ -152,8 +152,8 @@ pub struct HostKeyRules {
     pub command: Option<CommandTemplate>,
     /// `CheckHostIP`: the address must be known by the same key.
     pub check_ip: bool,
-    /// `UpdateHostKeys`: keys that a known host proves to have as well are recorded.
-    pub update: bool,
+    /// `UpdateHostKeys`: whether keys that a known host proves to have as well are recorded.
+    pub update: UpdateHostKeys,
     /// `RevokedHostKeys`: keys that are never accepted, for any host.
     pub revoked_files: Vec<PathBuf>,
     /// `RequiredRSASize`, in bits: shorter RSA keys are refused.
@@ -167,12 +167,21 @@ impl Default for HostKeyRules {
         HostKeyRules {
             command: None,
             check_ip: false,
-            update: false,
+            update: UpdateHostKeys::No,
             revoked_files: Vec::new(),
             required_rsa_size: 1024,
             trust_localhost: false,
         }
     }
+}
+
+/// Whether what a known host says about its keys changes `known_hosts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateHostKeys {
+    No,
+    /// After the login, if the user says so.
+    Ask,
+    Yes,
 }
 
 /// Whether keys that were opened from files are given to the agent.

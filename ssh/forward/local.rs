@@ -2,11 +2,12 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
-    path::Path,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -25,9 +26,42 @@ use crate::{
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// What `localhost` is, whatever the resolver says.
+const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
+
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix { listener: UnixListener, _own: OwnSocket },
+}
+
+/// A socket file of ours: left behind, it would be in the way of the next connection.
+struct OwnSocket {
+    path: PathBuf,
+    /// Device and inode: whoever put another file there keeps it.
+    identity: Option<(u64, u64)>,
+}
+
+impl OwnSocket {
+    fn new(path: &Path) -> OwnSocket {
+        OwnSocket {
+            path: path.to_owned(),
+            identity: identity(path),
+        }
+    }
+}
+
+impl Drop for OwnSocket {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            // Somebody may have been faster.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let data = fs::symlink_metadata(path).ok()?;
+    Some((data.dev(), data.ino()))
 }
 
 impl Listener {
@@ -39,7 +73,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
-            Listener::Unix(it) => Box::new(it.accept().await?.0),
+            Listener::Unix { listener, .. } => Box::new(listener.accept().await?.0),
         })
     }
 }
@@ -58,7 +92,10 @@ pub(super) async fn start(
             board.set(index, State::Listening(at));
             listeners
         }
-        Err(error) => return board.set(index, State::Failed(format!("listening: {error}"))),
+        Err(error) => {
+            let (why, hint) = (format!("listening here: {error}"), hint(&forward.listen, &error));
+            return board.set(index, State::Failed { why, hint });
+        }
     };
     for listener in listeners {
         let (session, board) = (Arc::clone(session), Arc::clone(board));
@@ -67,18 +104,38 @@ pub(super) async fn start(
     }
 }
 
+/// What can be done where this machine does not let us listen.
+fn hint(listen: &Endpoint, error: &io::Error) -> &'static str {
+    match (error.kind(), listen) {
+        (io::ErrorKind::AddrInUse, Endpoint::Tcp { .. }) => {
+            "end the program that has the port, or write another port in the SSH configuration"
+        }
+        (io::ErrorKind::AddrInUse, Endpoint::Unix(_)) => {
+            "remove the file if nobody uses it, or write `StreamLocalBindUnlink yes` in the SSH configuration"
+        }
+        (io::ErrorKind::PermissionDenied, Endpoint::Tcp { .. }) => {
+            "ports below 1024 are the system's: write another one in the SSH configuration"
+        }
+        _ => "correct the address in the SSH configuration",
+    }
+}
+
 /// As in OpenSSH: no address is loopback, or all addresses with `GatewayPorts`; `*` is all of them.
 async fn listen(endpoint: &Endpoint, forwarding: &Forwarding) -> io::Result<(Vec<Listener>, String)> {
     let (host, port) = match endpoint {
         Endpoint::Unix(path) => {
             let listener = listen_unix(path, forwarding)?;
-            return Ok((vec![Listener::Unix(listener)], path.display().to_string()));
+            let _own = OwnSocket::new(path);
+            return Ok((
+                vec![Listener::Unix { listener, _own }],
+                path.display().to_string(),
+            ));
         }
         Endpoint::Tcp { host, port } => (host.as_deref(), *port),
     };
     let addresses: &[&str] = match host {
-        None if !forwarding.gateway_ports => &["127.0.0.1", "::1"],
-        Some("localhost") => &["127.0.0.1", "::1"],
+        None if !forwarding.gateway_ports => &LOOPBACK,
+        Some("localhost") => &LOOPBACK,
         None | Some("" | "*") => &["::", "0.0.0.0"],
         Some(one) => &[one],
     };
@@ -90,6 +147,10 @@ async fn listen(endpoint: &Endpoint, forwarding: &Forwarding) -> io::Result<(Vec
             Ok(listener) => {
                 at.get_or_insert(listener.local_addr()?.to_string());
                 listeners.push(Listener::Tcp(listener));
+            }
+            // Half of it would lead whoever connects to `localhost` to another program.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && addresses == LOOPBACK => {
+                return Err(error);
             }
             Err(error) => failed = Some(error),
         }
@@ -106,10 +167,14 @@ fn listen_unix(path: &Path, forwarding: &Forwarding) -> io::Result<UnixListener>
     if forwarding.unlink && is_socket {
         fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
     let mask = forwarding.mask.unwrap_or(0o177);
+    // Nobody gets in before the socket listens.
     fs::set_permissions(path, fs::Permissions::from_mode(0o666 & !mask))?;
-    Ok(listener)
+    socket.listen(limits::BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(std::os::fd::OwnedFd::from(socket).into())
 }
 
 async fn serve(listener: Listener, session: Arc<Session>, board: Arc<Board>, index: usize, target: Target) {

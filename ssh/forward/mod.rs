@@ -16,17 +16,20 @@ use tokio::{
 
 use crate::{
     channel,
-    config::settings::{Endpoint, Forward, Target},
+    config::settings::{Endpoint, Forward, Forwarding, Target},
     limits,
     session::{Closed, Ended, Session},
 };
 
-/// All forwardings of a host's configuration, on a session of their own. Dropping it ends them.
+/// All forwardings of a host's configuration, on a session of their own. Dropping it ends them, and removes
+/// the sockets that they listened on here.
 pub struct Forwards {
     session: Arc<Session>,
     states: watch::Receiver<Vec<ForwardState>>,
-    exit_on_failure: bool,
-    _tasks: JoinSet<()>,
+    board: Arc<Board>,
+    forwarding: Forwarding,
+    routes: remote::Routes,
+    tasks: JoinSet<()>,
 }
 
 /// How one forwarding does.
@@ -43,7 +46,13 @@ pub enum State {
     Starting,
     /// It listens there: an address with its port, or a path.
     Listening(String),
-    Failed(String),
+    /// Nothing listens. Both texts are fragments for people.
+    Failed {
+        /// What was tried, and why it did not work.
+        why: String,
+        /// What the user can do.
+        hint: &'static str,
+    },
 }
 
 impl fmt::Display for ForwardState {
@@ -52,19 +61,43 @@ impl fmt::Display for ForwardState {
             is_remote, target, ..
         } = &self.forward;
         let side = if *is_remote { "remote" } else { "local" };
-        let target = match target {
-            Target::Tcp { host, port } => format!("{host}:{port}"),
-            Target::Unix(path) => path.display().to_string(),
-            Target::Socks => "SOCKS".to_owned(),
-        };
-        let listen = match &self.forward.listen {
-            Endpoint::Tcp { host, port } => format!("{}:{port}", host.as_deref().unwrap_or("localhost")),
-            Endpoint::Unix(path) => path.display().to_string(),
-        };
+        let listen = &self.forward.listen;
         match &self.state {
             State::Starting => write!(out, "{side} {listen} -> {target}: starting"),
             State::Listening(at) => write!(out, "{side} {at} -> {target}: listening"),
-            State::Failed(why) => write!(out, "{side} {listen} -> {target}: {why}"),
+            State::Failed { why, .. } => write!(out, "{side} {listen} -> {target}: {why}"),
+        }
+    }
+}
+
+/// `host:port`, with brackets around an address that has colons itself.
+struct Place<'a>(&'a str, u16);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place(host, port) = self;
+        match host.contains(':') {
+            true => write!(out, "[{host}]:{port}"),
+            false => write!(out, "{host}:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp { host, port } => Place(host.as_deref().unwrap_or("localhost"), *port).fmt(out),
+            Endpoint::Unix(path) => path.display().fmt(out),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Tcp { host, port } => Place(host, *port).fmt(out),
+            Target::Unix(path) => path.display().fmt(out),
+            Target::Socks => out.write_str("SOCKS"),
         }
     }
 }
@@ -86,22 +119,45 @@ impl Session {
         let session = Arc::new(self);
         let board = Arc::new(Board { states: told });
         let mut tasks = JoinSet::new();
-        for (index, forward) in forwarding.list.iter().enumerate() {
-            if !forward.is_remote {
-                local::start(&mut tasks, &session, &board, index, forward, &forwarding).await;
-            }
-        }
-        remote::start(&mut tasks, &session, &board, &forwarding).await;
-        Forwards {
+        let routes = remote::serve(&mut tasks, &session, &board, &forwarding);
+        let mut forwards = Forwards {
             session,
             states,
-            exit_on_failure: forwarding.exit_on_failure,
-            _tasks: tasks,
-        }
+            board,
+            forwarding,
+            routes,
+            tasks,
+        };
+        forwards.start(|_| true).await;
+        forwards
     }
 }
 
 impl Forwards {
+    /// Starts the chosen ones, one after the other: the local ones first, which need no answer of the host.
+    async fn start(&mut self, is_chosen: impl Fn(&State) -> bool) {
+        let states = self.states();
+        let chosen = |is_remote: bool| {
+            let fits = move |it: &ForwardState| it.forward.is_remote == is_remote;
+            let chosen = states.iter().enumerate();
+            chosen.filter(move |(_, it)| fits(it))
+        };
+        for (index, it) in chosen(false).filter(|(_, it)| is_chosen(&it.state)) {
+            let (tasks, board) = (&mut self.tasks, &self.board);
+            local::start(tasks, &self.session, board, index, &it.forward, &self.forwarding).await;
+        }
+        for (index, it) in chosen(true).filter(|(_, it)| is_chosen(&it.state)) {
+            remote::start(&self.routes, &self.session, &self.board, index, &it.forward).await;
+        }
+    }
+
+    /// Tries again to listen where it failed. What listens is left alone.
+    ///
+    /// After a connection that broke, the host may hold its ports until it has noticed, too.
+    pub async fn retry(&mut self) {
+        self.start(|it| matches!(it, State::Failed { .. })).await;
+    }
+
     /// In the order of the configuration: local ones, remote ones, dynamic ones.
     pub fn states(&self) -> Vec<ForwardState> {
         self.states.borrow().clone()
@@ -117,12 +173,13 @@ impl Forwards {
     /// Whether `ExitOnForwardFailure` wants an end, because one of them failed.
     pub fn must_exit(&self) -> bool {
         let states = self.states.borrow();
-        self.exit_on_failure && states.iter().any(|it| matches!(it.state, State::Failed(_)))
+        self.forwarding.exit_on_failure && states.iter().any(|it| matches!(it.state, State::Failed { .. }))
     }
 
-    /// Resolves when the session that carries them is over.
-    pub async fn closed(&self) -> Closed {
-        self.session.closed().await
+    /// Resolves when the session that carries them is over. Holds the session until then, or until it is dropped.
+    pub fn closed(&self) -> impl Future<Output = Closed> + Send + use<> {
+        let session = Arc::clone(&self.session);
+        async move { session.closed().await }
     }
 }
 

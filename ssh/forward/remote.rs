@@ -1,6 +1,9 @@
 //! Forwardings that listen on the host.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use russh::ChannelOpenFailure;
 use tokio::{
@@ -12,15 +15,19 @@ use tokio::{
 use super::{Board, Entered, State, local::Stream, relay, relay_channel, socks};
 use crate::{
     channel,
-    config::settings::{Endpoint, Forwarding, Target},
+    config::settings::{Endpoint, Forward, Forwarding, Target},
     doors::{Place, Visitor},
     exec::Pipe,
     limits,
     session::Session,
 };
 
+/// What can be done where a server does not listen: it tells no reason.
+const HINT: &str = "look who has the port on the host, and whether its sshd_config lets you \
+                    (AllowTcpForwarding, GatewayPorts, PermitListen; for a socket StreamLocalBindUnlink)";
+
 /// Which forwarding a channel of the server belongs to.
-struct Route {
+pub(super) struct Route {
     place: Place,
     index: usize,
     target: Target,
@@ -29,52 +36,67 @@ struct Route {
 /// Where a SOCKS client on the host may be connected to: `PermitRemoteOpen`.
 type Permitted = Option<Arc<[(String, Option<u16>)]>>;
 
-/// Asks the host to listen, and serves what comes in there.
-pub(super) async fn start(
+/// The forwardings that the host listens for, as far as it has agreed.
+pub(super) type Routes = Arc<Mutex<Vec<Route>>>;
+
+/// Serves what comes in on the host, if the configuration has any such forwarding.
+pub(super) fn serve(
     tasks: &mut JoinSet<()>,
     session: &Arc<Session>,
     board: &Arc<Board>,
     forwarding: &Forwarding,
-) {
-    let mut routes = Vec::new();
-    for (index, forward) in forwarding.list.iter().enumerate() {
-        if !forward.is_remote {
-            continue;
-        }
-        match ask(session, &forward.listen).await {
-            Ok((place, at)) => {
-                board.set(index, State::Listening(at));
-                let target = forward.target.clone();
-                routes.push(Route { place, index, target });
-            }
-            Err(why) => board.set(index, State::Failed(why)),
-        }
-    }
-    if routes.is_empty() {
-        return;
+) -> Routes {
+    let routes = Routes::default();
+    if !forwarding.list.iter().any(|it| it.is_remote) {
+        return routes;
     }
     let Some(mut visitors) = session.doors().open_forwarded() else {
-        return;
+        return routes;
     };
     let permitted: Permitted = forwarding.permit_remote_open.clone().map(Arc::from);
-    let (session, board) = (Arc::clone(session), Arc::clone(board));
+    let (session, board, known) = (Arc::clone(session), Arc::clone(board), Arc::clone(&routes));
     tasks.spawn(async move {
         let mut running = JoinSet::new();
         while let Some(visitor) = visitors.recv().await {
             while running.try_join_next().is_some() {}
-            let Some(route) = routes.iter().find(|it| it.place == visitor.place) else {
-                continue;
+            let found = {
+                let routes = known.lock().unwrap_or_else(PoisonError::into_inner);
+                let route = routes.iter().find(|it| it.place == visitor.place);
+                route.map(|it| (it.index, it.target.clone()))
             };
-            if let Some(entered) = board.enter(route.index) {
+            if let Some((index, target)) = found
+                && let Some(entered) = board.enter(index)
+            {
                 let (session, permitted) = (Arc::clone(&session), permitted.clone());
-                running.spawn(carry(visitor, session, route.target.clone(), permitted, entered));
+                running.spawn(carry(visitor, session, target, permitted, entered));
             }
         }
     });
+    routes
+}
+
+/// Asks the host to listen, and writes on the board whether it does.
+pub(super) async fn start(
+    routes: &Routes,
+    session: &Session,
+    board: &Board,
+    index: usize,
+    forward: &Forward,
+) {
+    match ask(session, &forward.listen).await {
+        Ok((place, at)) => {
+            let target = forward.target.clone();
+            let mut routes = routes.lock().unwrap_or_else(PoisonError::into_inner);
+            routes.push(Route { place, index, target });
+            drop(routes);
+            board.set(index, State::Listening(at));
+        }
+        Err(why) => board.set(index, State::Failed { why, hint: HINT }),
+    }
 }
 
 async fn ask(session: &Session, listen: &Endpoint) -> Result<(Place, String), String> {
-    let denied = "the server refuses to listen (AllowTcpForwarding, GatewayPorts, a port in use)";
+    let denied = "the server refuses to listen: the port is taken, or it is not allowed";
     let slow = |_| {
         format!(
             "asking the server: no answer within {} s",

@@ -1,7 +1,11 @@
 //! `UpdateHostKeys`: a known host tells its other keys and proves that it has them (OpenSSH's
 //! `PROTOCOL`, 2.5: `hostkeys-00@openssh.com`, `hostkeys-prove-00@openssh.com`).
 
-use std::{path::PathBuf, sync::Weak};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use russh::{
     client::Handle,
@@ -13,16 +17,24 @@ use crate::{
     algorithms,
     ask::WeakReport,
     client::Client,
-    config::settings::HostSettings,
+    config::settings::{HostSettings, UpdateHostKeys},
+    event::{Answer, Hop, HostKey, Question},
     known_hosts::{self, KnownHosts, Update, Verdict},
     limits,
 };
+
+/// Updates that the user refused: they are not asked about again with every connection of this process.
+pub(crate) type Declined = Arc<Mutex<BTreeSet<String>>>;
 
 /// What an update needs when the session runs.
 pub(crate) struct Updater {
     pub(crate) announced: mpsc::Receiver<Vec<PublicKey>>,
     pub(crate) known: KnownHosts,
     pub(crate) report: WeakReport,
+    host: Hop,
+    asks: bool,
+    batch_mode: bool,
+    declined: Declined,
     files: Vec<PathBuf>,
     hashed: bool,
     required_rsa_size: u32,
@@ -34,11 +46,16 @@ impl Updater {
         known: KnownHosts,
         announced: mpsc::Receiver<Vec<PublicKey>>,
         report: WeakReport,
+        declined: &Declined,
     ) -> Updater {
         Updater {
             announced,
             known,
             report,
+            host: Hop::from(settings),
+            asks: settings.host_keys.update == UpdateHostKeys::Ask,
+            batch_mode: settings.batch_mode,
+            declined: Arc::clone(declined),
             files: settings.user_known_hosts_files.clone(),
             hashed: settings.hash_known_hosts,
             required_rsa_size: settings.host_keys.required_rsa_size,
@@ -73,6 +90,9 @@ impl Updater {
             }
         }
         drop(handle);
+        if self.asks && !self.may(&update).await {
+            return;
+        }
         let text = format!(
             "UpdateHostKeys: {} new and {} old keys of {}",
             update.new.len(),
@@ -88,6 +108,51 @@ impl Updater {
         }
     }
 
+    /// Asks the user, once for each set of changes. The session goes on meanwhile.
+    async fn may(&self, update: &Update) -> bool {
+        let keys = |keys: &[PublicKey]| keys.iter().map(described).collect::<Vec<HostKey>>();
+        let (added, removed) = (keys(&update.new), keys(&update.gone));
+        let change = format!("{} {added:?} {removed:?}", self.known.entry);
+        let is_declined = || {
+            self.declined
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(&change)
+        };
+        let Some(known_hosts_file) = self.files.first().cloned().filter(|_| !is_declined()) else {
+            return false;
+        };
+        let answer = match self.batch_mode {
+            true => None,
+            false => {
+                let question = Question::UpdateHostKeys {
+                    host: self.host.clone(),
+                    added,
+                    removed,
+                    known_hosts_file,
+                };
+                self.report.ask(question).await
+            }
+        };
+        let why = match answer {
+            Some(Answer::Accept) => return true,
+            Some(_) => "not accepted",
+            None if self.batch_mode => "BatchMode asks nobody",
+            None => "nobody answered",
+        };
+        let mut declined = self.declined.lock().unwrap_or_else(PoisonError::into_inner);
+        if limits::DECLINED_UPDATES <= declined.len() {
+            declined.clear();
+        }
+        declined.insert(change);
+        drop(declined);
+        self.report.notice(format!(
+            "UpdateHostKeys ask: nothing is changed for {}: {why}",
+            self.known.entry
+        ));
+        false
+    }
+
     /// Keys that could be used to check this host. Revoked ones are not learnt again.
     fn usable(&self, key: &PublicKey) -> bool {
         let algorithm = match key.algorithm() {
@@ -97,5 +162,12 @@ impl Updater {
         algorithms::is_known(&algorithm)
             && !super::is_short_rsa(key, self.required_rsa_size)
             && !matches!(self.known.check(key), Verdict::Revoked { .. })
+    }
+}
+
+fn described(key: &PublicKey) -> HostKey {
+    HostKey {
+        key_type: known_hosts::key_type(&key.algorithm()),
+        fingerprint: super::fingerprint(key),
     }
 }

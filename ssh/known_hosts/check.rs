@@ -56,7 +56,8 @@ pub enum Verdict {
     },
     Revoked {
         file: PathBuf,
-        line: usize,
+        /// `None`: the file is a binary list.
+        line: Option<usize>,
     },
 }
 
@@ -151,7 +152,7 @@ impl KnownHosts {
         if let Some(known) = all().find(revoked) {
             return Verdict::Revoked {
                 file: known.file.clone(),
-                line: known.line,
+                line: Some(known.line),
             };
         }
         let plain = |known: &&Known| known.marker == Marker::None;
@@ -203,6 +204,9 @@ impl KnownHosts {
             if let revoked @ Verdict::Revoked { .. } = self.check(key) {
                 return Ok(revoked);
             }
+        }
+        if let Some(file) = self.revoked.find_certificate(certificate) {
+            return Ok(Verdict::Revoked { file, line: None });
         }
         let same = |known: &&Known| known.key.key_data() == authority.key_data();
         let Some(known) = self.authorities().find(same) else {

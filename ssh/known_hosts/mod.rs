@@ -1,6 +1,7 @@
 //! Which keys hosts are known to have: sshd(8), *SSH_KNOWN_HOSTS FILE FORMAT*.
 
 mod check;
+mod krl;
 mod parse;
 mod revoked;
 mod update;

@@ -1,18 +1,22 @@
 //! `RevokedHostKeys`: keys that no host may have.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use russh::keys::{PublicKey, parse_public_key_base64};
+use russh::keys::{Certificate, PublicKey, parse_public_key_base64};
 
-use super::check::read;
-
-/// How a key revocation list begins (OpenSSH's `PROTOCOL.krl`).
-const KRL_MAGIC: &[u8] = b"SSHKRL\n\0";
+use super::{
+    check::read,
+    krl::{self, RevocationList},
+};
 
 /// The keys of all files.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Revoked {
     keys: Vec<(PathBuf, usize, PublicKey)>,
+    lists: Vec<(PathBuf, Arc<RevocationList>)>,
     /// Why a file tells nothing: then no key can be trusted, as in OpenSSH.
     pub(super) unusable: Option<String>,
 }
@@ -31,8 +35,10 @@ impl Revoked {
 
     fn take(&mut self, file: &Path) -> Result<(), String> {
         let bytes = read(file).map_err(|error| error.to_string())?;
-        if bytes.starts_with(KRL_MAGIC) {
-            return Err("this client reads lists of keys, not binary revocation lists".to_owned());
+        if bytes.starts_with(krl::MAGIC) {
+            let list = RevocationList::parse(&bytes)?;
+            self.lists.push((file.to_owned(), Arc::new(list)));
+            return Ok(());
         }
         let text = String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
         for (index, line) in text.lines().enumerate() {
@@ -48,9 +54,23 @@ impl Revoked {
         Ok(())
     }
 
-    pub(super) fn find(&self, key: &PublicKey) -> Option<(PathBuf, usize)> {
-        let found = self.keys.iter().find(|it| it.2.key_data() == key.key_data())?;
-        Some((found.0.clone(), found.1))
+    /// Where a key is revoked: a file, and its line if it has lines.
+    pub(super) fn find(&self, key: &PublicKey) -> Option<(PathBuf, Option<usize>)> {
+        let same = self.keys.iter().find(|it| it.2.key_data() == key.key_data());
+        if let Some((file, line, _)) = same {
+            return Some((file.clone(), Some(*line)));
+        }
+        let (file, _) = self.lists.iter().find(|(_, list)| list.has_key(key))?;
+        Some((file.clone(), None))
+    }
+
+    /// The list that revokes a certificate by its number or its name.
+    pub(super) fn find_certificate(&self, certificate: &Certificate) -> Option<PathBuf> {
+        let (file, _) = self
+            .lists
+            .iter()
+            .find(|(_, list)| list.has_certificate(certificate))?;
+        Some(file.clone())
     }
 }
 
@@ -68,7 +88,7 @@ mod tests {
         let file = dir.path().join("revoked");
         std::fs::write(&file, format!("# lost\n\n{}\n", bad.to_openssh().unwrap())).unwrap();
         let revoked = Revoked::load(std::slice::from_ref(&file));
-        assert_eq!(revoked.find(&bad), Some((file.clone(), 3)));
+        assert_eq!(revoked.find(&bad), Some((file.clone(), Some(3))));
         assert_eq!(revoked.find(&good), None);
         assert_eq!(revoked.unusable, None);
         for content in [&b"SSHKRL\n\0\x01"[..], b"ssh-ed25519 AAAA", b"\xff"] {

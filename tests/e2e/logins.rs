@@ -2,10 +2,13 @@
 
 use codex_testkit::{
     AUTHENTICATOR_CODES, Alias, Client, Host, HostOptions, KEY_PASSPHRASE, Known, Login, Model, PASSWORD,
-    Tmux, require,
+    Tmux, require, wait,
 };
 
-use crate::setting::{CODEX, codex, devbox, run};
+use crate::{
+    screen::press_until,
+    setting::{CODEX, codex, devbox, run},
+};
 
 const SAY: [&str; 4] = ["exec", "--host", "devbox", "say hello"];
 
@@ -246,4 +249,60 @@ fn giving_up_at_a_password_leaves_a_terminal_with_echo() {
         it.lines().any(|it| it.trim().ends_with("echo"))
     });
     assert!(!screen.contains("-echo"), "{screen}");
+}
+
+/// A host with one more key than the client knows, whose alias asks before it is recorded; the key's folder has to stay.
+fn with_another_key(client: &Client, model: &Model) -> (Host, tempfile::TempDir) {
+    // A host has a /tmp of its own.
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let key = directory.path().join("another_host_key");
+    let made = client
+        .command("ssh-keygen")
+        .args(["-q", "-t", "ecdsa", "-N", "", "-f"])
+        .arg(&key)
+        .status();
+    assert!(made.unwrap().success());
+    let options = HostOptions::new().authorize(client.key()).model(model);
+    let host = Host::start(options.sshd(&format!("HostKey {}", key.display())));
+    client.add(&Alias::new("devbox", &host).line("UpdateHostKeys ask"));
+    (host, directory)
+}
+
+#[test]
+fn changed_keys_of_a_known_host_are_recorded_only_when_somebody_said_so() {
+    require!(Sshd, Official, Tmux);
+    let (client, model) = (Client::new(), Model::start());
+    let (_host, _key) = with_another_key(&client, &model);
+    let known = || std::fs::read_to_string(client.known_hosts()).unwrap();
+    let before = known();
+    let outcome = codex(&client, &SAY);
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(0), "hello\n"),
+        "{outcome:?}"
+    );
+    assert!(outcome.stderr.contains("no terminal to ask on"), "{outcome:?}");
+    assert!(outcome.stderr.contains("nothing is changed"), "{outcome:?}");
+    assert_eq!(known(), before);
+
+    let terminal = Tmux::start(&[CODEX, "connect", "devbox"], &client.environment(), 80, 24);
+    // It comes when the host is in use already, and opens by itself or waits in the banner.
+    terminal.wait_for("the question", |it| {
+        it.contains("changed keys") || it.contains("needs you")
+    });
+    if !terminal.screen().contains("changed keys") {
+        terminal.send(&["C-y"]);
+    }
+    let asked = terminal.wait_for_text("new       ECDSA SHA256:");
+    assert!(asked.contains(" ready"), "{asked}");
+    assert_eq!(known(), before);
+    press_until(&terminal, &["Right", "Enter"], || {
+        !terminal.screen().contains("changed keys")
+    });
+    wait::until("the key is recorded", wait::DEADLINE, || {
+        known().contains("ecdsa").then_some(())
+    });
+    terminal.send(&["C-c"]);
+    terminal.send(&["C-c"]);
+    terminal.wait_for_exit();
 }

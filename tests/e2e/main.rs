@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod exec;
 mod faults;
+mod forward;
 mod generate;
 mod hosts;
 mod install;

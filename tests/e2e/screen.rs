@@ -56,7 +56,7 @@ fn answer(terminal: &Tmux, title: &str, key: &str) {
 
 /// Presses keys of a dialog until they had their effect. Whatever is typed into a dialog too soon is
 /// swallowed and makes it wait longer, so this types as slowly as a person.
-fn press_until(terminal: &Tmux, keys: &[&str], is_done: impl Fn() -> bool) {
+pub(crate) fn press_until(terminal: &Tmux, keys: &[&str], is_done: impl Fn() -> bool) {
     let pause = Duration::from_secs(1);
     let mut pressed = Instant::now().checked_sub(pause / 2).unwrap();
     let press = || {

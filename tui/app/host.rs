@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use codex_hosts::{HostId, Phase, Status};
+use codex_hosts::{Forwarded, HostId, Phase, Status};
 use codex_protocol::v2;
 
 use super::{composer::History, install::Upload};
@@ -28,6 +28,8 @@ pub struct HostEntry {
     pub needs_login: bool,
     /// Our own server, on its way there.
     pub upload: Option<Upload>,
+    /// The forwardings of this connection, where they were asked for.
+    pub forwards: Vec<Forwarded>,
 }
 
 /// How much of the host's list of threads is known.
@@ -53,6 +55,7 @@ impl HostEntry {
             was_ready: false,
             needs_login: false,
             upload: None,
+            forwards: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What happens to connections, and what is asked of a host when it is ready.
 
-use codex_hosts::{HostId, Status};
+use codex_hosts::{Forwarded, HostId, Status};
 use codex_protocol::{ClientRequest, v2};
 
 use super::{
@@ -48,6 +48,12 @@ impl App {
         self.remark_on_host(id, Level::Info, &text);
     }
 
+    pub(super) fn handle_forwards(&mut self, id: &HostId, forwards: Vec<Forwarded>) {
+        if let Some(host) = self.hosts.get_mut(id) {
+            host.forwards = forwards;
+        }
+    }
+
     /// Puts a remark where the user sees it: into the open thread of this host.
     pub(super) fn remark_on_host(&mut self, id: &HostId, level: Level, text: &str) {
         let current = self
@@ -79,6 +85,7 @@ impl App {
         self.host_lost(id);
         if let Some(host) = self.hosts.get_mut(id) {
             host.server = Some(server);
+            host.forwards.clear();
         }
         for pane in self.panes.values_mut().filter(|it| it.host == *id) {
             pane.transcript.begin_epoch();

@@ -23,6 +23,7 @@ impl App {
             Event::Request(host, id, request) => self.handle_request(&host, id, request, effects),
             Event::Answered(host, ticket, outcome) => self.handle_answer(&host, ticket, outcome, effects),
             Event::Asked(host, id, question) => self.handle_question(&host, id, question, effects),
+            Event::Forwards(host, forwards) => self.handle_forwards(&host, forwards),
             Event::Withdrawn(host, id) => self.handle_withdrawal(&host, id),
             Event::Installing(host, event) => self.handle_installing(&host, event),
             Event::Edited(text) => self.handle_edited(text),

@@ -402,8 +402,16 @@ const DIALOGS: &[Binding] = &[
         "select another answer",
     ),
     bind(HostKey, key(KeyCode::Tab), C::NextField, "select another answer"),
-    bind(HostKey, char('n'), C::Decline, "no, do not connect"),
-    hint(HostKey, key(KeyCode::Esc), C::Decline, "no", "no, do not connect"),
+    bind(HostKey, key(KeyCode::Up), C::Up, "scroll up"),
+    bind(HostKey, key(KeyCode::Down), C::Down, "scroll down"),
+    bind(HostKey, char('n'), C::Decline, "no, do not trust the key"),
+    hint(
+        HostKey,
+        key(KeyCode::Esc),
+        C::Decline,
+        "no",
+        "no, do not trust the key",
+    ),
     bind(HostKey, char('?'), C::Help, "keys of this question"),
     hint(
         Form,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use codex_hosts::{Failure, Host, HostId, Origin, Status};
+use codex_hosts::{Failure, Forwarded, ForwardedState, Host, HostId, Origin, Status};
 use ratatui::{
     layout::Rect,
     style::Style,
@@ -204,6 +204,10 @@ fn detail(app: &App, now: Instant, pen: &Pen<'_, '_>, width: u16) -> Vec<Line<'s
                 &format!("ready for {up}, took {:.1} s; {server}", took.as_secs_f64()),
                 theme.dim,
             );
+            for it in &host.forwards {
+                let (text, style) = forward_text(it, pen);
+                say(&text, style);
+            }
         }
         Status::Working { .. } => say(&status_text(&host.status, now), theme.working),
         Status::Waiting { failure, .. } | Status::Failed(failure) => {
@@ -240,6 +244,17 @@ fn offer(app: &App, id: &HostId, say: &mut impl FnMut(&str, Style), asking: Styl
     );
     if let Some(warning) = &offer.warning {
         say(warning, Style::new());
+    }
+}
+
+fn forward_text(it: &Forwarded, pen: &Pen<'_, '_>) -> (String, Style) {
+    let path = it.path(pen.theme.glyphs.arrow);
+    match &it.state {
+        ForwardedState::Opening => (format!("opening {path}"), pen.theme.working),
+        ForwardedState::Open => (format!("forwards {path}"), Style::new()),
+        ForwardedState::Failed { why, hint } => {
+            (format!("does not forward {path}: {why}; {hint}"), pen.theme.error)
+        }
     }
 }
 

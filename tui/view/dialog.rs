@@ -289,6 +289,26 @@ fn fill_login(ask: &Ask, question: &Question, body: &mut Body<'_>) -> String {
             body.say(&format!("{advice} {effect}"), Style::new());
             format!("{}: is this the right host?", ask.host)
         }
+        Question::UpdateHostKeys {
+            added,
+            removed,
+            known_hosts_file,
+            ..
+        } => {
+            for (name, keys) in [("new", added), ("old", removed)] {
+                for key in keys {
+                    body.fact(name, &format!("{} {}", key.key_type, key.fingerprint));
+                }
+            }
+            body.gap();
+            let text = format!(
+                "The host, which is known, proves that it has the new keys, and names the old ones no more. `yes` \
+                 changes {}. Either answer leaves the connection as it is.",
+                known_hosts_file.display()
+            );
+            body.say(&text, Style::new());
+            format!("{}: record its changed keys?", ask.host)
+        }
         Question::Passphrase { key, attempt, .. } => {
             body.fact("key file", &key.display().to_string());
             say_attempt(*attempt, body);

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use codex_hosts::{Failure, FailureKind, Hop, HostKeyQuestion, Phase, Question, QuestionId, Status};
+use codex_hosts::{
+    Failure, FailureKind, Forwarded, ForwardedState, Hop, HostKey, HostKeyQuestion, Phase, Question,
+    QuestionId, Status,
+};
 use serde_json::json;
 
 use crate::{
@@ -228,6 +231,112 @@ fn a_host_key_question() {
         Question::HostKey { hop, key },
     ));
     check("host_key", desk);
+}
+
+/// A question about these keys of a host.
+fn ask_of_keys(question: Question) -> Desk {
+    let mut desk = Desk::connecting(&["devbox"]);
+    desk.feed(Event::Asked("devbox".into(), QuestionId(1), question));
+    desk
+}
+
+fn devbox_hop() -> Hop {
+    Hop {
+        alias: "devbox".to_owned(),
+        user: "me".to_owned(),
+        host_name: "devbox.example".to_owned(),
+        port: 22,
+        is_jump: false,
+    }
+}
+
+#[test]
+fn a_host_keys_picture_print_and_answers_all_fit_into_80_by_24() {
+    let art: Vec<String> = std::iter::once("+--[ED25519 256]--+".to_owned())
+        .chain((0..9).map(|row| format!("|    row {row}        |")))
+        .chain(["+----[SHA256]-----+".to_owned()])
+        .collect();
+    let print = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8";
+    let key = HostKeyQuestion {
+        key_type: "ED25519".to_owned(),
+        fingerprint: print.to_owned(),
+        randomart: art.clone(),
+        known_hosts_file: Some("/home/me/.ssh/known_hosts".into()),
+    };
+    let hop = devbox_hop();
+    let mut desk = ask_of_keys(Question::HostKey { hop, key });
+    let screen = desk.screen(80, 24);
+    for part in art.iter().map(String::as_str).chain([
+        print,
+        "ED25519",
+        "/home/me/.ssh/known_hosts and connects",
+        "no",
+        "yes",
+    ]) {
+        assert!(screen.contains(part), "{part}\n{screen}");
+    }
+    let small = desk.screen(40, 15);
+    assert!(small.contains("more lines"), "{small}");
+    desk.rest();
+    desk.keys(&"<Down>".repeat(30));
+    let end = desk.screen(40, 15);
+    assert!(end.contains("connects"), "{end}");
+}
+
+#[test]
+fn changed_keys_of_a_known_host_are_listed_with_their_prints_and_the_selected_answer_is_no() {
+    let key = |kind: &str, print: &str| HostKey {
+        key_type: kind.to_owned(),
+        fingerprint: format!("SHA256:{print}"),
+    };
+    let mut desk = ask_of_keys(Question::UpdateHostKeys {
+        hop: devbox_hop(),
+        added: vec![key("RSA", "new1"), key("ED25519", "new2")],
+        removed: vec![key("ECDSA", "old1")],
+        known_hosts_file: "/home/me/.ssh/known_hosts".into(),
+    });
+    let screen = desk.screen(80, 24);
+    for part in [
+        "record its changed keys?",
+        "new       RSA SHA256:new1",
+        "new       ED25519 SHA256:new2",
+        "old       ECDSA SHA256:old1",
+        "/home/me/.ssh/known_hosts",
+        "› n no",
+    ] {
+        assert!(screen.contains(part), "{part}\n{screen}");
+    }
+}
+
+#[test]
+fn a_ready_hosts_details_tell_what_is_forwarded_and_what_is_not_and_why() {
+    let mut desk = Desk::ready(&["devbox"]);
+    let it = |listen: &str, is_remote: bool, state: ForwardedState| Forwarded {
+        listen: listen.to_owned(),
+        target: "127.0.0.1:80".to_owned(),
+        is_remote,
+        state,
+    };
+    let failed = ForwardedState::Failed {
+        why: "listening here: Address already in use".to_owned(),
+        hint: "end the program that has the port".to_owned(),
+    };
+    let forwards = vec![
+        it("localhost:8080", false, ForwardedState::Open),
+        it("localhost:9090", true, ForwardedState::Open),
+        it("localhost:7070", false, failed),
+    ];
+    desk.feed(Event::Forwards("devbox".into(), forwards));
+    desk.keys("<F2>");
+    let screen = desk.screen(120, 40);
+    for part in [
+        "forwards localhost:8080 → 127.0.0.1:80",
+        "forwards localhost:9090 → 127.0.0.1:80 (listens on the host)",
+        "does not forward localhost:7070 → 127.0.0.1:80: listening here",
+        "end the program",
+    ] {
+        assert!(screen.contains(part), "{part}\n{screen}");
+    }
 }
 
 #[test]

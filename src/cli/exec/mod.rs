@@ -23,7 +23,7 @@ use self::{
     turn::{Order, Resume, Turn, TurnOptions},
 };
 use super::{
-    Directories, ExecArgs, ExecCommand, ResumeArgs, SshArgs, ask, home,
+    Directories, ExecArgs, ExecCommand, ResumeArgs, SshArgs, ask, forward, home,
     machine::{Machine, THIS_MACHINE},
     report::{Code, Problem},
     ssh::SshConfig,
@@ -65,7 +65,10 @@ pub(crate) fn run(args: ExecArgs) -> Result<Code, Problem> {
     let directories = Directories::parse(&args.cd, &hosts)?;
     let prompt = prompt(&text)?;
     let machine = Machine::default();
-    let fleet_config = SshConfig::new(&SshArgs { file: args.file }).fleet("codex-exec", &machine);
+    let fleet_config = FleetConfig {
+        forward: forward::parse(&args.forward, &hosts)?,
+        ..SshConfig::new(&SshArgs { file: args.file }).fleet("codex-exec", &machine)
+    };
     let mut turns = BTreeMap::new();
     for host in hosts {
         let cwd = match directories.of(&host) {
@@ -285,6 +288,8 @@ impl Exec {
             }
             // Nothing is installed here.
             Event::Install(..) => (),
+            // Their notices say it.
+            Event::Forwards(..) => (),
             Event::Withdrawn(_, id) => self.waiting.retain(|(_, it, _)| *it != id),
             Event::Host(host, event) => {
                 self.with(&host, |turn, orders, output| {

@@ -211,6 +211,8 @@ impl Installing {
     async fn handle(&mut self, event: Event) {
         match event {
             Event::Asked(host, id, question) => self.asked(host, id, question).await,
+            // Nothing is forwarded here.
+            Event::Forwards(..) => (),
             Event::Withdrawn(_, id) => self.waiting.retain(|(_, it, _)| *it != id),
             Event::Notice(host, text) => self.output.notice(&host.0, &text),
             Event::Host(host, HostEvent::StatusChanged(status)) => {

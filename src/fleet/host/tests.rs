@@ -32,6 +32,7 @@ fn host() -> (
             title: None,
             version: "0".to_owned(),
         },
+        forward: crate::Forward::None,
     };
     let (mut host, reported) = Host::new(HostId::from("devbox"), Arc::new(config));
     host.obey(Command::Host(codex_hosts::Command::Connect));

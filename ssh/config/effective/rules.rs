@@ -10,7 +10,7 @@ use crate::config::{
     problem::{ConfigError, Severity},
     settings::{
         AddKeysToAgent, CommandTemplate, Endpoint, Forward, Forwarding, HostKeyRules, IdentityAgent, Network,
-        RekeyLimit, Target,
+        RekeyLimit, Target, UpdateHostKeys,
     },
 };
 
@@ -48,16 +48,15 @@ impl Builder<'_> {
     }
 
     pub(super) fn host_key_rules(&mut self) -> Result<HostKeyRules, ConfigError> {
-        if self.get("updatehostkeys") == Some("ask") {
-            let message = "updatehostkeys ask: nobody is asked after a login, so no key is recorded";
-            self.problems
-                .add(&self.origin("updatehostkeys"), Severity::Warning, true, message);
-        }
         let revoked = self.all("revokedhostkeys").into_iter();
         Ok(HostKeyRules {
             command: self.known_hosts_command()?,
             check_ip: self.yes("checkhostip"),
-            update: self.yes("updatehostkeys"),
+            update: match self.get("updatehostkeys") {
+                Some("ask") => UpdateHostKeys::Ask,
+                _ if self.yes("updatehostkeys") => UpdateHostKeys::Yes,
+                _ => UpdateHostKeys::No,
+            },
             revoked_files: revoked.filter(|it| it != "none").map(PathBuf::from).collect(),
             required_rsa_size: self
                 .count("requiredrsasize")

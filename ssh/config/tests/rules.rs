@@ -131,9 +131,18 @@ fn limits_and_host_key_rules_are_typed() {
     assert_eq!((network.ip_qos, network.connection_attempts), (Some(0x20), 3));
     assert_eq!(network.bind_interface.as_deref(), Some("eth7"));
     let rules = settings.host_keys;
-    assert!(rules.check_ip && rules.update && rules.required_rsa_size == 3072);
+    assert!(rules.check_ip && rules.update == UpdateHostKeys::Yes && rules.required_rsa_size == 3072);
     assert_eq!(rules.revoked_files, [PathBuf::from("/home/me/.ssh/revoked")]);
-    assert!(!ask("UserKnownHostsFile ~/elsewhere\n").host_keys.update);
+    for (lines, expected) in [
+        ("UserKnownHostsFile ~/elsewhere\n", UpdateHostKeys::No),
+        (
+            "UserKnownHostsFile ~/elsewhere\nUpdateHostKeys ask\n",
+            UpdateHostKeys::Ask,
+        ),
+        ("UpdateHostKeys no\n", UpdateHostKeys::No),
+    ] {
+        assert_eq!(ask(lines).host_keys.update, expected, "{lines}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Forwarded ports, sockets and agents.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use codex_ssh::{
     ForwardStatus, Forwards,
@@ -105,6 +105,75 @@ async fn local_ports_and_sockets_reach_targets_behind_the_host() {
         std::net::TcpStream::connect(("127.0.0.1", local)).is_err()
     })
     .await;
+    until("the socket file is gone", || !socket.exists()).await;
+}
+
+#[tokio::test]
+async fn the_mask_of_a_socket_is_that_of_the_configuration() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    for (mask, expected) in [("", 0o600), ("StreamLocalBindMask 0117\n", 0o660)] {
+        let socket = sshd.path("socket");
+        let forwards = start(&sshd, &format!("{mask}LocalForward {} db:1\n", socket.display())).await;
+        let _ = listening(&forwards, 0);
+        let mode = fs::metadata(&socket).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, expected, "{mask}");
+        drop(forwards);
+        until("the socket file is gone", || !socket.exists()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_listen_is_tried_again_and_what_listens_is_left_alone() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    let (port, _echo) = echo().await;
+    let near = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port_of = |it: &TcpListener| it.local_addr().unwrap().port();
+    let (near_port, far_port) = (port_of(&near), port_of(&far));
+    let lines = format!(
+        "LocalForward {near_port} 127.0.0.1:{port}\nRemoteForward 127.0.0.1:{far_port} 127.0.0.1:{port}\n\
+         DynamicForward {}\n",
+        free_port()
+    );
+    let mut forwards = start(&sshd, &lines).await;
+    let failed = |forwards: &Forwards| -> Vec<bool> {
+        let states = forwards.states().into_iter();
+        states
+            .map(|it| matches!(it.state, ForwardStatus::Failed { .. }))
+            .collect()
+    };
+    assert_eq!(failed(&forwards), [true, true, false]);
+    assert!(!forwards.must_exit());
+    drop((near, far));
+    forwards.retry().await;
+    assert_eq!(failed(&forwards), [false; 3], "{:?}", forwards.states());
+    for port in [near_port, far_port] {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        assert_eq!(talk(stream, "again").await, "again");
+    }
+}
+
+#[tokio::test]
+async fn without_gateway_ports_no_other_address_listens() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    for (gateway, expected) in [("no", "127.0.0.1:"), ("yes", ":")] {
+        let lines = format!("GatewayPorts {gateway}\nLocalForward {} db:1\n", free_port());
+        let at = listening(&start(&sshd, &lines).await, 0);
+        let is_open = at.starts_with("[::]:") || at.starts_with("0.0.0.0:");
+        assert_eq!(is_open, gateway == "yes", "{at}");
+        assert!(at.contains(expected), "{at}");
+    }
+    let lines = format!("LocalForward {} db:1\nClearAllForwardings yes\n", free_port());
+    assert!(start(&sshd, &lines).await.states().is_empty());
 }
 
 #[tokio::test]
@@ -191,7 +260,7 @@ async fn what_cannot_listen_says_why_and_ends_with_exit_on_forward_failure() {
         format!("LocalForward 127.0.0.1:{port} db:1\nRemoteForward 0 db:1\nExitOnForwardFailure yes\n");
     let forwards = start(&sshd, &lines).await;
     let texts: Vec<String> = forwards.states().iter().map(ToString::to_string).collect();
-    assert!(texts[0].contains("listening: "), "{texts:?}");
+    assert!(texts[0].contains("listening here: "), "{texts:?}");
     assert!(texts[1].contains("the server refuses to listen"), "{texts:?}");
     assert!(forwards.must_exit());
 }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 const SSHD: &str = "/usr/sbin/sshd";
 /// Far more than a condition in these tests needs.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whether these tests can run; says so if not.
 pub(crate) fn available() -> bool {

@@ -1,12 +1,12 @@
 //! Host keys that do not come from files alone: `KnownHostsCommand`, `UpdateHostKeys`, `RevokedHostKeys`.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use codex_ssh::{
     Class,
     config::{
         Query, Sources, SystemWorld, resolve,
-        settings::{HostKeyRules, StrictHostKeyChecking},
+        settings::{HostKeyRules, StrictHostKeyChecking, UpdateHostKeys},
     },
 };
 
@@ -86,7 +86,7 @@ async fn the_other_keys_of_a_known_host_are_proved_and_recorded_and_old_ones_go(
     session.exec("true").await.unwrap().exit().wait().await;
     assert!(!fs::read_to_string(&file).unwrap().contains("ssh-rsa"));
 
-    settings.host_keys.update = true;
+    settings.host_keys.update = UpdateHostKeys::Yes;
     let _session = connect(settings.clone()).await.unwrap();
     let blob = |text: &str| text.split(' ').nth(1).unwrap().trim().to_owned();
     until("the RSA key is recorded", || {
@@ -113,6 +113,19 @@ async fn revoked_short_and_local_keys_follow_their_rules() {
     assert_eq!(
         refused(connect(settings.clone()).await).class(),
         Class::HostKeyRevoked
+    );
+    let list = sshd.path("krl");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-k", "-f"])
+        .args([&list, &sshd.path("host.pub")])
+        .status();
+    assert!(made.unwrap().success());
+    settings.host_keys.revoked_files = vec![list.clone()];
+    let error = refused(connect(settings.clone()).await);
+    assert_eq!(error.class(), Class::HostKeyRevoked);
+    assert!(
+        error.to_string().contains(&format!("by {} (", list.display())),
+        "{error}"
     );
     settings.host_keys.revoked_files = vec![sshd.path("missing")];
     let error = refused(connect(settings.clone()).await);

@@ -20,4 +20,5 @@ mod processes;
 mod routes;
 mod servers;
 mod spare;
+mod updates;
 mod zoo;
