@@ -15,6 +15,8 @@ use crate::{
 };
 
 const COMMAND: &str = "echo";
+/// Between two commands: nobody opens one more project within a round trip of the one before.
+const PAUSE: Duration = Duration::from_millis(200);
 /// How long the master connection may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -26,6 +28,7 @@ pub(crate) fn measure(rig: &Rig, runs: usize, report: &mut Report) -> Outcome {
     let mut ours = Running::start(rig.ours("again", COMMAND, &[alias(0)]))?;
     ours.line()?;
     in_turn(runs, |side, counts| {
+        thread::sleep(PAUSE);
         let took = match side {
             Side::Ours => {
                 let begun = Instant::now();

@@ -12,8 +12,8 @@ use crate::{
 const CONNECTIONS: usize = 100;
 /// What starts stay on the far side and says nothing more, as a server without work.
 const COMMAND: &str = "echo; exec cat";
-/// What a login leaves to be done is done by then.
-const SETTLING: Duration = Duration::from_secs(3);
+/// What a login leaves to be done is done by then: tokio's threads for blocking work end after 10 s.
+const SETTLING: Duration = Duration::from_secs(12);
 /// Four keepalives of each.
 const WINDOW: Duration = Duration::from_secs(20);
 
@@ -48,9 +48,9 @@ fn window(ids: &[u32], side: Side, rig: &Rig, report: &mut Report) -> Outcome {
     let before = spent(ids)?;
     thread::sleep(WINDOW);
     let after = spent(ids)?;
-    let share = (after.nanoseconds - before.nanoseconds) as f64 / WINDOW.as_nanos() as f64;
+    let share = after.nanoseconds.saturating_sub(before.nanoseconds) as f64 / WINDOW.as_nanos() as f64;
     report.record("idle processor", rig.way, side, share * 100.0);
-    let wakes = (after.wakes - before.wakes) as f64 / WINDOW.as_secs_f64() / CONNECTIONS as f64;
+    let wakes = after.wakes.saturating_sub(before.wakes) as f64 / WINDOW.as_secs_f64() / CONNECTIONS as f64;
     report.record("idle wakes", rig.way, side, wakes);
     Ok(())
 }
