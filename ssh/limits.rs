@@ -42,7 +42,7 @@ pub(crate) const WINDOW: u32 = 6 * 1024 * 1024;
 /// Bytes in one SSH packet; the size that every server accepts.
 pub(crate) const PACKET: u32 = 32 * 1024;
 /// Bytes that one system call reads from the link.
-pub(crate) const READ_BUFFER: usize = 32 * 1024;
+pub(crate) const READ_BUFFER: usize = 16 * 1024;
 /// Packets of stdout that wait for their reader; a full queue stops the whole session.
 pub(crate) const STDOUT_PACKETS: usize = 32;
 /// stderr that is kept for diagnosis; older bytes go.
