@@ -21,4 +21,5 @@ mod remote;
 mod screen;
 mod serving;
 mod setting;
+mod shells;
 mod wire;
