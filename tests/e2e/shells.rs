@@ -1,5 +1,7 @@
 //! Login shells of all kinds with start-up files of all kinds: the server starts, or it is said what stands in the way.
 
+use std::{ffi::OsString, os::unix::ffi::OsStringExt, thread};
+
 use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Shell, require};
 
 use crate::{
@@ -17,63 +19,176 @@ fn say(options: HostOptions) -> Outcome {
     let client = Client::new();
     let host = Host::start(options.authorize(client.key()).codex(server()));
     client.add(&Alias::new("devbox", &host));
-    let begun = std::time::Instant::now();
-    let outcome = codex(&client, &["exec", "--host", "devbox", "say hello"]);
-    eprintln!("took {:?}", begun.elapsed());
-    outcome
+    codex(&client, &["exec", "--host", "devbox", "say hello"])
+}
+
+fn serves(name: &str, options: HostOptions) {
+    let outcome = say(options);
+    let got = (outcome.code, outcome.stdout.as_str());
+    assert_eq!(got, (Some(0), "survived\n"), "{name}: {outcome:?}");
+}
+
+fn refuses(name: &str, options: HostOptions, words: &[&str]) {
+    let outcome = say(options);
+    assert_eq!(outcome.code, Some(3), "{name}: {outcome:?}");
+    for part in words.iter().chain(&["[launch-failed]"]) {
+        assert!(outcome.stderr.contains(part), "{name}: {part}: {outcome:?}");
+    }
+}
+
+fn with(shell: Shell) -> HostOptions {
+    HostOptions::new().shell(shell)
+}
+
+/// 10 kB in colours, in the language of Bourne's shell.
+const MOTD: &str = "i=0; while [ $i -lt 100 ]; do printf '\\033[1m%0100d\\033[0m\\n' $i; i=$((i+1)); done\n";
+
+#[test]
+fn start_up_files_that_print_end_or_break_the_environment_keep_no_server_from_starting() {
+    require!(Sshd, Fish, Zsh, Tcsh, Mksh);
+    let noise = "echo noise\nsh -c 'echo noise >&2'\n";
+    for (name, options) in [
+        ("tcsh", with(Shell::Tcsh).rc(noise).profile(noise)),
+        ("mksh", with(Shell::Mksh).profile(noise)),
+        ("zsh", with(Shell::Zsh).rc(noise).profile(noise)),
+        ("fish", with(Shell::Fish).rc(noise).profile(noise)),
+        ("exit in .tcshrc", with(Shell::Tcsh).rc("exit 1\n")),
+        ("exit in .profile", with(Shell::Mksh).profile("exit 1\n")),
+        ("exit in config.fish", with(Shell::Fish).rc("exit 1\n")),
+        ("exec fish in .profile", with(Shell::Bash).profile("exec fish\n")),
+        ("motd", with(Shell::Bash).rc(MOTD).profile(MOTD)),
+        (
+            "a daemon",
+            with(Shell::Bash).rc("sleep 60 &\n").profile("sleep 61 &\n"),
+        ),
+        ("set -eu", with(Shell::Bash).rc("set -eu\n").profile("set -eu\n")),
+        (
+            "set -eu of zsh",
+            with(Shell::Zsh).rc("set -eu\n").profile("set -eu\n"),
+        ),
+        (
+            "aliases",
+            with(Shell::Zsh).rc("alias sh=false ls=false command=false printf=false cd=false\n"),
+        ),
+        (
+            "no PATH",
+            with(Shell::Bash)
+                .rc("PATH=/nonexistent\n")
+                .profile("PATH=/usr/local/bin\n"),
+        ),
+        (
+            "empty PATH",
+            with(Shell::Bash)
+                .rc("export PATH=\n")
+                .profile("PATH=/usr/local/bin\n"),
+        ),
+        (
+            "no locale",
+            with(Shell::Bash).rc("export LC_ALL=C POSIXLY_CORRECT=1 IFS=x\n"),
+        ),
+        ("no HOME", with(Shell::Bash).rc("unset HOME\n")),
+    ] {
+        serves(name, options);
+    }
 }
 
 #[test]
-fn explore() {
-    let p = |s: Shell| HostOptions::new().shell(s);
-    use Shell::*;
-    let big = "i=0; while [ $i -lt 100 ]; do printf '\\033[1mwelcome to the machine, it is a good one %s and has a lot to tell you %s yes\\033[0m\\n' $i $i; i=$((i+1)); done\n";
-    let cases: Vec<(&str, HostOptions)> = vec![
-        ("tcsh", p(Tcsh).rc("echo noise\nalias ls false\nalias exec echo\n").profile("echo login noise\n")),
-        ("tcsh exit", p(Tcsh).rc("exit 1\n")),
-        ("tcsh input", p(Tcsh).rc("set x = $<\n")),
-        ("mksh", p(Mksh).profile("echo noise; echo noise >&2; exit 1\n")),
-        ("bash exec zsh", p(Bash).rc("exec zsh\n")),
-        ("bash exec fish", p(Bash).profile("exec fish\n")),
-        ("bash exec fish in rc", p(Bash).rc("exec fish\n")),
-        ("bash exit 1", p(Bash).rc("exit 1\n")),
-        ("zsh exit 1", p(Zsh).rc("exit 1\n")),
-        ("profile exit 1", p(Bash).profile("exit 1\n")),
-        ("fish exit 1", p(Fish).rc("exit 1\n")),
-        ("bash read", p(Bash).rc("read x\n")),
-        ("zsh read", p(Zsh).rc("read x\n")),
-        ("fish read", p(Fish).rc("read x\n")),
-        ("motd", p(Bash).rc(big).profile(big)),
-        ("sleep", p(Bash).rc("sleep 2\n").profile("sleep 2\n")),
-        ("background", p(Bash).rc("sleep 60 &\n").profile("sleep 61 &\n")),
-        ("set -eu", p(Bash).rc("set -eu\n").profile("set -eu\n")),
-        ("set -eu zsh", p(Zsh).rc("set -eu\n").profile("set -eu\n")),
-        ("set -n", p(Bash).rc("set -f; set -o posix; IFS=x; export IFS\n")),
-        ("alias", p(Bash).rc("shopt -s expand_aliases; alias exec=echo; alias sh=false; alias ls=false; alias command=false\n")),
-        ("alias zsh", p(Zsh).rc("alias exec=echo; alias sh=false; alias ls=false; alias command=false\n")),
-        ("functions", p(Bash).rc("exec() { echo no; }; sh() { false; }; printf() { false; }; export -f exec sh printf\n")),
-        ("path", p(Bash).rc("PATH=/nonexistent\n")),
-        ("path exported empty", p(Bash).rc("export PATH=\n")),
-        ("path in profile", p(Bash).profile("PATH=/nonexistent\n")),
-        ("home", p(Bash).home("a 'quoted' \"home\" $x `y` \\z")),
-        ("home bytes", p(Bash).home(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(b"h\xffme".to_vec()))),
-        ("ro home", p(Bash).setup("mount --bind \"$home\" \"$home\"; mount -o remount,ro,bind \"$home\"\n")),
-        ("noexec home", p(Bash).setup("mount --bind \"$home\" \"$home\"; mount -o remount,noexec,bind \"$home\"\n")),
-        ("no home", p(Bash).setup("rm -rf \"$home\"/work\n").rc("unset HOME\n")),
-        ("rbash", p(Restricted)),
-        ("nologin", p(Nologin)),
-        ("false", p(False)),
-        ("locale C", p(Bash).rc("export LC_ALL=C LANG=C POSIXLY_CORRECT=1\n")),
-        ("stdin eaten", p(Bash).rc("cat >/dev/null\n")),
-        ("stdout closed", p(Bash).rc("exec >/dev/null\n")),
-    ];
-    let only = std::env::var("ONLY").unwrap_or_default();
-    for (name, options) in cases {
-        if !name.contains(&only) { continue }
-        eprintln!("== {name}");
-        let outcome = say(options);
-        let err: String = outcome.stderr.lines().filter(|it| !it.contains("fake/9")).collect::<Vec<_>>().join("\n   ");
-        let cut: String = err.chars().take(1500).collect();
-        eprintln!("{:?} {:?}\n   {}", outcome.code, outcome.stdout, cut);
+fn homes_of_every_name_and_kind_have_their_server() {
+    require!(Sshd, Tcsh, Fish);
+    let odd = "a 'quoted' \"home\" $x `y` \\z";
+    for shell in [Shell::Bash, Shell::Tcsh, Shell::Fish] {
+        serves(odd, with(shell).home(odd));
     }
+    serves(
+        "bytes",
+        with(Shell::Bash).home(OsString::from_vec(b"h\xffme".to_vec())),
+    );
+    for option in ["ro", "noexec"] {
+        let mounts = format!("mount --bind \"$home\" \"$home\"; mount -o remount,{option},bind \"$home\"\n");
+        serves(option, with(Shell::Bash).setup(&mounts));
+    }
+}
+
+#[test]
+fn start_up_files_that_take_the_input_or_become_another_shell_are_gone_around() {
+    require!(Sshd, Fish, Zsh, Tcsh);
+    let cases = [
+        ("exec zsh", with(Shell::Bash).rc("exec zsh\n")),
+        ("read in .bashrc", with(Shell::Bash).rc("read x; read y\n")),
+        ("read in .zshenv", with(Shell::Zsh).rc("read x\n")),
+        ("read in config.fish", with(Shell::Fish).rc("read x\n")),
+        ("read in .tcshrc", with(Shell::Tcsh).rc("set x = $<\n")),
+        (
+            "one command at a time",
+            with(Shell::Bash).rc("exec zsh\n").sshd("MaxSessions 1"),
+        ),
+        ("slow", with(Shell::Bash).rc("sleep 6\n")),
+    ];
+    // Each of them waits for most of its time.
+    thread::scope(|scope| {
+        for (name, options) in cases {
+            scope.spawn(move || serves(name, options));
+        }
+    });
+}
+
+#[test]
+fn what_stands_in_the_way_of_the_server_is_said() {
+    require!(Sshd, Zsh, Fish);
+    let ends = [
+        "did not run the command",
+        "exit status 1",
+        ".bashrc",
+        "nologin",
+        "ForceCommand",
+    ];
+    let waits = [
+        "did not run the command",
+        "within 30s",
+        "a start-up file",
+        "config.fish",
+    ];
+    let cases: [(&str, HostOptions, &[&str]); 8] = [
+        (
+            "exit in .bashrc",
+            with(Shell::Bash).rc("echo Not today.; exit 1\n"),
+            &ends,
+        ),
+        ("exit in .zshenv", with(Shell::Zsh).rc("exit 1\n"), &ends),
+        ("false", with(Shell::False), &ends),
+        (
+            "nologin",
+            with(Shell::Nologin),
+            &["This account is currently not available", "nologin"],
+        ),
+        (
+            "rbash",
+            with(Shell::Restricted),
+            &["exec: restricted", "a restricted one"],
+        ),
+        (
+            "forced",
+            HostOptions::new().sshd("ForceCommand echo only backups here"),
+            &["only backups here", "exit status 0", "ForceCommand"],
+        ),
+        ("exec fish", with(Shell::Bash).rc("exec fish\n"), &waits),
+        ("silence", with(Shell::Bash).rc("exec >/dev/null\n"), &waits),
+    ];
+    thread::scope(|scope| {
+        for (name, options, words) in cases {
+            scope.spawn(move || refuses(name, options, words));
+        }
+    });
+}
+
+#[test]
+fn a_codex_that_only_the_login_file_of_a_c_shell_knows_is_found() {
+    require!(Sshd, Official, Tcsh);
+    let (client, model) = (Client::new(), codex_testkit::Model::start());
+    let options = with(Shell::Tcsh).codex(Codex::OfficialInProfile);
+    let options = options.rc("unsetenv PATH; setenv PATH /usr/bin:/bin\n");
+    let host = Host::start(options.authorize(client.key()).model(&model));
+    client.add(&Alias::new("devbox", &host));
+    let outcome = codex(&client, &["exec", "--host", "devbox", "say hello"]);
+    assert_eq!(outcome.stdout, "hello\n", "{outcome:?}");
 }

@@ -38,7 +38,12 @@ pub(crate) fn write(folder: &Path, home: &Path, shell: &str, password: Option<&s
          {USER}:x:{number}:{group}::"
     );
     // Bytes: a home need not be text.
-    let passwd = [before.as_bytes(), home.as_os_str().as_bytes(), format!(":{shell}\n").as_bytes()].concat();
+    let passwd = [
+        before.as_bytes(),
+        home.as_os_str().as_bytes(),
+        format!(":{shell}\n").as_bytes(),
+    ]
+    .concat();
     fs::write(folder.join("passwd"), passwd).unwrap();
     let groups = format!("root:x:0:\ntty:x:5:\nshadow:x:42:\nnogroup:x:65534:\n{USER}:x:{group}:\n");
     fs::write(folder.join("group"), groups).unwrap();

@@ -67,7 +67,11 @@ async fn refuses(hops: Vec<HostSettings>, at: usize, class: Class, sshd: &Sshd) 
     assert_eq!((error.class(), error.index), (class, at), "{error}");
     if is_direct {
         // What was sent before the end is in the log by then. An sshd behind a proxy command ends with it.
-        const ENDS: [&str; 3] = ["Connection closed by", "Connection reset by", "ssh_dispatch_run_fatal"];
+        const ENDS: [&str; 3] = [
+            "Connection closed by",
+            "Connection reset by",
+            "ssh_dispatch_run_fatal",
+        ];
         until("sshd has seen the end", || {
             ENDS.iter().any(|it| sshd.log().contains(it))
         })

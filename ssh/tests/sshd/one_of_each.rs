@@ -47,7 +47,10 @@ async fn servers_with_one_mac_are_served_or_it_is_said_which_one_is_missing() {
         let error = refused(connect(sshd.settings()).await);
         assert_eq!(error.class(), Class::Protocol);
         let text = error.to_string();
-        assert!(text.contains("no common MAC (MACs)") && text.contains(&format!("it offers {mac}")), "{text}");
+        assert!(
+            text.contains("no common MAC (MACs)") && text.contains(&format!("it offers {mac}")),
+            "{text}"
+        );
         assert!(error.hint().unwrap().contains("MACs"), "{:?}", error.hint());
         assert!(!sshd.saw_login());
         // Where the cipher brings its own, the server's MACs do not matter (RFC 5647).
@@ -101,7 +104,10 @@ async fn servers_with_one_host_key_of_any_type_are_known_by_it() {
         let keys = tempfile::tempdir().unwrap();
         let key = keys.path().join("only");
         generate(&key, kind, more, "");
-        let sshd = Sshd::start(&format!("HostKey {}\nHostKeyAlgorithms {algorithm}", key.display()));
+        let sshd = Sshd::start(&format!(
+            "HostKey {}\nHostKeyAlgorithms {algorithm}",
+            key.display()
+        ));
         let mut settings = sshd.settings();
         let public = fs::read_to_string(keys.path().join("only.pub")).unwrap();
         let line = format!("[127.0.0.1]:{} {public}", sshd.port);
@@ -225,7 +231,13 @@ fn convert(key: &Path, arguments: &str) {
     let converted = key.with_extension("converted");
     let done = Command::new("openssl")
         .args(arguments.split_whitespace())
-        .args(["-passin", "pass:open sesame", "-passout", "pass:open sesame", "-in"])
+        .args([
+            "-passin",
+            "pass:open sesame",
+            "-passout",
+            "pass:open sesame",
+            "-in",
+        ])
         .arg(key)
         .arg("-out")
         .arg(&converted)
