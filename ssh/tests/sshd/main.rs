@@ -22,4 +22,5 @@ mod processes;
 mod routes;
 mod servers;
 mod spare;
+mod strict_servers;
 mod zoo;
