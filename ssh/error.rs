@@ -142,6 +142,14 @@ pub enum Failure {
     TimedOut { step: String, limit: Duration },
     #[error("{step}: the server closed the connection{}", Quoted(.text))]
     Closed { step: String, text: String },
+    /// The end came while the user was being asked, e.g. by sshd's `LoginGraceTime`.
+    #[error("waiting for {what}: the server closed the connection after {waited} s{}", Quoted(.text))]
+    Impatient {
+        what: String,
+        /// Whole seconds since the question.
+        waited: u64,
+        text: String,
+    },
     #[error("{target} does not speak SSH{}", Quoted(.text))]
     NotSsh { target: String, text: String },
     /// sshd's `MaxStartups` or `PerSourcePenalties`.
@@ -222,7 +230,8 @@ impl Failure {
             | Failure::Closed { .. }
             | Failure::SentAway { .. }
             | Failure::Proxy { .. } => Class::Unreachable,
-            Failure::TimedOut { .. } => Class::TimedOut,
+            // The next question would find the same limit, so that it is not asked without an end.
+            Failure::TimedOut { .. } | Failure::Impatient { .. } => Class::TimedOut,
             Failure::NotSsh { .. }
             | Failure::NoCommonAlgorithm { .. }
             | Failure::HostKeyTooShort { .. }
@@ -262,6 +271,23 @@ impl Failure {
             }
             Failure::HostKeyRevoked { .. } => {
                 "do not use this host: its key is marked as compromised".to_owned()
+            }
+            Failure::Impatient { .. } => {
+                "answer sooner: the server bounds the time of a login (LoginGraceTime in its sshd_config)"
+                    .to_owned()
+            }
+            Failure::Unauthorized {
+                tried,
+                closing: Some(text),
+                ..
+            } if text.contains("Too many authentication failures") => {
+                let keys = tried.iter().filter(|it| it.method == "publickey").count();
+                match keys {
+                    0 | 1 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
+                    keys => format!(
+                        "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
+                    ),
+                }
             }
             Failure::Unauthorized { accepts, .. } if accepts.iter().all(|it| it == "publickey") => {
                 format!(

@@ -18,6 +18,10 @@ pub(crate) const BANNER_PROXY: Duration = Duration::from_secs(30);
 pub(crate) const KEX: Duration = Duration::from_secs(10);
 /// One step of the authentication that asks nobody.
 pub(crate) const AUTH_STEP: Duration = Duration::from_secs(10);
+/// The server's answer to a password: it may ask a directory, and wait after a wrong one.
+pub(crate) const AUTH_PASSWORD: Duration = Duration::from_secs(30);
+/// The server's answer to what the user typed: it may wait for the user's telephone (Duo and its like take 60 s).
+pub(crate) const AUTH_ANSWER: Duration = Duration::from_secs(75);
 /// One answer of the agent that needs no user.
 pub(crate) const AGENT: Duration = Duration::from_secs(5);
 /// A signature by the agent: it may ask its user to confirm, to unlock or to touch a token.

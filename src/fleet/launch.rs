@@ -9,6 +9,10 @@
 //! a start-up file that prints, hangs or starts another shell costs at most that time. Then it writes a
 //! line with a random mark, so that whatever was printed before is known to be noise, and becomes the
 //! server: nothing stays between the channel and the server, which ends when its stdin does.
+//!
+//! A start-up file that the shell reads even for this line may keep it from being run: it becomes another shell
+//! (`exec zsh`), or waits for input (`read`). The line's first word back tells that it runs. Where that does not
+//! come, a second line is sent that takes its [input](input) as well.
 
 use std::str::FromStr;
 
@@ -165,8 +169,30 @@ pub(crate) enum Outcome {
 
 /// The line for sshd, or for a shell's standard input. `nonce` must be alphanumeric and new for each launch.
 pub(crate) fn command_line(nonce: &str, server: &Server) -> String {
+    line(nonce, server, "")
+}
+
+/// The same for a shell whose start-up files take its input: with it goes [`input`].
+pub(crate) fn command_line_with_input(nonce: &str, server: &Server) -> String {
+    // What nobody took stands before the server's own input.
+    let drain = "while read -r l; do case $l in end-$n) break;; esac; done;";
+    line(nonce, server, drain)
+}
+
+/// Lines a start-up file may take of its shell's input before the launch fails.
+const SPARE_LINES: usize = 16;
+
+/// What to write on the standard input of [`command_line_with_input`]: the line once more, for a shell that
+/// was started without it, and some that may be lost.
+pub(crate) fn input(nonce: &str, server: &Server) -> String {
+    let line = command_line_with_input(nonce, server);
+    format!("{line}{}end-{nonce}\n", "\n".repeat(SPARE_LINES))
+}
+
+fn line(nonce: &str, server: &Server, prelude: &str) -> String {
     let script = [
-        format!("n={nonce}; s=${{SHELL:-/bin/sh}}; a=n;"),
+        format!("n={nonce}; printf \"\\036codex-%s-runs\\n\" \"$n\"; s=${{SHELL:-/bin/sh}}; a=n;"),
+        prelude.to_owned(),
         shell::environment(),
         server.finder(),
         server.search(),
@@ -174,7 +200,18 @@ pub(crate) fn command_line(nonce: &str, server: &Server) -> String {
         "if is \"$c\"; then printf \"\\036codex-%s\\tok\\t%s\\t%s\\t%s\\n\" \"$n\" \"$w\" \"$HOME\" \"$c\"; exec \"$c\" app-server; fi;".to_owned(),
         "printf \"\\036codex-%s\\tmissing-%s\\t%s\\t%s\\t%s\\n\" \"$n\" \"$a\" \"$w\" \"$HOME\" \"$PATH\"; exit 127".to_owned(),
     ];
-    format!("exec sh -c '{}'", script.join(" "))
+    // A start-up file may leave a PATH on which there is no `sh`.
+    format!("exec /bin/sh -c '{}'", script.join(" "))
+}
+
+/// The first word of the script.
+fn first_word(nonce: &str) -> String {
+    format!("\x1ecodex-{nonce}-runs\n")
+}
+
+/// Whether the script was begun, by what was printed so far.
+pub(crate) fn runs(nonce: &str, printed: &[u8]) -> bool {
+    memchr::memmem::find(printed, first_word(nonce).as_bytes()).is_some()
 }
 
 /// Looks for the mark in what was printed so far. `Some` takes everything up to the end of the mark's
@@ -195,6 +232,7 @@ pub(crate) fn take_mark(nonce: &str, buffer: &mut BytesMut) -> Option<(Found, St
         },
     };
     let noise = String::from_utf8_lossy(&buffer.split_to(end + 1)[..start])
+        .replace(&first_word(nonce), "")
         .trim()
         .to_owned();
     Some((

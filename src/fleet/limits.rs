@@ -25,6 +25,9 @@ pub(crate) const CALLS_MAX: usize = 100;
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// From the start of the remote command to its mark: the host's shells may take 16 s to start.
 pub(crate) const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
+/// From the start of the remote command to its first word: a shell that reads its start-up files has said it by
+/// then, or it is tried in another way.
+pub(crate) const SHELL_PATIENCE: Duration = Duration::from_secs(5);
 /// A step of an installation: hashing the program on a small machine, or taking the next piece of it.
 pub(crate) const INSTALL_PATIENCE: Duration = Duration::from_secs(60);
 /// From the last byte handed over to the host's verdict: what the channel's window holds (2 MiB of sshd's) may

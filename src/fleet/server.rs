@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use codex_hosts::{Failure, FailureKind, HostId, Phase};
 use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, End};
-use codex_ssh::{Process, Session};
+use codex_ssh::{ExecError, Process, Session};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     child::Child,
-    launch::{self, Found, Outcome, Server},
+    launch::{self, Found, Outcome, Server, command_line, command_line_with_input},
     limits,
     shell::SHELL_PATIENCE_S,
     witness::{Ended, Witness},
@@ -37,18 +37,63 @@ pub(crate) async fn launch(
     server: &Server,
 ) -> Result<(Process, Started), Failure> {
     let nonce = nonce();
-    let mut process = session
-        .exec(&launch::command_line(&nonce, server))
-        .await
-        .map_err(|error| {
-            not_launched(
-                FailureKind::Forbidden,
-                format!("starting a command: {}", chain(&error)),
-            )
-        })?;
+    let (mut process, mut printed) = (
+        run(session, &command_line(&nonce, server)).await?,
+        BytesMut::new(),
+    );
+    let begun = timeout(
+        limits::SHELL_PATIENCE,
+        until_it_runs(&nonce, &mut process, &mut printed),
+    );
+    if begun.await.is_ok() {
+        return over_ssh(id, process, &nonce, server, printed).await;
+    }
+    // A start-up file takes the shell's input, or made another shell of it: neither goes on without any.
+    _ = process.shutdown().await;
+    _ = timeout(limits::LAST_WORDS_PATIENCE, process.exit().wait()).await;
+    drop(process);
+    let mut process = run_after_another(session, &command_line_with_input(&nonce, server)).await?;
+    // A shell that does not read shows itself by its silence.
+    let input = launch::input(&nonce, server);
+    _ = timeout(limits::LAUNCH_PATIENCE, process.write_all(input.as_bytes())).await;
+    over_ssh(id, process, &nonce, server, BytesMut::new()).await
+}
+
+/// Tries to start a command in the place of one that has just ended.
+const TRIES_MAX: u32 = 4;
+
+async fn run(session: &Session, line: &str) -> Result<Process, Failure> {
+    session.exec(line).await.map_err(|error| {
+        not_launched(
+            FailureKind::Forbidden,
+            format!("starting a command: {}", chain(&error)),
+        )
+    })
+}
+
+/// The same behind a command that has just ended: where a server allows one at a time (`MaxSessions`), its
+/// place may be free a round trip later.
+async fn run_after_another(session: &Session, line: &str) -> Result<Process, Failure> {
+    for _ in 1..TRIES_MAX {
+        match session.exec(line).await {
+            Err(ExecError::ChannelRefused { .. }) => _ = session.ping(limits::LAST_WORDS_PATIENCE).await,
+            Err(_) => break,
+            Ok(process) => return Ok(process),
+        }
+    }
+    run(session, line).await
+}
+
+/// Waits for the mark of the script behind this process.
+async fn over_ssh(
+    id: &HostId,
+    mut process: Process,
+    nonce: &str,
+    server: &Server,
+    mut printed: BytesMut,
+) -> Result<(Process, Started), Failure> {
     let witness = Witness::Ssh(process.exit(), process.stderr());
-    let mut printed = BytesMut::new();
-    let why = match marked(&nonce, &mut process, &mut printed).await {
+    let why = match marked(nonce, &mut process, &mut printed).await {
         Ok(found) => return Ok((process, started(id, found, printed, server)?)),
         Err(NoMark::Late) => format!(" within {:?}", limits::LAUNCH_PATIENCE),
         Err(NoMark::Ended) => match witness.ended().await {
@@ -57,12 +102,35 @@ pub(crate) async fn launch(
             None => too_much(),
         },
     };
-    let message = format!("the login shell did not start codex{why}");
+    let (message, hint) = match launch::runs(nonce, &printed) {
+        true => (
+            format!("the shell on {id} did not start codex{why}"),
+            format!("look at what `ssh {id} true` prints and whether it ends"),
+        ),
+        false => never_ran(id, &why, &witness.stderr()),
+    };
     Err(Failure {
-        hint: Some(format!("look at what `ssh {id} true` prints and whether it ends")),
+        hint: Some(hint),
         stderr: said(&printed, &witness),
         ..not_launched(FailureKind::LaunchFailed, message)
     })
+}
+
+/// What stands in the way when not even the first word of the script came, and what can be done.
+fn never_ran(id: &HostId, why: &str, stderr: &str) -> (String, String) {
+    let message = format!("the login shell did not run the command that starts codex{why}");
+    let hint = if stderr.contains("restricted") {
+        format!("the login shell on {id} is a restricted one: codex needs an account with a full shell")
+    } else if why.starts_with(" within") {
+        format!(
+            "a start-up file of the login shell (such as .bashrc, .zshenv, .cshrc, config.fish) waits for something, or takes the output away: see whether `ssh {id} true` ends and `ssh {id} echo hello` prints"
+        )
+    } else {
+        format!(
+            "either a start-up file of the login shell (such as .bashrc or .zshenv) ends it, or the account has a shell that runs nothing (nologin, false), or the server runs another command (ForceCommand in sshd_config, command= in authorized_keys): see what `ssh {id} echo hello` prints"
+        )
+    };
+    (message, hint)
 }
 
 /// Starts the server through a shell that a program of the user gives.
@@ -83,7 +151,7 @@ pub(crate) async fn launch_by_command(
     })?;
     let witness = Witness::Child(child.watch());
     let nonce = nonce();
-    let line = format!("{}\n", launch::command_line(&nonce, server));
+    let line = format!("{}\n", command_line(&nonce, server));
     // A program that does not read shows itself by its end, or by its silence.
     _ = timeout(limits::LAUNCH_PATIENCE, child.write_all(line.as_bytes())).await;
     let mut printed = BytesMut::new();
@@ -150,6 +218,15 @@ async fn marked(
     }
 }
 
+/// Reads until the script has said its first word, or what is printed ends or is too much.
+async fn until_it_runs(nonce: &str, stream: &mut (impl AsyncRead + Unpin), printed: &mut BytesMut) {
+    while !launch::runs(nonce, printed) && printed.len() <= launch::NOISE_BYTES_MAX {
+        if !matches!(stream.read_buf(printed).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
 /// Reads up to the mark; `None` when the output ends before it, or is too much.
 async fn read_mark(
     nonce: &str,
@@ -209,7 +286,9 @@ fn not_installed(id: &HostId, server: &Server, searched: &str, asked: bool) -> F
 /// What the remote printed, for a failure: its noise on stdout and its stderr.
 pub(crate) fn said(printed: &[u8], witness: &Witness) -> Option<String> {
     let printed = String::from_utf8_lossy(printed);
-    let text = format!("{}\n{}", printed.trim(), witness.stderr());
+    // Marks of ours are no words of the host.
+    let lines: Vec<&str> = printed.lines().filter(|it| !it.starts_with('\u{1e}')).collect();
+    let text = format!("{}\n{}", lines.join("\n").trim(), witness.stderr());
     Some(text.trim().to_owned()).filter(|it| !it.is_empty())
 }
 

@@ -11,12 +11,17 @@ pub(crate) const SHELL_PATIENCE_S: u32 = 8;
 /// login shell); `ask` sets `a` to `y` when the shell told its environment.
 pub(crate) fn environment() -> String {
     [
+        // A start-up file may leave a PATH on which nothing is: the script's own tools are found in any case.
+        "base() { command -v sed >/dev/null 2>&1 || PATH=$PATH:/usr/local/bin:/usr/bin:/bin; export PATH; }; base;".to_owned(),
         // SIGKILL: interactive shells ignore SIGTERM. macOS has no `timeout`, but it has perl.
         format!("lim() {{ if command -v timeout >/dev/null 2>&1; then timeout -s KILL {SHELL_PATIENCE_S} \"$@\";"),
         format!("elif command -v perl >/dev/null 2>&1; then perl -e \"alarm shift; exec @ARGV\" {SHELL_PATIENCE_S} \"$@\"; else \"$@\"; fi; }};"),
+        "ask() { q=\"echo; echo codex-$n; exec /bin/sh -c \\\"export -p; echo; echo end-$n\\\"\";".to_owned(),
+        // A C shell takes `-l` only alone (tcsh(1)). Shells on macOS need the bracket before the pattern.
+        "told() { case $s in (*csh) echo \"$q\" | lim \"$s\" -l;; (*) lim \"$s\" \"$1\" \"$q\" </dev/null;; esac; };".to_owned(),
         // It is read up to a mark: a daemon that a start-up file left behind keeps the pipe open.
-        "ask() { e=$(lim \"$s\" \"$1\" \"echo; echo codex-$n; exec sh -c \\\"export -p; echo; echo end-$n\\\"\" </dev/null 2>/dev/null | sed -n \"1,/^codex-$n/d;/^end-$n/q;p\");".to_owned(),
-        "if [ -n \"$e\" ] && (eval \"$e\") >/dev/null 2>&1; then eval \"$e\"; a=y; fi; };".to_owned(),
+        "e=$(told \"$1\" 2>/dev/null | sed -n \"1,/^codex-$n/d;/^end-$n/q;p\");".to_owned(),
+        "if [ -n \"$e\" ] && (eval \"$e\") >/dev/null 2>&1; then eval \"$e\"; a=y; base; fi; };".to_owned(),
     ]
     .join(" ")
 }

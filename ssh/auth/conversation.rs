@@ -1,6 +1,6 @@
 //! Questions during a login: unbounded in time, but they end when the server goes.
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -19,18 +19,19 @@ pub(crate) struct Conversation<'a> {
 
 impl Conversation<'_> {
     pub(crate) async fn ask(&self, question: Question, what: &str) -> Result<Answer, Failure> {
-        let mut ended = self.ended.clone();
+        let (mut ended, asked) = (self.ended.clone(), Instant::now());
+        let impatient = |text: String| Failure::Impatient {
+            what: what.to_owned(),
+            waited: asked.elapsed().as_secs(),
+            text,
+        };
         tokio::select! {
             answer = self.report.ask(question) => Ok(answer),
             closed = ended.wait_for(Option::is_some) => {
                 let closed = closed.ok().and_then(|closed| closed.clone());
-                let text = closed.as_ref().map(words).unwrap_or_default();
-                Err(Failure::Closed { step: format!("waiting for {what}"), text })
+                Err(impatient(closed.as_ref().map(words).unwrap_or_default()))
             }
-            () = self.gone.wait() => Err(Failure::Closed {
-                step: format!("waiting for {what}"),
-                text: String::new(),
-            }),
+            () = self.gone.wait() => Err(impatient(String::new())),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Carries out the plan: asks the server, the agent and the user, and writes down what was tried.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use russh::{
     MethodSet,
@@ -84,6 +84,8 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
     };
     let mut offers = state.collect(handle).await;
     memory.promote(settings, &mut offers);
+    let again: Vec<Offer> = offers.iter().filter_map(Offer::with_sha256).collect();
+    offers.extend(again);
     let mut plan = Plan::new(&rules(settings, trust), offers.len());
     for _ in 0..limits::AUTH_STEPS {
         let step = plan.next();
@@ -115,7 +117,7 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
             }
         }
     }
-    Err(state.give_up(&plan).await)
+    Err(state.give_up(&plan, &offers).await)
 }
 
 fn rules(settings: &HostSettings, trust: Trust) -> Rules {
@@ -254,7 +256,11 @@ impl State<'_> {
         if is_short_rsa(&public, self.settings.host_keys.required_rsa_size) {
             return Ok(self.skip(&offer, "RequiredRSASize excludes it".to_owned()));
         }
+        let sha512 = Ok(Some(HashAlg::Sha512));
         let hash = match self.hash(handle, &offer, &public).await? {
+            hash if offer.again && hash == sha512 && self.accepts("rsa-sha2-256") => Some(HashAlg::Sha256),
+            // There is nothing to do in another way.
+            _ if offer.again => return Ok(Told::Skipped),
             Ok(hash) => hash,
             Err(why) => return Ok(self.skip(&offer, why)),
         };
@@ -283,7 +289,7 @@ impl State<'_> {
         };
         let sent = tokio::select! {
             sent = sent => sent,
-            () = clock.expired() => return Err(self.timed_out("waiting for the answer to a key")),
+            () = clock.expired() => return Err(self.timed_out("waiting for the answer to a key", limits::AUTH_STEP)),
         };
         let told = match sent {
             Ok(result) => told(Ok(result)),
@@ -296,6 +302,11 @@ impl State<'_> {
         Ok(told)
     }
 
+    /// Whether `PubkeyAcceptedAlgorithms` leaves this one.
+    fn accepts(&self, signature: &str) -> bool {
+        self.signatures.iter().any(|it| it == signature)
+    }
+
     /// The hash for RSA signatures, `None` for other keys; an error says why the key cannot be used.
     async fn hash(
         &mut self,
@@ -304,7 +315,7 @@ impl State<'_> {
         public: &PublicKey,
     ) -> Result<Result<Option<HashAlg>, String>, Failure> {
         let excluded = || Err("PubkeyAcceptedAlgorithms excludes it".to_owned());
-        let accepted = |name: &str| self.signatures.iter().any(|it| it == name);
+        let accepted = |name: &str| self.accepts(name);
         let algorithm = public.algorithm();
         if !matches!(algorithm, Algorithm::Rsa { .. }) {
             return Ok(match accepted(algorithm.as_str()) {
@@ -348,7 +359,8 @@ impl State<'_> {
         let user = self.settings.user.as_str();
         // russh clears its copy after use.
         let sent = handle.authenticate_password(user, password.as_str());
-        let told = told(self.bounded(PASSWORD_STEP, sent).await?);
+        let sent = self.within(limits::AUTH_PASSWORD, PASSWORD_STEP, sent).await?;
+        let told = told(sent);
         self.write_down(Method::Password, String::new(), &told);
         Ok(told)
     }
@@ -369,7 +381,7 @@ impl State<'_> {
                     asked |= !prompts.is_empty();
                     let responses = self.respond(name, instructions, prompts).await?;
                     let sent = handle.authenticate_keyboard_interactive_respond(responses);
-                    answer = self.bounded(STEP, sent).await?;
+                    answer = self.within(limits::AUTH_ANSWER, STEP, sent).await?;
                     continue;
                 }
                 Ok(Interactive::Success) => Told::Accepted,
@@ -428,17 +440,23 @@ impl State<'_> {
     }
 
     async fn bounded<T>(&self, step: &str, sent: impl Future<Output = T>) -> Result<T, Failure> {
-        timeout(limits::AUTH_STEP, sent)
-            .await
-            .map_err(|_| self.timed_out(step))
+        self.within(limits::AUTH_STEP, step, sent).await
     }
 
-    fn timed_out(&self, step: &str) -> Failure {
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        step: &str,
+        sent: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        timeout(limit, sent)
+            .await
+            .map_err(|_| self.timed_out(step, limit))
+    }
+
+    fn timed_out(&self, step: &str, limit: Duration) -> Failure {
         let step = format!("logging in to {} as {}: {step}", self.hop, self.settings.user);
-        Failure::TimedOut {
-            step,
-            limit: limits::AUTH_STEP,
-        }
+        Failure::TimedOut { step, limit }
     }
 
     fn skip(&mut self, offer: &Offer, why: String) -> Told {
@@ -465,9 +483,9 @@ impl State<'_> {
         });
     }
 
-    async fn give_up(mut self, plan: &Plan) -> Failure {
-        if plan.left() > 0 && plan.accepts().iter().any(|it| it == Method::PublicKey.name()) {
-            let left = plan.left();
+    async fn give_up(mut self, plan: &Plan, offers: &[Offer]) -> Failure {
+        let left = offers.iter().skip(plan.made()).filter(|it| !it.again).count();
+        if left > 0 && plan.accepts().iter().any(|it| it == Method::PublicKey.name()) {
             let why = format!(
                 "servers allow few tries: choose one of these {left} with IdentityFile and IdentitiesOnly"
             );

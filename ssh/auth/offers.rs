@@ -25,6 +25,8 @@ pub(crate) struct Offer {
     pub(crate) certificate: Option<Certificate>,
     /// The path of the file, else the agent's comment.
     pub(crate) name: String,
+    /// An RSA key that was offered before with SHA-512.
+    pub(crate) again: bool,
 }
 
 impl Offer {
@@ -37,8 +39,9 @@ impl Offer {
             ..
         } = self;
         let kind = if certificate.is_some() { "certificate " } else { "" };
+        let hash = if self.again { " with rsa-sha2-256" } else { "" };
         match public {
-            Some(public) => format!("{kind}{name} {}", public.fingerprint(HashAlg::Sha256)),
+            Some(public) => format!("{kind}{name} {}{hash}", public.fingerprint(HashAlg::Sha256)),
             None => format!("{kind}{name}"),
         }
     }
@@ -57,6 +60,16 @@ impl Offer {
             Holder::File(identity) => Some(&identity.path),
             Holder::Agent => None,
         }
+    }
+
+    /// The same key for another try with the lesser hash: sshd before 9.4 names signatures among those it knows
+    /// that its own `PubkeyAcceptedAlgorithms` then refuses.
+    pub(crate) fn with_sha256(&self) -> Option<Offer> {
+        let is_rsa = self.public.is_some() && self.is_rsa() && self.certificate.is_none();
+        is_rsa.then(|| Offer {
+            again: true,
+            ..self.clone()
+        })
     }
 
     pub(crate) fn is_rsa(&self) -> bool {
@@ -89,6 +102,7 @@ pub(crate) fn order(files: &Files, agent: &[AgentKey], identities_only: bool) ->
                 public: Some(key.public.clone()),
                 certificate: key.certificate.clone(),
                 name: key.comment.clone(),
+                again: false,
             });
         }
     }
@@ -102,6 +116,7 @@ pub(crate) fn order(files: &Files, agent: &[AgentKey], identities_only: bool) ->
                 public: identity.public.clone(),
                 certificate: None,
                 name: identity.path.display().to_string(),
+                again: false,
             });
         }
     }
@@ -130,6 +145,7 @@ fn certified(
         public: Some(public),
         certificate: Some(certificate.clone()),
         name: path.display().to_string(),
+        again: false,
     })
 }
 

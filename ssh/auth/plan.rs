@@ -57,6 +57,8 @@ pub(crate) struct Plan {
     next_offer: usize,
     offers: usize,
     sent: usize,
+    /// Whether the last step was an offer.
+    offered: bool,
     prompts: u32,
     asked_interactive: u32,
     asked_password: u32,
@@ -82,6 +84,7 @@ impl Plan {
             next_offer: 0,
             offers,
             sent: 0,
+            offered: false,
             prompts: rules.prompts,
             asked_interactive: 0,
             asked_password: 0,
@@ -90,6 +93,12 @@ impl Plan {
 
     /// Each step is given out once.
     pub(crate) fn next(&mut self) -> Step {
+        let step = self.choose();
+        self.offered = matches!(step, Step::Offer(_));
+        step
+    }
+
+    fn choose(&mut self) -> Step {
         for method in self.methods.clone() {
             if !self.accepted(method) {
                 continue;
@@ -138,6 +147,11 @@ impl Plan {
 
     /// The server refused the step, and accepts these methods.
     pub(crate) fn denied(&mut self, accepts: Vec<String>) {
+        if self.offered && !accepts.iter().any(|it| it == Method::PublicKey.name()) {
+            // It takes no keys, or not yet (`AuthenticationMethods password,publickey`): this one was not looked
+            // at, and has its turn when keys are wanted.
+            self.next_offer -= 1;
+        }
         self.accepts = Some(accepts);
     }
 
@@ -158,9 +172,9 @@ impl Plan {
         self.asked_interactive = self.prompts;
     }
 
-    /// Offers that were not made.
-    pub(crate) fn left(&self) -> usize {
-        self.offers - self.next_offer
+    /// How many offers were made; the others were not.
+    pub(crate) fn made(&self) -> usize {
+        self.next_offer
     }
 
     pub(crate) fn accepts(&self) -> &[String] {
@@ -247,7 +261,19 @@ mod tests {
             sent += 1;
             plan.denied(names("publickey"));
         }
-        assert_eq!((sent, plan.left()), (5, 3));
+        assert_eq!((sent, plan.made()), (5, 6));
+    }
+
+    #[test]
+    fn a_key_that_came_too_early_is_offered_again_when_keys_are_wanted() {
+        let mut plan = Plan::new(&rules(), 1);
+        assert_eq!(plan.next(), Step::Offer(0));
+        plan.denied(names("password"));
+        assert_eq!(plan.next(), Step::Password { attempt: 1 });
+        plan.partial(names("publickey"));
+        assert_eq!(plan.next(), Step::Offer(0));
+        plan.denied(names("publickey"));
+        assert_eq!(plan.next(), Step::GiveUp);
     }
 
     #[test]

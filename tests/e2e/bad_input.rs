@@ -10,7 +10,7 @@ const SAY: [&str; 4] = ["exec", "--host", "devbox", "say hello"];
 
 /// A server that answers the handshake, then does `rest`. There, `next METHOD` waits for a call and sets
 /// `$id`; calls that nobody waits for are not answered.
-fn fake_server(rest: &str) -> String {
+pub(crate) fn fake_server(rest: &str) -> String {
     format!(
         "#!/bin/sh\n\
          next() {{ while read -r l; do case $l in *\"\\\"$1\\\"\"*)\n\
@@ -20,11 +20,11 @@ fn fake_server(rest: &str) -> String {
     )
 }
 
-const THREAD: &str = "next thread/start; echo '{\"id\":'$id',\"result\":{\"thread\":{\"id\":\"t\"},\
+pub(crate) const THREAD: &str = "next thread/start; echo '{\"id\":'$id',\"result\":{\"thread\":{\"id\":\"t\"},\
     \"approvalPolicy\":\"never\",\"sandbox\":{\"type\":\"readOnly\"}}}'\n";
-const TURN: &str = "next turn/start; echo '{\"id\":'$id',\"result\":{\"turn\":{\"id\":\"u\",\
+pub(crate) const TURN: &str = "next turn/start; echo '{\"id\":'$id',\"result\":{\"turn\":{\"id\":\"u\",\
     \"status\":\"inProgress\"}}}'\n";
-const END: &str = "echo '{\"method\":\"item/completed\",\"params\":{\"threadId\":\"t\",\"turnId\":\"u\",\
+pub(crate) const END: &str = "echo '{\"method\":\"item/completed\",\"params\":{\"threadId\":\"t\",\"turnId\":\"u\",\
     \"item\":{\"type\":\"agentMessage\",\"id\":\"m\",\"text\":\"survived\"}}}'\n\
     echo '{\"method\":\"turn/completed\",\"params\":{\"threadId\":\"t\",\"turn\":{\"id\":\"u\",\
     \"status\":\"completed\"}}}'\nnext forever\n";

@@ -22,4 +22,5 @@ mod remote;
 mod screen;
 mod serving;
 mod setting;
+mod shells;
 mod wire;

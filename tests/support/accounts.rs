@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::{ffi::OsStrExt, fs::PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -31,13 +31,19 @@ pub(crate) fn group() -> u32 {
 /// Writes `passwd`, `group` and `shadow` into `folder`.
 pub(crate) fn write(folder: &Path, home: &Path, shell: &str, password: Option<&str>) {
     let (number, group) = (number(), group());
-    let home = home.display();
-    let passwd = format!(
+    let before = format!(
         "root:x:0:0:root:/root:/bin/bash\n\
          nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n\
          sshd:x:61200:65534::/run/sshd:/usr/sbin/nologin\n\
-         {USER}:x:{number}:{group}::{home}:{shell}\n"
+         {USER}:x:{number}:{group}::"
     );
+    // Bytes: a home need not be text.
+    let passwd = [
+        before.as_bytes(),
+        home.as_os_str().as_bytes(),
+        format!(":{shell}\n").as_bytes(),
+    ]
+    .concat();
     fs::write(folder.join("passwd"), passwd).unwrap();
     let groups = format!("root:x:0:\ntty:x:5:\nshadow:x:42:\nnogroup:x:65534:\n{USER}:x:{group}:\n");
     fs::write(folder.join("group"), groups).unwrap();

@@ -5,6 +5,7 @@
 //! was started on it. A home directory has the same path on the host and outside.
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -31,6 +32,16 @@ pub enum Shell {
     Zsh,
     Fish,
     Dash,
+    /// A C shell: no POSIX syntax, and start-up files of its own.
+    Tcsh,
+    /// A Korn shell.
+    Mksh,
+    /// Bash that may not run programs by their path, nor be replaced by one.
+    Restricted,
+    /// What an account has that nobody may use: it says so and ends.
+    Nologin,
+    /// The same without a word.
+    False,
 }
 
 impl Shell {
@@ -40,6 +51,11 @@ impl Shell {
             Shell::Zsh => "zsh",
             Shell::Fish => "fish",
             Shell::Dash => "dash",
+            Shell::Tcsh => "tcsh",
+            Shell::Mksh => "mksh",
+            Shell::Restricted => "rbash",
+            Shell::Nologin => "nologin",
+            Shell::False => "false",
         };
         let program = skip::program(name).unwrap_or_else(|| panic!("{name} is not installed"));
         program.display().to_string()
@@ -48,19 +64,21 @@ impl Shell {
     /// The file every shell that sshd starts reads, if there is one.
     fn rc(self) -> Option<&'static str> {
         match self {
-            Shell::Bash => Some(".bashrc"),
+            Shell::Bash | Shell::Restricted => Some(".bashrc"),
+            Shell::Tcsh => Some(".tcshrc"),
             Shell::Zsh => Some(".zshenv"),
             Shell::Fish => Some(".config/fish/config.fish"),
-            Shell::Dash => None,
+            Shell::Dash | Shell::Mksh | Shell::Nologin | Shell::False => None,
         }
     }
 
     /// The file only a login shell reads.
     fn profile(self) -> &'static str {
         match self {
-            Shell::Bash | Shell::Dash => ".profile",
+            Shell::Tcsh => ".login",
             Shell::Zsh => ".zprofile",
             Shell::Fish => ".config/fish/conf.d/login.fish",
+            _ => ".profile",
         }
     }
 }
@@ -108,6 +126,8 @@ pub struct HostOptions {
     banner: Option<String>,
     forwarding: bool,
     sshd: String,
+    home: OsString,
+    setup: Option<String>,
 }
 
 impl Default for HostOptions {
@@ -123,6 +143,8 @@ impl Default for HostOptions {
             banner: None,
             forwarding: true,
             sshd: String::new(),
+            home: "home".into(),
+            setup: None,
         }
     }
 }
@@ -199,6 +221,18 @@ impl HostOptions {
         self.sshd.push('\n');
         self
     }
+
+    /// The name of the home directory; `passwd(5)` keeps it from having a colon or a newline.
+    pub fn home(mut self, name: impl Into<OsString>) -> HostOptions {
+        self.home = name.into();
+        self
+    }
+
+    /// Lines of POSIX sh that the host's root runs before sshd starts, e.g. mounts; `$home` is the home directory.
+    pub fn setup(mut self, lines: &str) -> HostOptions {
+        self.setup = Some(lines.into());
+        self
+    }
 }
 
 /// A host that is up; dropping it ends all of its processes and removes its files.
@@ -256,7 +290,7 @@ impl Host {
 
     /// The user's home directory; the same path on the host and here.
     pub fn home(&self) -> PathBuf {
-        self.folder.path().join("home")
+        self.folder.path().join(&self.options.home)
     }
 
     /// The folder `~/work`, which is there from the start.
@@ -357,7 +391,10 @@ impl Host {
         for file in [&pid_file, &end_file] {
             let _ = fs::remove_file(file);
         }
-        let mut namespace = Namespace::start(self.folder.path(), official);
+        if let Some(lines) = &self.options.setup {
+            fs::write(self.folder.path().join("setup"), lines).unwrap();
+        }
+        let mut namespace = Namespace::start(self.folder.path(), &self.home(), official);
         let address = ("127.0.0.1", self.port);
         let is_up = wait::until_or(
             "sshd's start",
@@ -396,6 +433,7 @@ impl Host {
         if matches!(options.codex, Codex::OfficialInProfile) {
             profile += match options.shell {
                 Shell::Fish => "set -gx PATH $HOME/.local/bin $PATH\n",
+                Shell::Tcsh => "setenv PATH \"$HOME/.local/bin:$PATH\"\n",
                 _ => "PATH=\"$HOME/.local/bin:$PATH\"\n",
             };
         }

@@ -29,12 +29,12 @@ pub(crate) struct Process {
 }
 
 /// Prepares the mounts, starts sshd and waits for the end of its own input. An sshd that ends by itself leaves
-/// the file `sshd.ended`. The arguments: the host's folder, the folder of the official package
+/// the file `sshd.ended`. The arguments: the host's folder, the home directory, the folder of the official package
 /// and the node program (or empty), the sshd program, and the words in front of it.
 const SCRIPT: &str = r#"
 set -e
-folder=$1 official=$2 node=$3 sshd=$4
-shift 4
+folder=$1 home=$2 official=$3 node=$4 sshd=$5
+shift 5
 for name in passwd group shadow; do mount --bind "$folder/$name" "/etc/$name"; done
 if [ -e "$folder/pam" ]; then mount --bind "$folder/pam" /etc/pam.d/sshd; fi
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -48,6 +48,7 @@ fi
 mount --bind "$folder/bin" /usr/local/bin
 # Codex keeps files below /tmp under names made of the user only, and two hosts are not to share them.
 mount -t tmpfs -o mode=1777 tmpfs /tmp
+if [ -e "$folder/setup" ]; then . "$folder/setup"; fi
 {
     "$@" "$sshd" -D -f "$folder/sshd_config" -E "$folder/sshd.log" || :
     : > "$folder/sshd.ended"
@@ -57,10 +58,10 @@ read -r _ || :
 
 impl Namespace {
     /// Starts the host in `folder`; what goes wrong before sshd runs is in `folder/namespace.log`.
-    pub(crate) fn start(folder: &Path, official: Option<(&Path, &Path)>) -> Namespace {
+    pub(crate) fn start(folder: &Path, home: &Path, official: Option<(&Path, &Path)>) -> Namespace {
         let log = File::create(folder.join("namespace.log")).unwrap();
         let mut command = unshare();
-        command.args(["sh", "-c", SCRIPT, "sh"]).arg(folder);
+        command.args(["sh", "-c", SCRIPT, "sh"]).arg(folder).arg(home);
         match official {
             Some((package, node)) => command.arg(package).arg(node),
             None => command.args(["", ""]),

@@ -29,6 +29,10 @@ pub enum Part {
     Zsh,
     /// Debian's POSIX shell.
     Dash,
+    /// The C shell `tcsh`.
+    Tcsh,
+    /// The Korn shell `mksh`.
+    Mksh,
     /// A keyring for a session bus: GNOME Keyring and D-Bus.
     SecretService,
 }
@@ -45,6 +49,8 @@ impl Part {
             Part::Fish => "fish",
             Part::Zsh => "zsh",
             Part::Dash => "dash",
+            Part::Tcsh => "tcsh",
+            Part::Mksh => "mksh",
             Part::SecretService => "secret-service",
         }
     }
@@ -62,6 +68,8 @@ impl Part {
             Part::Fish => missing(&["fish"]),
             Part::Zsh => missing(&["zsh"]),
             Part::Dash => missing(&["dash"]),
+            Part::Tcsh => missing(&["tcsh"]),
+            Part::Mksh => missing(&["mksh"]),
             Part::SecretService => ["dbus-daemon", "gnome-keyring-daemon"]
                 .into_iter()
                 .find_map(|name| missing(&[name])),

@@ -103,7 +103,7 @@ pub(super) fn put(nonce: &str, sha256: &str, length: u64) -> String {
         format!("find \"$d\" -name \"*.part\" -mtime +{PART_DAYS_MAX} -exec rm -f {{}} + 2>/dev/null;"),
         "say done \"$v\" \"$x\" \"$c\"".to_owned(),
     ]);
-    format!("exec sh -c '{}'", script.join(" "))
+    format!("exec /bin/sh -c '{}'", script.join(" "))
 }
 
 /// The line that removes what [`put`] put there.
@@ -114,7 +114,7 @@ pub(super) fn remove(nonce: &str) -> String {
         shell::places(Shared::Found),
         "places gone; say end".to_owned(),
     ]);
-    format!("exec sh -c '{}'", script.join(" "))
+    format!("exec /bin/sh -c '{}'", script.join(" "))
 }
 
 #[cfg(test)]
@@ -125,7 +125,7 @@ mod tests {
     fn the_lines_are_safe_in_every_login_shell() {
         for line in [put("n0nce", &"0a".repeat(32), 5), remove("n0nce")] {
             let script = line
-                .strip_prefix("exec sh -c '")
+                .strip_prefix("exec /bin/sh -c '")
                 .and_then(|it| it.strip_suffix('\''))
                 .unwrap();
             assert!(!script.contains(['\'', '\n', '!']), "{script}");

@@ -1,0 +1,194 @@
+//! Login shells of all kinds with start-up files of all kinds: the server starts, or it is said what stands in the way.
+
+use std::{ffi::OsString, os::unix::ffi::OsStringExt, thread};
+
+use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Shell, require};
+
+use crate::{
+    bad_input::{END, THREAD, TURN, fake_server},
+    setting::{Outcome, codex},
+};
+
+/// A server that needs nothing of the host, whatever its start-up files did to the environment.
+fn server() -> Codex {
+    let script = fake_server(&format!("{THREAD}{TURN}{END}"));
+    Codex::Script(script.replacen('\n', "\nPATH=/usr/bin:/bin\n", 1))
+}
+
+fn say(options: HostOptions) -> Outcome {
+    let client = Client::new();
+    let host = Host::start(options.authorize(client.key()).codex(server()));
+    client.add(&Alias::new("devbox", &host));
+    codex(&client, &["exec", "--host", "devbox", "say hello"])
+}
+
+fn serves(name: &str, options: HostOptions) {
+    let outcome = say(options);
+    let got = (outcome.code, outcome.stdout.as_str());
+    assert_eq!(got, (Some(0), "survived\n"), "{name}: {outcome:?}");
+}
+
+fn refuses(name: &str, options: HostOptions, words: &[&str]) {
+    let outcome = say(options);
+    assert_eq!(outcome.code, Some(3), "{name}: {outcome:?}");
+    for part in words.iter().chain(&["[launch-failed]"]) {
+        assert!(outcome.stderr.contains(part), "{name}: {part}: {outcome:?}");
+    }
+}
+
+fn with(shell: Shell) -> HostOptions {
+    HostOptions::new().shell(shell)
+}
+
+/// 10 kB in colours, in the language of Bourne's shell.
+const MOTD: &str = "i=0; while [ $i -lt 100 ]; do printf '\\033[1m%0100d\\033[0m\\n' $i; i=$((i+1)); done\n";
+
+#[test]
+fn start_up_files_that_print_end_or_break_the_environment_keep_no_server_from_starting() {
+    require!(Sshd, Fish, Zsh, Tcsh, Mksh);
+    let noise = "echo noise\nsh -c 'echo noise >&2'\n";
+    for (name, options) in [
+        ("tcsh", with(Shell::Tcsh).rc(noise).profile(noise)),
+        ("mksh", with(Shell::Mksh).profile(noise)),
+        ("zsh", with(Shell::Zsh).rc(noise).profile(noise)),
+        ("fish", with(Shell::Fish).rc(noise).profile(noise)),
+        ("exit in .tcshrc", with(Shell::Tcsh).rc("exit 1\n")),
+        ("exit in .profile", with(Shell::Mksh).profile("exit 1\n")),
+        ("exit in config.fish", with(Shell::Fish).rc("exit 1\n")),
+        ("exec fish in .profile", with(Shell::Bash).profile("exec fish\n")),
+        ("motd", with(Shell::Bash).rc(MOTD).profile(MOTD)),
+        (
+            "a daemon",
+            with(Shell::Bash).rc("sleep 60 &\n").profile("sleep 61 &\n"),
+        ),
+        ("set -eu", with(Shell::Bash).rc("set -eu\n").profile("set -eu\n")),
+        (
+            "set -eu of zsh",
+            with(Shell::Zsh).rc("set -eu\n").profile("set -eu\n"),
+        ),
+        (
+            "aliases",
+            with(Shell::Zsh).rc("alias sh=false ls=false command=false printf=false cd=false\n"),
+        ),
+        (
+            "no PATH",
+            with(Shell::Bash)
+                .rc("PATH=/nonexistent\n")
+                .profile("PATH=/usr/local/bin\n"),
+        ),
+        (
+            "empty PATH",
+            with(Shell::Bash)
+                .rc("export PATH=\n")
+                .profile("PATH=/usr/local/bin\n"),
+        ),
+        (
+            "no locale",
+            with(Shell::Bash).rc("export LC_ALL=C POSIXLY_CORRECT=1 IFS=x\n"),
+        ),
+        ("no HOME", with(Shell::Bash).rc("unset HOME\n")),
+    ] {
+        serves(name, options);
+    }
+}
+
+#[test]
+fn homes_of_every_name_and_kind_have_their_server() {
+    require!(Sshd, Tcsh, Fish);
+    let odd = "a 'quoted' \"home\" $x `y` \\z";
+    for shell in [Shell::Bash, Shell::Tcsh, Shell::Fish] {
+        serves(odd, with(shell).home(odd));
+    }
+    serves(
+        "bytes",
+        with(Shell::Bash).home(OsString::from_vec(b"h\xffme".to_vec())),
+    );
+    for option in ["ro", "noexec"] {
+        let mounts = format!("mount --bind \"$home\" \"$home\"; mount -o remount,{option},bind \"$home\"\n");
+        serves(option, with(Shell::Bash).setup(&mounts));
+    }
+}
+
+#[test]
+fn start_up_files_that_take_the_input_or_become_another_shell_are_gone_around() {
+    require!(Sshd, Fish, Zsh, Tcsh);
+    let cases = [
+        ("exec zsh", with(Shell::Bash).rc("exec zsh\n")),
+        ("read in .bashrc", with(Shell::Bash).rc("read x; read y\n")),
+        ("read in .zshenv", with(Shell::Zsh).rc("read x\n")),
+        ("read in config.fish", with(Shell::Fish).rc("read x\n")),
+        ("read in .tcshrc", with(Shell::Tcsh).rc("set x = $<\n")),
+        (
+            "one command at a time",
+            with(Shell::Bash).rc("exec zsh\n").sshd("MaxSessions 1"),
+        ),
+        ("slow", with(Shell::Bash).rc("sleep 6\n")),
+    ];
+    // Each of them waits for most of its time.
+    thread::scope(|scope| {
+        for (name, options) in cases {
+            scope.spawn(move || serves(name, options));
+        }
+    });
+}
+
+#[test]
+fn what_stands_in_the_way_of_the_server_is_said() {
+    require!(Sshd, Zsh, Fish);
+    let ends = [
+        "did not run the command",
+        "exit status 1",
+        ".bashrc",
+        "nologin",
+        "ForceCommand",
+    ];
+    let waits = [
+        "did not run the command",
+        "within 30s",
+        "a start-up file",
+        "config.fish",
+    ];
+    let cases: [(&str, HostOptions, &[&str]); 8] = [
+        (
+            "exit in .bashrc",
+            with(Shell::Bash).rc("echo Not today.; exit 1\n"),
+            &ends,
+        ),
+        ("exit in .zshenv", with(Shell::Zsh).rc("exit 1\n"), &ends),
+        ("false", with(Shell::False), &ends),
+        (
+            "nologin",
+            with(Shell::Nologin),
+            &["This account is currently not available", "nologin"],
+        ),
+        (
+            "rbash",
+            with(Shell::Restricted),
+            &["exec: restricted", "a restricted one"],
+        ),
+        (
+            "forced",
+            HostOptions::new().sshd("ForceCommand echo only backups here"),
+            &["only backups here", "exit status 0", "ForceCommand"],
+        ),
+        ("exec fish", with(Shell::Bash).rc("exec fish\n"), &waits),
+        ("silence", with(Shell::Bash).rc("exec >/dev/null\n"), &waits),
+    ];
+    thread::scope(|scope| {
+        for (name, options, words) in cases {
+            scope.spawn(move || refuses(name, options, words));
+        }
+    });
+}
+
+#[test]
+fn a_codex_that_only_the_login_file_of_a_c_shell_knows_is_found() {
+    require!(Sshd, Official, Tcsh);
+    let (client, model) = (Client::new(), codex_testkit::Model::start());
+    let options = with(Shell::Tcsh).codex(Codex::OfficialInProfile);
+    let options = options.rc("unsetenv PATH; setenv PATH /usr/bin:/bin\n");
+    let host = Host::start(options.authorize(client.key()).model(&model));
+    client.add(&Alias::new("devbox", &host));
+    let outcome = codex(&client, &["exec", "--host", "devbox", "say hello"]);
+    assert_eq!(outcome.stdout, "hello\n", "{outcome:?}");
+}
