@@ -32,6 +32,9 @@ pub enum StoreError {
     NoHeader { path: PathBuf },
     #[error("a record of {bytes} bytes is larger than the limit of {max}")]
     TooLarge { bytes: usize, max: usize },
+    /// A thread that lives in memory must not fill it.
+    #[error("an ephemeral thread takes no more than {max} bytes")]
+    MemoryFull { max: u64 },
     /// An earlier write failed half-way, so that what is on disk is not known any more.
     #[error("thread {0} takes no more records: an earlier write failed")]
     Broken(ThreadId),
@@ -69,6 +72,7 @@ impl StoreError {
             StoreError::Broken(_) => {
                 Some("free disk space and resume the thread: it is repaired when it is opened")
             }
+            StoreError::MemoryFull { .. } => Some("go on in a new thread"),
             StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free disk space and try again")
             }

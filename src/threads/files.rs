@@ -24,6 +24,25 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// A new file in memory, which is gone when it is closed (memfd_create(2)).
+#[cfg(target_os = "linux")]
+pub(crate) fn create_in_memory(path: &Path) -> io::Result<File> {
+    use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
+
+    let name = path.file_name().unwrap_or_default();
+    let file = memfd_create(name, MemfdFlags::CLOEXEC)?;
+    fcntl_setfl(&file, OFlags::APPEND)?;
+    Ok(file.into())
+}
+
+/// A new file without a name, which is gone when it is closed: there are no files in memory here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn create_in_memory(path: &Path) -> io::Result<File> {
+    let file = create_new(path)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
 pub(crate) fn open_or_create_append(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)

@@ -31,7 +31,7 @@ pub use fork::ForkPoint;
 pub use id::{thread_id, uuid_v7};
 pub use items::{ItemsPage, ItemsQuery};
 pub use list::{ListPage, ListQuery};
-pub use log::{Durability, MAX_RECORD_BYTES, ThreadLog};
+pub use log::{Durability, MAX_EPHEMERAL_BYTES, MAX_RECORD_BYTES, ThreadLog};
 pub use prompt::PromptItem;
 pub use read::ThreadReader;
 pub use record::{FORMAT_VERSION, Header, Metadata, PendingApproval, Record, Settings};

@@ -19,6 +19,8 @@ use crate::{
 
 /// The longest record, in bytes on disk; longer ones are refused, since nobody could read them.
 pub const MAX_RECORD_BYTES: usize = MAX_LINE;
+/// The longest log of an ephemeral thread, in bytes; what comes after that is refused.
+pub const MAX_EPHEMERAL_BYTES: u64 = 64 << 20;
 /// After how many bytes the state is written into the log again: what opening a thread reads at most, apart
 /// from one long record.
 const CHECKPOINT_BYTES: u64 = 256 << 10;
@@ -199,10 +201,13 @@ impl ThreadLog {
 
     /// Reads the history as it is now.
     pub fn reader(&self) -> Result<ThreadReader, StoreError> {
-        let file = File::open(&self.path).map_err(StoreError::io("opening", &self.path))?;
+        let file = match self.header.ephemeral {
+            true => self.file.try_clone(),
+            false => File::open(&self.path),
+        };
         let source = Source {
             path: self.path.clone(),
-            file,
+            file: file.map_err(StoreError::io("opening", &self.path))?,
             len: self.len,
             file_len: self.len,
         };
@@ -223,6 +228,9 @@ impl ThreadLog {
     }
 
     pub(crate) fn update_index(&self) {
+        if self.header.ephemeral {
+            return;
+        }
         // The index is a cache that heals itself: a list notices by the log's length that a line is missing.
         let _ = self.index.put(&self.summary());
     }
@@ -243,6 +251,11 @@ impl ThreadLog {
         self.check_usable()?;
         if batch.bytes.is_empty() {
             return Ok(());
+        }
+        if self.header.ephemeral && self.len + batch.bytes.len() as u64 > MAX_EPHEMERAL_BYTES {
+            return Err(StoreError::MemoryFull {
+                max: MAX_EPHEMERAL_BYTES,
+            });
         }
         let since = self.since_checkpoint + batch.bytes.len() as u64;
         let mut checkpoint_len = None;

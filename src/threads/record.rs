@@ -63,6 +63,10 @@ pub struct Header {
     /// What the server keeps beyond these (base instructions, dynamic tools); never looked into here.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
+    /// The thread lives in memory and ends with its writer: it is in no list, and nobody can open it again. No log
+    /// on disk says so.
+    #[serde(skip)]
+    pub ephemeral: bool,
 }
 
 /// A question to the user that is open until it is resolved, also over a restart.

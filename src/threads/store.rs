@@ -53,7 +53,8 @@ impl ThreadStore {
         self.file(id, LOG)
     }
 
-    /// Creates a thread. When it returns, the thread is on disk, and this is its writer.
+    /// Creates a thread. When it returns, the thread is on disk (unless it is [`Header::ephemeral`]), and this is
+    /// its writer.
     pub fn create(&self, header: Header) -> Result<ThreadLog, StoreError> {
         let log = self.begin(header)?;
         self.publish(log)
@@ -177,13 +178,17 @@ impl ThreadStore {
         Ok(self.dir.join(format!("{}.{extension}", id::file_stem(id)?)))
     }
 
-    /// A log under its temporary name, locked.
+    /// A log under its temporary name or in memory, locked.
     fn begin(&self, header: Header) -> Result<ThreadLog, StoreError> {
         let path = self.file(&header.id, NEW)?;
         if self.file(&header.id, LOG)?.exists() {
             return Err(StoreError::AlreadyExists(header.id));
         }
-        let mut file = files::create_new(&path).map_err(|error| match error.kind() {
+        let created = match header.ephemeral {
+            true => files::create_in_memory(&path),
+            false => files::create_new(&path),
+        };
+        let mut file = created.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => StoreError::AlreadyExists(header.id.clone()),
             _ => StoreError::io("creating", &path)(error),
         })?;
@@ -203,6 +208,9 @@ impl ThreadStore {
 
     /// Gives a log its name.
     fn publish(&self, mut log: ThreadLog) -> Result<ThreadLog, StoreError> {
+        if log.header().ephemeral {
+            return Ok(log);
+        }
         log.sync()?;
         let (from, to) = (self.file(log.id(), NEW)?, self.file(log.id(), LOG)?);
         fs::rename(&from, &to).map_err(StoreError::io("naming", &to))?;

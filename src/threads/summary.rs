@@ -44,6 +44,9 @@ pub struct Summary {
     /// How the last turn ended; none before the first turn's end and while a turn runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_turn_status: Option<TurnStatus>,
+    /// As [`Header::ephemeral`]; never in the index.
+    #[serde(skip)]
+    pub ephemeral: bool,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -73,6 +76,7 @@ impl Summary {
             forked_from_id: header.forked_from_id.clone(),
             git_info: state.metadata.git_info.clone(),
             last_turn_status: state.last_turn.as_ref().and_then(|turn| turn.status.clone()),
+            ephemeral: header.ephemeral,
         }
     }
 
@@ -90,6 +94,7 @@ impl Summary {
         thread.cli_version.clone_from(&self.cli_version);
         thread.git_info.clone_from(&self.git_info);
         thread.parent_thread_id.clone_from(&self.parent_thread_id);
+        thread.ephemeral = self.ephemeral;
         thread
     }
 }

@@ -272,8 +272,9 @@ fn conversation() -> Vec<(Direction, Value)> {
     let fork = with("thread/fork", json!({ "lastTurnId": turn }));
     with("thread/revert", json!({ "beforeTurnId": turn }));
     let shell = json!({ "threadId": fork["thread"]["id"], "command": "echo mine" });
-    local.server.call("thread/shellCommand", shell);
-    local.server.finish_turn();
+    local
+        .server
+        .call_until("thread/shellCommand", shell, "turn/completed");
     local
         .server
         .call("thread/list", json!({ "sortKey": "created_at" }));

@@ -5,7 +5,6 @@ use std::{
     process::{Child, ChildStderr, ChildStdout, Command, Stdio},
     sync::mpsc::{Receiver, sync_channel},
     thread,
-    time::Duration,
 };
 
 use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Model, wait};
@@ -160,7 +159,7 @@ impl Running {
     /// The session that `setsid` made: its leader is the binary.
     fn session(&self) -> String {
         let parent = self.child.id().to_string();
-        wait::until("the binary in its session", Duration::from_secs(5), || {
+        wait::until("the binary in its session", wait::DEADLINE, || {
             let found = Command::new("pgrep").args(["-P", &parent]).output().ok()?;
             let own = String::from_utf8(found.stdout).ok()?.trim().to_owned();
             // Without a fork, setsid became the binary itself.

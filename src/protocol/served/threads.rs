@@ -50,7 +50,7 @@ pub struct Overrides {
 #[cfg_attr(feature = "schema", ts(optional_fields = nullable))]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadStartParams {
-    /// Threads that are not kept are refused.
+    /// The thread lives in memory: it is in no list, cannot be resumed, and ends when it is unloaded.
     pub ephemeral: Option<bool>,
     /// In place of the server's own instructions for the model.
     pub base_instructions: Option<String>,

@@ -197,9 +197,6 @@ async fn warn_of_sandbox(call: &Call, thread: &ThreadId, policy: &SandboxPolicy)
 
 /// What is refused wherever a thread begins.
 pub(super) fn check(call: &Call, params: &ThreadStartParams) -> Result<(), Refusal> {
-    if params.ephemeral == Some(true) {
-        return Err(Refusal::invalid("ephemeral threads are not supported"));
-    }
     if params.dynamic_tools.as_ref().is_some_and(|it| !it.is_null()) {
         call.require_experimental("thread/start.dynamicTools")?;
     }
@@ -253,6 +250,7 @@ pub(super) fn header(
         },
         settings,
         extra,
+        ephemeral: params.ephemeral == Some(true),
     })
 }
 

@@ -36,6 +36,9 @@ struct Goal {
     tokens_before: i64,
 }
 
+/// What threads that are not kept do not have, in the words of a refusal.
+const GOALS: &str = "goals";
+
 /// States that a client may set.
 const STATUSES: [&str; 6] = [
     "active",
@@ -81,6 +84,9 @@ impl Owner {
 
     /// `thread/goal/set`
     pub(crate) fn set_goal(&mut self, set: ThreadGoalSetParams, responder: Responder) {
+        if let Err(refusal) = self.must_be_kept(GOALS) {
+            return responder.refuse(refusal);
+        }
         let now = unix_millis() / 1000;
         let objective = set.objective.filter(|it| !it.trim().is_empty());
         let mut goal = match (objective, self.goal()) {
@@ -121,12 +127,18 @@ impl Owner {
 
     /// `thread/goal/get`
     pub(crate) fn get_goal(&self, responder: Responder) {
+        if let Err(refusal) = self.must_be_kept(GOALS) {
+            return responder.refuse(refusal);
+        }
         let goal = self.goal().map(|it| self.goal_on_the_wire(&it));
         responder.answer(&json!({ "goal": goal }));
     }
 
     /// `thread/goal/clear`
     pub(crate) fn clear_goal(&mut self, responder: Responder) {
+        if let Err(refusal) = self.must_be_kept(GOALS) {
+            return responder.refuse(refusal);
+        }
         let is_set = self.log.state().goal.is_some();
         if is_set && let Err(error) = self.append(Record::GoalSet(None)) {
             return responder.refuse(wire::refuse(&error));

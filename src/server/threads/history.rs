@@ -13,7 +13,12 @@ use codex_protocol::{
 use codex_threads::{Durability, Metadata, Record};
 use serde_json::{Value, json};
 
-use super::{new_id, owner::Owner, turn::Beginning, wire};
+use super::{
+    new_id,
+    owner::{METADATA, Owner},
+    turn::Beginning,
+    wire,
+};
 use crate::{
     notice::{Notice, unix_millis},
     refusal::Refusal,
@@ -131,6 +136,9 @@ impl Owner {
 
     /// `thread/metadata/update`: a field that is missing stays, null clears it.
     pub(crate) fn update_metadata(&mut self, git: Option<&Value>, responder: Responder) {
+        if let Err(refusal) = self.must_be_kept(METADATA) {
+            return responder.refuse(refusal);
+        }
         let mut metadata: Metadata = self.log.state().metadata.clone();
         if let Some(changes) = git.filter(|it| !it.is_null()) {
             let mut info = metadata.git_info.take().unwrap_or_default();

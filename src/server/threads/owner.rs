@@ -35,6 +35,8 @@ use crate::{
 const UNLOAD_DELAY: Duration = Duration::from_secs(60);
 /// Answers of users that wait for the owner; when it is full their connections wait.
 const ANSWERS_MAX: usize = 32;
+/// Names and what git knows, in the words of a refusal.
+pub(super) const METADATA: &str = "metadata updates";
 
 /// What is said when a thread has lost its owner.
 type Farewell = Box<dyn FnOnce() + Send>;
@@ -301,6 +303,9 @@ impl Owner {
         connection: Connection,
         responder: Responder,
     ) {
+        if self.log.header().ephemeral {
+            return responder.refuse(self.not_on_disk());
+        }
         if self.active.is_none()
             && let Err(refusal) = self.change_settings(overrides)
         {
@@ -373,7 +378,26 @@ impl Owner {
         experimental.for_each(|it| it.tell(&notice));
     }
 
+    /// What is said of a thread in memory where one on disk is looked for.
+    fn not_on_disk(&self) -> Refusal {
+        Refusal::invalid(format!("no rollout found for thread id {}", self.id))
+    }
+
+    /// Refuses what makes no sense for a thread that is not kept.
+    pub(super) fn must_be_kept(&self, what: &str) -> Result<(), Refusal> {
+        match self.log.header().ephemeral {
+            true => Err(Refusal::invalid(format!(
+                "ephemeral thread does not support {what}: {}",
+                self.id
+            ))),
+            false => Ok(()),
+        }
+    }
+
     pub(crate) fn name(&mut self, name: String, responder: Responder) {
+        if let Err(refusal) = self.must_be_kept(METADATA) {
+            return responder.refuse(refusal);
+        }
         let record = Record::NameSet {
             name: Some(name.clone()),
         };
@@ -389,6 +413,9 @@ impl Owner {
     }
 
     fn archive(&mut self, responder: Responder) {
+        if self.log.header().ephemeral {
+            return responder.refuse(self.not_on_disk());
+        }
         self.give_up();
         match self.append(Record::Archived(true)) {
             Ok(()) => {
@@ -408,6 +435,10 @@ impl Owner {
     }
 
     fn delete(&mut self, responder: Responder) {
+        if self.log.header().ephemeral {
+            let text = format!("thread is not persisted and cannot be deleted: {}", self.id);
+            return responder.refuse(Refusal::invalid(text));
+        }
         self.give_up();
         let (server, id) = (self.server.clone(), self.id.clone());
         let (gone, notice) = (gone(&id), Notice::new("thread/deleted", &wire::named(&id)));

@@ -29,6 +29,7 @@ pub(super) const THREADS: &[(&str, Conversation)] = &[
     ("goal", goal),
     ("settings", settings),
     ("ephemeral", ephemeral),
+    ("ephemeral_fork", ephemeral_fork),
     ("refused_handshake", refused_handshake),
     ("refused_threads", refused_threads),
     ("refused_turns", refused_turns),
@@ -358,18 +359,45 @@ fn settings(it: &mut Local) {
 }
 
 fn ephemeral(it: &mut Local) {
-    let answer = it
-        .server
-        .ask("thread/start", json!({ "cwd": it.work(), "ephemeral": true }));
-    let Some(thread) = answer["result"]["thread"]["id"].as_str().map(str::to_owned) else {
-        return;
-    };
-    turn(it, &thread, "say hello");
+    let thread = start_with(it, json!({ "ephemeral": true }));
+    let id = json!({ "threadId": thread });
+    turn(it, &thread, "run echo first\nsay hello");
+    turn(it, &thread, "say again");
     it.server.call("thread/list", json!({}));
-    it.server.ask("thread/read", json!({ "threadId": thread }));
+    it.server.call("thread/loaded/list", json!({}));
+    it.server.ask("thread/read", id.clone());
+    let whole = json!({ "threadId": thread, "includeTurns": true });
+    it.server.ask("thread/read", whole);
+    for method in [
+        "thread/turns/list",
+        "thread/items/list",
+        "thread/resume",
+        "thread/goal/get",
+        "thread/fork",
+        "thread/archive",
+        "thread/delete",
+    ] {
+        it.server.ask(method, id.clone());
+    }
+    it.server.ask(
+        "thread/name/set",
+        json!({ "threadId": thread, "name": "nobody's" }),
+    );
+    it.server.call("thread/unsubscribe", id.clone());
+    it.server.ask("thread/read", id);
+}
+
+fn ephemeral_fork(it: &mut Local) {
+    let thread = it.start_thread();
+    turn(it, &thread, "say hello");
+    let params = json!({ "threadId": thread, "ephemeral": true, "excludeTurns": true });
+    let forked = it.server.call_until("thread/fork", params, "thread/started");
+    let forked = forked["params"]["thread"]["id"].as_str().unwrap().to_owned();
+    turn(it, &forked, "say aside");
+    it.server.call("thread/list", json!({}));
+    it.server.call("thread/read", json!({ "threadId": forked }));
     it.server
-        .ask("thread/read", json!({ "threadId": thread, "includeTurns": true }));
-    it.server.ask("thread/archive", json!({ "threadId": thread }));
+        .ask("thread/fork", json!({ "threadId": thread, "ephemeral": true }));
 }
 
 fn refused_handshake(it: &mut Local) {

@@ -71,10 +71,10 @@ fn thread_management(local: &mut Local) {
     local.server.start_turn(&thread, "say hello");
     local.server.finish_turn();
     let id = json!({"threadId": thread});
+    let name = json!({"threadId": thread, "name": "A name"});
     local
         .server
-        .call("thread/name/set", json!({"threadId": thread, "name": "A name"}));
-    local.server.expect_method("thread/name/updated");
+        .call_until("thread/name/set", name, "thread/name/updated");
     local
         .server
         .call("thread/read", json!({"threadId": thread, "includeTurns": true}));
@@ -82,11 +82,13 @@ fn thread_management(local: &mut Local) {
         "thread/turns/list",
         json!({"threadId": thread, "limit": 5, "itemsView": "full"}),
     );
-    local.server.call("thread/archive", id.clone());
-    local.server.expect_method("thread/archived");
+    local
+        .server
+        .call_until("thread/archive", id.clone(), "thread/archived");
     local.server.call("thread/list", json!({"archived": true}));
-    local.server.call("thread/unarchive", id);
-    local.server.expect_method("thread/unarchived");
+    local
+        .server
+        .call_until("thread/unarchive", id, "thread/unarchived");
     local.server.call("model/list", json!({}));
 }
 
@@ -160,8 +162,7 @@ fn steer(local: &mut Local) {
     let input = json!([{"type": "text", "text": "say steered"}]);
     let params = json!({"threadId": thread, "expectedTurnId": turn, "input": input,
         "clientUserMessageId": "steer-1"});
-    local.server.call("turn/steer", params);
-    local.server.finish_turn();
+    local.server.call_until("turn/steer", params, "turn/completed");
 }
 
 fn resume_pending_approval(local: &mut Local) {

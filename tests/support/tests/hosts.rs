@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use codex_testkit::{
     AUTHENTICATOR_CODES, Alias, AppServer, Client, Codex, Host, HostOptions, Known, Login, Model, PASSWORD,
@@ -373,7 +372,7 @@ fn a_dropped_host_leaves_no_process_behind() {
             .status
             .success()
     };
-    wait::until("the detached process", Duration::from_secs(5), || {
+    wait::until("the detached process", wait::DEADLINE, || {
         is_running().then_some(())
     });
     assert!(host.processes().iter().any(|name| name == "sleep"));

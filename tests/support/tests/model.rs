@@ -116,10 +116,11 @@ fn a_held_turn_can_be_interrupted_and_the_next_one_runs() {
     let thread = local.start_thread();
     let turn = local.server.start_turn(&thread, "hold for-ever");
     local.server.expect_method("item/agentMessage/delta");
-    local
+    let params = json!({"threadId": thread, "turnId": turn});
+    let end = local
         .server
-        .call("turn/interrupt", json!({"threadId": thread, "turnId": turn}));
-    assert_eq!(local.server.finish_turn()["turn"]["status"], "interrupted");
+        .call_until("turn/interrupt", params, "turn/completed");
+    assert_eq!(end["params"]["turn"]["status"], "interrupted");
     let (end, _) = run_turn(&mut local, &thread, "say still here");
     assert_eq!(end["turn"]["items"][0]["text"], "still here");
 }

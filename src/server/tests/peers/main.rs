@@ -3,6 +3,7 @@
 
 mod client;
 mod commands;
+mod ephemeral;
 mod files;
 mod handshake;
 mod history;

@@ -30,6 +30,7 @@ pub(crate) fn id(number: u32) -> ThreadId {
 
 pub(crate) fn header(id: ThreadId) -> Header {
     Header {
+        ephemeral: false,
         id,
         created_at: NOW / 1000,
         settings: Settings {

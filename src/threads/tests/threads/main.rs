@@ -7,6 +7,7 @@
 
 mod build;
 mod damage;
+mod ephemeral;
 mod fixtures;
 mod history;
 mod kill;
