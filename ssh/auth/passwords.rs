@@ -45,11 +45,11 @@ impl Account {
             return None;
         };
         let lower = text.to_lowercase();
-        let words = lower.split(|it: char| !it.is_alphanumeric());
+        let mut words = lower.split(|it: char| !it.is_alphanumeric());
         let is_other = words
             .clone()
             .any(|it| ["time", "otp", "new", "code", "token", "current"].contains(&it));
-        let is_password = words.filter(|it| !it.is_empty()).next_back() == Some("password");
+        let is_password = words.rfind(|it| !it.is_empty()) == Some("password");
         (is_password && !is_other).then(|| Account {
             prompt: Some(text.clone()),
             ..Account::of(settings)
