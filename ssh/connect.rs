@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     ask::Report,
     askpass::Askpass,
-    auth::{Keyring, Login, Memory, login},
+    auth::{Keyring, Login, Memory, Passwords, login},
     config::settings::{HostSettings, UpdateHostKeys, Via},
     dial, doors,
     error::{ConnectError, Failure},
@@ -32,11 +32,12 @@ use crate::{
 };
 
 /// Makes connections. One for all hosts of a process: a passphrase typed for one host serves the
-/// others, and a jump host's session carries all hosts behind it.
+/// others, a password serves the next connections to its host, and a jump host's session carries all hosts behind it.
 pub struct Connector {
     local: Local,
     keyring: Keyring,
     memory: Arc<Memory>,
+    passwords: Passwords,
     askpass: Option<Askpass>,
     shared: Shared,
     declined: Declined,
@@ -66,6 +67,7 @@ impl Connector {
             local,
             keyring: Keyring::default(),
             memory: Arc::default(),
+            passwords: Passwords::default(),
             askpass: None,
             shared: Shared::default(),
             declined: Declined::default(),
@@ -156,6 +158,7 @@ impl Connector {
             trust: secured.verified.trust,
             keyring: &self.keyring,
             memory: &self.memory,
+            passwords: &self.passwords,
             report,
             gone: &secured.gone,
             ended: secured.ended.clone(),

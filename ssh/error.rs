@@ -262,11 +262,16 @@ impl Failure {
                 "compare the fingerprint with one from a trusted source, then accept it (`ssh {alias}` records it too)"
             ),
             Failure::HostKeyChanged { known, entry, .. } => {
-                let file = known.first().map(|key| key.file.display().to_string());
+                let mut files: Vec<&Path> = known.iter().map(|key| key.file.as_path()).collect();
+                files.dedup();
+                let command = |file: &Path| {
+                    let file = shell_word(&file.to_string_lossy());
+                    format!("ssh-keygen -f {file} -R {}", shell_word(entry))
+                };
+                let commands: Vec<String> = files.into_iter().map(command).collect();
                 format!(
-                    "if the host was set up anew, remove the old key: ssh-keygen -f {} -R {}",
-                    shell_word(&file.unwrap_or_default()),
-                    shell_word(entry)
+                    "if the host was set up anew, remove the old key: {}",
+                    commands.join(" && ")
                 )
             }
             Failure::HostKeyRevoked { .. } => {

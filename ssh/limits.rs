@@ -77,6 +77,8 @@ pub(crate) const PROGRAM_OUTPUT: u64 = 1024 * 1024;
 pub(crate) const ANNOUNCED_KEYS: usize = 100;
 /// Refused updates of `known_hosts` that are remembered, so that each is asked about once; then all are forgotten.
 pub(crate) const DECLINED_UPDATES: usize = 1_000;
+/// Accounts whose passwords are remembered until the end of the run; then all are forgotten.
+pub(crate) const PASSWORDS: usize = 1_000;
 /// Hosts whose last key is remembered; beyond them the oldest is forgotten.
 pub(crate) const REMEMBERED_KEYS: usize = 2_000;
 /// Channels that the server opens and that wait to be looked at; one more is refused.

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
 };
 
-use codex_hosts::{Hop, Question, Reply, Secret};
+use codex_hosts::{Hop, HostKey, Question, Reply, Secret};
 use codex_tui::text::sanitize::{sanitize, sanitize_line};
 use rustix::termios::{self, OptionalActions, Termios};
 use zeroize::Zeroizing;
@@ -55,10 +55,7 @@ pub(crate) fn ask(question: &Question) -> Reply {
             for line in &key.randomart {
                 text += &format!("{}\n", sanitize_line(line));
             }
-            match read_line(&format!("{text}Is this the right host? Type yes to trust it: ")) {
-                Some(line) if line.trim() == "yes" => Reply::Accept,
-                Some(_) | None => Reply::Refuse,
-            }
+            confirm(&format!("{text}Is this the right host? Type yes to trust it: "))
         }
         Question::UpdateHostKeys {
             hop,
@@ -66,21 +63,11 @@ pub(crate) fn ask(question: &Question) -> Reply {
             removed,
             known_hosts_file,
         } => {
-            let mut text = format!(
-                "{} says that its keys have changed, and proves it:\n",
-                describe(hop)
-            );
-            for (what, keys) in [("new", added), ("old", removed)] {
-                for key in keys {
-                    let (kind, print) = (sanitize_line(&key.key_type), sanitize_line(&key.fingerprint));
-                    text += &format!("{what}: {kind} {print}\n");
-                }
-            }
             let file = sanitize_line(&known_hosts_file.to_string_lossy()).into_owned();
-            match read_line(&format!("{text}Type yes to record it in {file}: ")) {
-                Some(line) if line.trim() == "yes" => Reply::Accept,
-                Some(_) | None => Reply::Refuse,
-            }
+            confirm(&format!(
+                "{}Type yes to record it in {file}: ",
+                changed_keys(hop, added, removed)
+            ))
         }
         Question::Passphrase { hop, key, attempt } => {
             let text = format!(
@@ -127,6 +114,28 @@ pub(crate) fn ask(question: &Question) -> Reply {
             secrets(answers)
         }
     }
+}
+
+/// Only `yes` is one.
+fn confirm(prompt: &str) -> Reply {
+    match read_line(prompt) {
+        Some(line) if line.trim() == "yes" => Reply::Accept,
+        Some(_) | None => Reply::Refuse,
+    }
+}
+
+fn changed_keys(hop: &Hop, added: &[HostKey], removed: &[HostKey]) -> String {
+    let mut text = format!(
+        "{} says that its keys have changed, and proves it:\n",
+        describe(hop)
+    );
+    for (what, keys) in [("new", added), ("old", removed)] {
+        for key in keys {
+            let (kind, print) = (sanitize_line(&key.key_type), sanitize_line(&key.fingerprint));
+            text += &format!("{what}: {kind} {print}\n");
+        }
+    }
+    text
 }
 
 /// What a question is about, in a few words.

@@ -1,6 +1,10 @@
 //! One attempt: from a name to a conversation, and on until it ends.
 
-use std::{future::pending, sync::Arc};
+use std::{
+    future::pending,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use codex_hosts::{Attempt, Failure, Forwarded, HostId, Phase, Question, Report};
 use codex_protocol::{Method, method, v2};
@@ -117,7 +121,7 @@ async fn life(
         outstanding_max: limits::CALLS_MAX,
     };
     let (client, mut events, driver) = rpc::client(transport, peer_limits, CancellationToken::new());
-    let mut driver = std::pin::pin!(driver);
+    let mut driver = pin!(driver);
     let initialize = initialize(&client, &config.client_info);
     let initialized = tokio::select! {
         end = &mut driver => {
@@ -148,36 +152,62 @@ async fn life(
     reporter
         .send(FromAttempt::Up(Box::new(link), Box::new(facts)))
         .await;
-    let (route, told) = ssh.unzip();
-    let listening = listen(told, route.as_ref(), reporter);
-    let settled = Notify::new();
-    let forwards = forwarding(id, config, route.as_ref(), reporter, &settled);
-    let mut forwards = std::pin::pin!(forwards);
-    tokio::select! {
-        failure = &mut forwards => return Err(failure),
-        () = settled.notified() => {}
-        () = sleep(limits::FORWARD_PATIENCE) => {}
-        end = &mut driver => {
-            let failure = ended(end, &witness, Some(Phase::Initializing), &program).await;
-            drop(held);
-            return Err(failure);
-        }
-    }
-    reporter.report(Report::Ready).await;
-    let mut listening = std::pin::pin!(listening);
-    let mut login = std::pin::pin!(check_login(id, is_here, client, reporter));
-    let mut is_checked = false;
-    let end = loop {
-        tokio::select! {
-            end = &mut driver => break end,
-            () = &mut login, if !is_checked => is_checked = true,
-            failure = &mut forwards => return Err(failure),
-            never = &mut listening => match never {},
-        }
+    let standing = Standing {
+        id,
+        config,
+        reporter,
+        client,
+        is_here,
+        ssh,
     };
-    let failure = ended(end, &witness, None, &program).await;
+    let (end, phase) = standing.until(driver).await?;
+    let failure = ended(end, &witness, phase, &program).await;
     drop(held);
     Err(failure)
+}
+
+/// A conversation that stands, and what goes on beside it.
+struct Standing<'a> {
+    id: &'a HostId,
+    config: &'a FleetConfig,
+    reporter: &'a Reporter,
+    client: rpc::Client,
+    is_here: bool,
+    ssh: Option<(Route, Told)>,
+}
+
+impl Standing<'_> {
+    /// Lets the host be ready once its forwardings are open, and waits for the end: in which phase it came, or what
+    /// else has to end the connection.
+    async fn until(
+        self,
+        mut driver: Pin<&mut impl Future<Output = rpc::End>>,
+    ) -> Result<(rpc::End, Option<Phase>), Failure> {
+        let Standing {
+            id, config, reporter, ..
+        } = self;
+        let (route, told) = self.ssh.unzip();
+        let settled = Notify::new();
+        let mut forwards = pin!(forwarding(id, config, route.as_ref(), reporter, &settled));
+        tokio::select! {
+            failure = &mut forwards => return Err(failure),
+            () = settled.notified() => {}
+            () = sleep(limits::FORWARD_PATIENCE) => {}
+            end = &mut driver => return Ok((end, Some(Phase::Initializing))),
+        }
+        reporter.report(Report::Ready).await;
+        let mut listening = pin!(listen(told, route.as_ref(), reporter));
+        let mut login = pin!(check_login(id, self.is_here, self.client, reporter));
+        let mut is_checked = false;
+        loop {
+            tokio::select! {
+                end = &mut driver => return Ok((end, None)),
+                () = &mut login, if !is_checked => is_checked = true,
+                failure = &mut forwards => return Err(failure),
+                never = &mut listening => match never {},
+            }
+        }
+    }
 }
 
 /// Passes on what the SSH session tells and asks after its login.

@@ -4,6 +4,7 @@
 //! version of the server, the round trip) is asked on the same connection, after the server has been started or
 //! has failed to.
 
+mod environment;
 mod probes;
 mod steps;
 
@@ -207,6 +208,7 @@ async fn on_host(id: &HostId, config: &FleetConfig, session: Arc<Session>, serve
         }
     };
     probes::exec(&session, teller).await;
+    environment::environment(&session, teller).await;
     if let Some(path) = path
         && probes::version(&session, &path, teller).await.is_ours()
     {

@@ -8,6 +8,7 @@ use russh::{
     keys::{Algorithm, HashAlg, PublicKey},
 };
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use zeroize::Zeroizing;
 
 use super::{
     agent::Agent,
@@ -16,6 +17,7 @@ use super::{
     keyring::{Keyring, Opened},
     memory::Memory,
     offers::{Holder, Offer, order},
+    passwords::{Account, Passwords},
     plan::{Method, Plan, Rules, Step},
     signer::{Clock, KeySigner, Passphrases, SignError},
 };
@@ -42,6 +44,7 @@ pub(crate) struct Login<'a> {
     pub(crate) trust: Trust,
     pub(crate) keyring: &'a Keyring,
     pub(crate) memory: &'a Arc<Memory>,
+    pub(crate) passwords: &'a Passwords,
     pub(crate) report: &'a Report,
     pub(crate) gone: &'a Gone,
     pub(crate) ended: watch::Receiver<Option<Closed>>,
@@ -54,6 +57,7 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
         trust,
         keyring,
         memory,
+        passwords,
         report,
         gone,
         ended,
@@ -67,6 +71,7 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
     let mut state = State {
         settings,
         hop: &hop,
+        passwords,
         report,
         conversation: &conversation,
         passphrases: Passphrases {
@@ -131,9 +136,18 @@ fn rules(settings: &HostSettings, trust: Trust) -> Rules {
     }
 }
 
+/// The answer to a keyboard-interactive question for the password.
+struct Recalled {
+    account: Account,
+    answer: Zeroizing<String>,
+    /// It came from memory.
+    known: bool,
+}
+
 pub(super) struct State<'a> {
     pub(super) settings: &'a HostSettings,
     pub(super) hop: &'a Hop,
+    passwords: &'a Passwords,
     pub(super) report: &'a Report,
     pub(super) conversation: &'a Conversation<'a>,
     pub(super) passphrases: Passphrases<'a>,
@@ -351,14 +365,30 @@ impl State<'_> {
     }
 
     async fn password(&mut self, handle: &mut Handle<Client>, attempt: u32) -> Result<Told, Failure> {
+        let account = Account::of(self.settings);
+        if let Some(known) = self.passwords.of(&account) {
+            let told = self.send_password(handle, &known).await?;
+            if !matches!(told, Told::Denied { .. }) {
+                return Ok(told);
+            }
+            self.passwords.forget(&account);
+        }
         let question = Question::Password {
             host: self.hop.clone(),
             attempt,
         };
         let password = self.conversation.ask_secret(question, "the password").await?;
+        let told = self.send_password(handle, &password).await?;
+        if matches!(told, Told::Accepted | Told::Partial(_)) {
+            self.passwords.remember(account, password);
+        }
+        Ok(told)
+    }
+
+    async fn send_password(&mut self, handle: &mut Handle<Client>, password: &str) -> Result<Told, Failure> {
         let user = self.settings.user.as_str();
         // russh clears its copy after use.
-        let sent = handle.authenticate_password(user, password.as_str());
+        let sent = handle.authenticate_password(user, password);
         let sent = self.within(limits::AUTH_PASSWORD, PASSWORD_STEP, sent).await?;
         let told = told(sent);
         self.write_down(Method::Password, String::new(), &told);
@@ -366,6 +396,27 @@ impl State<'_> {
     }
 
     async fn interactive(&mut self, handle: &mut Handle<Client>) -> Result<Told, Failure> {
+        loop {
+            let mut recalled = None;
+            let told = self.exchange(handle, &mut recalled).await?;
+            match (&told, recalled) {
+                // The password was changed meanwhile: now the user is asked.
+                (Told::Denied { .. }, Some(it)) if it.known => self.passwords.forget(&it.account),
+                (Told::Accepted | Told::Partial(_), Some(it)) => {
+                    self.passwords.remember(it.account, it.answer);
+                    return Ok(told);
+                }
+                _ => return Ok(told),
+            }
+        }
+    }
+
+    /// One exchange from its start to its verdict. `recalled` gets the answer to a question for the password.
+    async fn exchange(
+        &mut self,
+        handle: &mut Handle<Client>,
+        recalled: &mut Option<Recalled>,
+    ) -> Result<Told, Failure> {
         const STEP: &str = "waiting for the next keyboard-interactive question";
         let user = self.settings.user.as_str();
         let started = handle.authenticate_keyboard_interactive_start(user, None::<String>);
@@ -379,7 +430,7 @@ impl State<'_> {
                     prompts,
                 }) => {
                     asked |= !prompts.is_empty();
-                    let responses = self.respond(name, instructions, prompts).await?;
+                    let responses = self.respond(name, instructions, prompts, recalled).await?;
                     let sent = handle.authenticate_keyboard_interactive_respond(responses);
                     answer = self.within(limits::AUTH_ANSWER, STEP, sent).await?;
                     continue;
@@ -405,6 +456,7 @@ impl State<'_> {
         name: String,
         instructions: String,
         prompts: Vec<russh::client::Prompt>,
+        recalled: &mut Option<Recalled>,
     ) -> Result<Vec<String>, Failure> {
         if prompts.is_empty() {
             // RFC 4256, 3.2: such a request only tells something, and wants an empty answer.
@@ -419,7 +471,21 @@ impl State<'_> {
             text: it.prompt,
             echo: it.echo,
         };
-        let prompts = prompts.into_iter().map(prompt).collect();
+        let prompts: Vec<Prompt> = prompts.into_iter().map(prompt).collect();
+        let account = Account::of_prompts(self.settings, &prompts);
+        // A second question for the password in one exchange says that the first answer was wrong.
+        if let Some(account) = &account
+            && recalled.is_none()
+            && let Some(answer) = self.passwords.of(account)
+        {
+            let text = answer.as_str().to_owned();
+            *recalled = Some(Recalled {
+                account: account.clone(),
+                answer,
+                known: true,
+            });
+            return Ok(vec![text]);
+        }
         let host = self.hop.clone();
         let question = Question::KeyboardInteractive {
             host,
@@ -433,6 +499,14 @@ impl State<'_> {
             .await?
         {
             Answer::Secrets(secrets) if secrets.len() == count => {
+                if let (Some(account), [answer]) = (account, secrets.as_slice()) {
+                    let (answer, known) = (answer.clone(), false);
+                    *recalled = Some(Recalled {
+                        account,
+                        answer,
+                        known,
+                    });
+                }
                 Ok(secrets.iter().map(|secret| secret.as_str().to_owned()).collect())
             }
             _ => Err(Failure::Cancelled("the server's question".to_owned())),

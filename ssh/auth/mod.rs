@@ -8,9 +8,11 @@ mod keyring;
 mod login;
 mod memory;
 mod offers;
+mod passwords;
 mod plan;
 mod signer;
 
 pub(crate) use keyring::Keyring;
 pub(crate) use login::{Login, login};
 pub(crate) use memory::Memory;
+pub(crate) use passwords::Passwords;

@@ -69,6 +69,33 @@ fn oracle(directory: &Path, list: &Path, file: &Path) -> bool {
     )
 }
 
+/// What `ssh-keygen -k` is told, and by whom the certificates in it are signed.
+fn specifications(read: impl Fn(&str) -> String) -> Vec<(String, Option<&'static str>)> {
+    vec![
+        ("serial: 7\n".to_owned(), Some("ca.pub")),
+        ("serial: 0\n".to_owned(), Some("ca.pub")),
+        ("serial: 1-64\n".to_owned(), Some("ca.pub")),
+        // Close together they become a bitmap, apart a list.
+        (
+            "serial: 1\nserial: 3\nserial: 8\nserial: 64\nserial: 66\n".to_owned(),
+            Some("other.pub"),
+        ),
+        (
+            "serial: 2\nserial: 1000000\nserial: 18446744073709551615\n".to_owned(),
+            Some("ca.pub"),
+        ),
+        ("id: one-7\nid: three-5\n".to_owned(), Some("other.pub")),
+        ("id: one-7\nserial: 5\n".to_owned(), Some("NONE")),
+        (format!("key: {}", read("one.pub")), None),
+        (format!("key: {}", read("ca.pub")), None),
+        (format!("sha1: {}", read("two.pub")), None),
+        (format!("sha256: {}", read("three.pub")), None),
+        (format!("sha256: {}", read("other.pub")), None),
+        (read("one-7-ca-cert.pub"), None),
+        (String::new(), None),
+    ]
+}
+
 #[test]
 fn every_form_of_a_revocation_means_what_it_means_to_ssh_keygen() {
     if Command::new("ssh-keygen").arg("-?").output().is_err() {
@@ -99,32 +126,7 @@ fn every_form_of_a_revocation_means_what_it_means_to_ssh_keygen() {
     assert_eq!(files.len(), 5 + 2 * 12);
     let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
     let mut found = 0;
-    for (number, (specification, authority)) in [
-        ("serial: 7\n".to_owned(), Some("ca.pub")),
-        ("serial: 0\n".to_owned(), Some("ca.pub")),
-        ("serial: 1-64\n".to_owned(), Some("ca.pub")),
-        // Close together they become a bitmap, apart a list.
-        (
-            "serial: 1\nserial: 3\nserial: 8\nserial: 64\nserial: 66\n".to_owned(),
-            Some("other.pub"),
-        ),
-        (
-            "serial: 2\nserial: 1000000\nserial: 18446744073709551615\n".to_owned(),
-            Some("ca.pub"),
-        ),
-        ("id: one-7\nid: three-5\n".to_owned(), Some("other.pub")),
-        ("id: one-7\nserial: 5\n".to_owned(), Some("NONE")),
-        (format!("key: {}", read("one.pub")), None),
-        (format!("key: {}", read("ca.pub")), None),
-        (format!("sha1: {}", read("two.pub")), None),
-        (format!("sha256: {}", read("three.pub")), None),
-        (format!("sha256: {}", read("other.pub")), None),
-        (read("one-7-ca-cert.pub"), None),
-        (String::new(), None),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (number, (specification, authority)) in specifications(read).into_iter().enumerate() {
         let (input, list) = (directory.join("input"), directory.join(format!("list{number}")));
         fs::write(&input, &specification).unwrap();
         let list_name = list.to_string_lossy();

@@ -61,6 +61,7 @@ fn a_healthy_host_passes_every_stage_of_the_way() {
         "account",
         "exec",
         "clock",
+        "environment",
         "codex",
         "round-trip",
         "bandwidth",
@@ -89,6 +90,11 @@ fn a_healthy_host_passes_every_stage_of_the_way() {
     );
     assert!(text("login").ends_with(": accepted"), "{}", text("login"));
     assert!(text("clock").contains("clocks agree"), "{}", text("clock"));
+    let environment = text("environment");
+    assert!(
+        environment.contains("PATH /") && environment.contains("locale"),
+        "{environment}"
+    );
     assert!(
         text("codex").contains("codex-cli 0.169.0, the official one"),
         "{}",

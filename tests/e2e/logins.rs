@@ -73,7 +73,16 @@ fn a_changed_host_key_is_refused_with_file_and_line_and_the_way_out() {
         "{outcome:?}"
     );
     assert!(outcome.stderr.contains(&host.key().fingerprint()), "{outcome:?}");
-    assert!(outcome.stderr.contains("ssh-keygen"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains(&client.key().fingerprint()),
+        "{outcome:?}"
+    );
+    let command = format!(
+        "ssh-keygen -f {} -R '[127.0.0.1]:{}'",
+        client.known_hosts().display(),
+        host.port()
+    );
+    assert!(outcome.stderr.contains(&command), "{outcome:?}");
     assert!(!saw_a_login(&host), "{}", host.log());
 }
 

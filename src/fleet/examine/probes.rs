@@ -50,7 +50,7 @@ async fn begin(session: &Session, command: &str) -> Result<Process, ExecError> {
 }
 
 /// Runs a command and takes what it prints, within bounds.
-async fn output(session: &Session, command: &str) -> Result<String, ExecError> {
+pub(super) async fn output(session: &Session, command: &str) -> Result<String, ExecError> {
     let mut process = begin(session, command).await?;
     let mut output = Vec::new();
     let mut limited = (&mut process).take(OUTPUT_BYTES_MAX);
@@ -84,7 +84,7 @@ pub(super) async fn exec(session: &Session, teller: &Teller) {
 }
 
 /// Where the server could be started.
-fn no_second(text: String) -> Outcome {
+pub(super) fn no_second(text: String) -> Outcome {
     Outcome::Poor {
         text,
         fix: "raise MaxSessions in the host's sshd_config".to_owned(),

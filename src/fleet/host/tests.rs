@@ -110,6 +110,7 @@ fn word(event: &Event) -> String {
         Event::Answered(_, ticket, Err(failure)) => format!("{} lost={}", ticket.0, failure.lost),
         Event::Asked(..) => "asked".to_owned(),
         Event::Withdrawn(..) => "withdrawn".to_owned(),
+        Event::Forwards(..) => "forwards".to_owned(),
         Event::Install(..) => "install".to_owned(),
     }
 }

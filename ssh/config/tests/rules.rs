@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::Machine;
-use crate::config::settings::{AddKeysToAgent, Endpoint, Forward, HostSettings, Target};
+use crate::config::settings::{AddKeysToAgent, Endpoint, Forward, HostSettings, Target, UpdateHostKeys};
 
 fn ask(config: &str) -> HostSettings {
     let mut machine = Machine::with(&[("config", config)]);

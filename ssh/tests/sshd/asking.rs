@@ -20,7 +20,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::host::{Heard, connect_with, connector, refused, settings};
+use crate::host::{Heard, connect_with, connector, refused, settings, until};
 
 /// What the server demands.
 #[derive(Clone)]
@@ -149,7 +149,11 @@ struct Running {
 }
 
 async fn start(demand: Demand) -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    start_at(0, demand).await
+}
+
+async fn start_at(port: u16, demand: Demand) -> Running {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let mut settings = settings(listener.local_addr().unwrap().port());
     settings.strict_host_key_checking = StrictHostKeyChecking::Off;
     let config = Arc::new(Config {
@@ -230,6 +234,61 @@ async fn a_password_is_asked_again_when_wrong_and_three_times_at_most() {
 
     let (result, _) = connect(&running, |_| Answer::Refuse).await;
     assert_eq!(refused(result).class(), Class::Cancelled);
+}
+
+#[tokio::test]
+async fn a_password_that_was_taken_serves_the_next_connection_to_the_same_account_only() {
+    for (method, rounds) in [
+        (MethodKind::Password, Vec::new()),
+        (
+            MethodKind::KeyboardInteractive,
+            vec![vec![("Password: ", false, "right")]],
+        ),
+    ] {
+        let demand = || Demand {
+            methods: vec![method],
+            then: Vec::new(),
+            rounds: rounds.clone(),
+        };
+        let (one, other) = (start(demand()).await, start(demand()).await);
+        let connector = connector();
+        let right = |_: &Question| secrets(&["right"]);
+        let mut asked = Vec::new();
+        for running in [&one, &one, &other] {
+            let hops = vec![running.settings.clone()];
+            let (session, heard) = connect_with(&connector, hops, right).await;
+            session.unwrap();
+            asked.push(heard.questions.len());
+        }
+        assert_eq!(asked, [1, 0, 1], "{method:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_password_that_is_refused_is_forgotten_and_the_user_is_asked() {
+    let demand = |password: &'static str| Demand {
+        methods: vec![MethodKind::KeyboardInteractive],
+        then: Vec::new(),
+        rounds: vec![vec![("Password: ", false, password)]],
+    };
+    let connector = connector();
+    let before = start(demand("old")).await;
+    let settings = before.settings.clone();
+    let (session, _) = connect_with(&connector, vec![settings.clone()], |_| secrets(&["old"])).await;
+    drop((session.unwrap(), before));
+    until("the port is free", || {
+        std::net::TcpListener::bind(("127.0.0.1", settings.port)).is_ok()
+    })
+    .await;
+    let after = start_at(settings.port, demand("new")).await;
+    for questions in [1, 0] {
+        let hops = vec![after.settings.clone()];
+        let (session, heard) = connect_with(&connector, hops, |_| secrets(&["new"])).await;
+        session.unwrap();
+        assert_eq!(heard.questions.len(), questions);
+    }
+    let tried = after.seen.lock().unwrap().len();
+    assert_eq!(tried, 3, "the old one is tried once");
 }
 
 #[tokio::test]

@@ -50,7 +50,9 @@ async fn question(events: &mut mpsc::Receiver<Event>) -> (Question, oneshot::Sen
             }
         }
     };
-    timeout(PATIENCE, asked).await.expect("no question within 20 s")
+    timeout(PATIENCE, asked)
+        .await
+        .unwrap_or_else(|_| panic!("no question within 20 s"))
 }
 
 async fn notice(events: &mut mpsc::Receiver<Event>) -> String {
@@ -61,7 +63,9 @@ async fn notice(events: &mut mpsc::Receiver<Event>) -> String {
             }
         }
     };
-    timeout(PATIENCE, told).await.expect("no notice within 20 s")
+    timeout(PATIENCE, told)
+        .await
+        .unwrap_or_else(|_| panic!("no notice within 20 s"))
 }
 
 async fn says_hello(session: &Session) {

@@ -1,0 +1,111 @@
+//! What the login shell's environment is: the server on the host and its commands live in it.
+
+use std::time::Instant;
+
+use codex_ssh::Session;
+
+use super::{
+    Outcome, Teller,
+    probes::{no_second, output},
+};
+use crate::{
+    server::{chain, nonce},
+    shell,
+};
+
+/// Variables that change what a server does. Only that they are set is told, never what they hold.
+const NAMES: [&str; 8] = [
+    "CODEX_HOME",
+    "OPENAI_API_KEY",
+    "CODEX_API_KEY",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+];
+
+/// The same question that finds `codex` at each launch, with its answer shown.
+pub(super) async fn environment(session: &Session, teller: &Teller) {
+    let (start, nonce) = (Instant::now(), nonce());
+    let outcome = match output(session, &command_line(&nonce)).await {
+        Ok(printed) => judge(&nonce, &printed),
+        Err(error) => no_second(format!("asking for the environment: {}", chain(&error))),
+    };
+    teller.step("environment", start, outcome).await;
+}
+
+fn command_line(nonce: &str) -> String {
+    let names: String = NAMES.iter().map(|it| format!("${{{it}:+{it} }}")).collect();
+    format!(
+        "exec sh -c 'n={nonce}; s=${{SHELL:-/bin/sh}}; a=n; {} ask -lc; \
+         printf \"\\036env-%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n\" \"$n\" \"$a\" \"$s\" \
+         \"${{LC_ALL:-${{LC_CTYPE:-$LANG}}}}\" \"{names}\" \"$PATH\"'",
+        shell::environment()
+    )
+}
+
+fn judge(nonce: &str, printed: &str) -> Outcome {
+    let mark = format!("\x1eenv-{nonce}\t");
+    let line = printed
+        .split_once(&mark)
+        .and_then(|(_, rest)| rest.lines().next());
+    let fields: Vec<&str> = line.unwrap_or_default().splitn(5, '\t').collect();
+    let [told, shell, locale, names, path] = fields[..] else {
+        return Outcome::Poor {
+            text: "the environment was not told: another command is run in its place, or none".to_owned(),
+            fix: "look for ForceCommand in the host's sshd_config, and `command=` in its authorized_keys"
+                .to_owned(),
+        };
+    };
+    let locale = if locale.is_empty() { "none" } else { locale };
+    let names = names.split_whitespace().collect::<Vec<_>>().join(", ");
+    let names = if names.is_empty() {
+        String::new()
+    } else {
+        format!(", set: {names}")
+    };
+    let text = format!("{shell}, locale {locale}{names}, PATH {path}");
+    match told {
+        "y" => Outcome::Fine(text),
+        _ => Outcome::Poor {
+            text: format!("{text}; the login shell does not tell its own, so this is what sshd sets"),
+            fix: format!(
+                "look whether `{shell} -lc env` ends within {} s",
+                shell::SHELL_PATIENCE_S
+            ),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_found_behind_noise_and_a_silent_shell_is_a_warning() {
+        let said =
+            |told: &str| format!("motd\n\x1eenv-x\t{told}\t/bin/zsh\tC.UTF-8\tHTTPS_PROXY \t/bin:/usr/bin\n");
+        let fine = "/bin/zsh, locale C.UTF-8, set: HTTPS_PROXY, PATH /bin:/usr/bin";
+        assert!(matches!(judge("x", &said("y")), Outcome::Fine(text) if text == fine));
+        assert!(
+            matches!(judge("x", &said("n")), Outcome::Poor { fix, .. } if fix.contains("/bin/zsh -lc env"))
+        );
+        for other in ["", "motd\n", "\x1eenv-y\ty\t/bin/sh\t\t\t/bin\n"] {
+            assert!(matches!(judge("x", other), Outcome::Poor { fix, .. } if fix.contains("ForceCommand")));
+        }
+    }
+
+    #[test]
+    fn the_command_passes_every_login_shell_unchanged() {
+        let line = command_line("x");
+        let inner = line
+            .strip_prefix("exec sh -c '")
+            .and_then(|it| it.strip_suffix('\''))
+            .unwrap();
+        assert!(
+            !inner.contains(['\'', '!', '\n']) && !inner.contains("\\\\"),
+            "{inner}"
+        );
+    }
+}
