@@ -122,7 +122,9 @@ impl Rig {
     /// Logins that sshd did not let in.
     fn refused(&self) -> usize {
         let log = self.host.log();
-        log.lines().filter(|it| it.contains("authenticating user")).count()
+        log.lines()
+            .filter(|it| it.contains("authenticating user"))
+            .count()
     }
 }
 
@@ -141,7 +143,9 @@ async fn a_connection_that_freezes_in_use_is_told_within_15_s_and_is_back_after_
     rig.host.pause();
     let frozen = Instant::now();
     rig.call().await;
-    let status = rig.until("the loss", |it| matches!(it, Status::Waiting { .. })).await;
+    let status = rig
+        .until("the loss", |it| matches!(it, Status::Waiting { .. }))
+        .await;
     let took = frozen.elapsed();
     assert!(took <= Duration::from_secs(16), "{took:?}");
     let Status::Waiting { failure, .. } = status else {

@@ -269,7 +269,11 @@ fn a_login_that_nobody_finishes_is_asked_for_twice_in_a_row_and_not_more() {
     lose(&mut host, 2, &failure(FailureKind::Unreachable));
     // One that was finished ends the row.
     lose(&mut host, 3, &late);
-    assert!(matches!(host.status(), Status::Working { .. }), "{:?}", host.status());
+    assert!(
+        matches!(host.status(), Status::Working { .. }),
+        "{:?}",
+        host.status()
+    );
     lose(&mut host, 4, &late);
     assert_eq!(host.status(), Status::Failed(late));
 }
