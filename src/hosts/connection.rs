@@ -143,6 +143,8 @@ pub struct HostConnection {
     attempt: Attempt,
     retry: u32,
     limited_retry: u32,
+    /// Logins in a row that nobody finished.
+    unfinished_logins: u32,
     state: State,
     actions: VecDeque<Action>,
     events: VecDeque<HostEvent>,
@@ -176,6 +178,7 @@ impl HostConnection {
             attempt: Attempt(0),
             retry: 0,
             limited_retry: 0,
+            unfinished_logins: 0,
             state: State::Offline,
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -185,7 +188,7 @@ impl HostConnection {
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         match (command, &mut self.state) {
             (Command::Connect, State::Offline | State::Failed(_) | State::Waiting { .. }) => {
-                (self.retry, self.limited_retry) = (0, 0);
+                (self.retry, self.limited_retry, self.unfinished_logins) = (0, 0, 0);
                 self.begin(now);
             }
             (Command::Connect, State::Working { .. } | State::Ready { .. }) => (),
@@ -390,16 +393,21 @@ impl HostConnection {
 
     fn lose(&mut self, now: Instant, failure: Failure, jitter: f64) {
         self.actions.push_back(Action::Abandon(self.attempt));
-        if let State::Ready { since, .. } = &self.state
-            && self.policy.stable_after <= now - *since
-        {
-            (self.retry, self.limited_retry) = (0, 0);
+        if let State::Ready { since, .. } = &self.state {
+            self.unfinished_logins = 0;
+            if self.policy.stable_after <= now - *since {
+                (self.retry, self.limited_retry) = (0, 0);
+            }
         }
         let retries_on = match failure.recovery() {
             Recovery::Always => true,
             Recovery::Limited => {
                 self.limited_retry += 1;
                 self.limited_retry <= self.policy.limited_retries_max
+            }
+            Recovery::Once => {
+                self.unfinished_logins += 1;
+                self.unfinished_logins <= 1
             }
             Recovery::Never => false,
         };

@@ -56,6 +56,8 @@ pub enum Recovery {
     Always,
     /// Try again a few times.
     Limited,
+    /// Try again once.
+    Once,
     /// Only the user can change something.
     Never,
 }
@@ -106,10 +108,11 @@ impl FailureKind {
 
 impl Failure {
     /// Whether trying again can help without the user. A login that nobody finished in time is asked for
-    /// only a few times: each try may pop up an agent's window, or count as a failed login.
+    /// once more: each try may pop up an agent's window, and counts as a failed login where servers lock out
+    /// addresses that keep failing.
     pub fn recovery(&self) -> Recovery {
         match (self.kind, self.phase) {
-            (FailureKind::TimedOut, Some(Phase::Authenticating)) => Recovery::Limited,
+            (FailureKind::TimedOut, Some(Phase::Authenticating)) => Recovery::Once,
             (kind, _) => kind.recovery(),
         }
     }

@@ -336,12 +336,22 @@ impl Host {
     /// Kills what sshd has running per connection; the listening sshd stays, and so do the programs that were
     /// started on the host, as far as they outlive their connection.
     pub fn kill_sessions(&self) {
+        self.signal_sessions(Signal::KILL);
+    }
+
+    /// Stops what sshd has running per connection, as a network does that has forgotten them: they stay open and
+    /// say nothing, and new ones work.
+    pub fn pause_sessions(&self) {
+        self.signal_sessions(Signal::STOP);
+    }
+
+    fn signal_sessions(&self, signal: Signal) {
         let listener = fs::read_to_string(self.folder.path().join("sshd.pid")).unwrap();
         let listener: i32 = listener.trim().parse().unwrap();
         for process in self.running().processes() {
             if process.name.starts_with("sshd") && process.inner != listener {
                 // Its parent's end may have taken it along.
-                let _ = kill_process(process.pid, Signal::KILL);
+                let _ = kill_process(process.pid, signal);
             }
         }
     }

@@ -250,7 +250,7 @@ fn a_connection_that_breaks_right_after_it_was_made_is_retried_ever_more_slowly(
 }
 
 #[test]
-fn a_login_that_nobody_finishes_is_not_asked_for_for_ever() {
+fn a_login_that_nobody_finishes_is_asked_for_twice_in_a_row_and_not_more() {
     let mut now = Instant::now();
     let mut host = HostConnection::new(POLICY);
     host.handle_command(now, Command::Connect);
@@ -258,11 +258,23 @@ fn a_login_that_nobody_finishes_is_not_asked_for_for_ever() {
         phase: Some(Phase::Authenticating),
         ..failure(FailureKind::TimedOut)
     };
-    for attempt in 1..=4 {
-        host.handle_report(now, Attempt(attempt), Report::Lost(late.clone()), 0.0);
+    let mut lose = |host: &mut HostConnection, attempt, failure: &Failure| {
+        host.handle_report(now, Attempt(attempt), Report::Lost(failure.clone()), 0.0);
         now += Duration::from_secs(5);
         host.handle_timeout(now, 0.0);
-    }
+        now
+    };
+    let now = lose(&mut host, 1, &late);
+    host.handle_report(now, Attempt(2), Report::Ready, 0.0);
+    lose(&mut host, 2, &failure(FailureKind::Unreachable));
+    // One that was finished ends the row.
+    lose(&mut host, 3, &late);
+    assert!(
+        matches!(host.status(), Status::Working { .. }),
+        "{:?}",
+        host.status()
+    );
+    lose(&mut host, 4, &late);
     assert_eq!(host.status(), Status::Failed(late));
 }
 

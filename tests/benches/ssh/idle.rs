@@ -27,7 +27,12 @@ pub(crate) fn measure(rig: &Rig, _: usize, report: &mut Report) -> Outcome {
     thread::sleep(SETTLING);
     let after = memory(&[ours.id()], "Rss:")?;
     let record = |report: &mut Report, key, side, value| report.record(key, rig.way, side, value);
-    record(report, "idle memory", Side::Ours, (after - before) / CONNECTIONS as f64);
+    record(
+        report,
+        "idle memory",
+        Side::Ours,
+        (after - before) / CONNECTIONS as f64,
+    );
     window(&[ours.id()], Side::Ours, rig, report)?;
     drop(ours);
     let mut theirs = Vec::new();

@@ -81,7 +81,10 @@ fn run() -> Outcome {
         match Rig::new(way, &client) {
             Ok(rig) => rig.near(|| measure(&rig, &options, codex.as_deref(), &mut report))?,
             Err(lack) if way == Way::Delayed => {
-                eprintln!("ssh: {}: left out, no slow link can be made here: {lack}", way.name());
+                eprintln!(
+                    "ssh: {}: left out, no slow link can be made here: {lack}",
+                    way.name()
+                );
             }
             Err(lack) => return Err(lack),
         }

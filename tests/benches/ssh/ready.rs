@@ -17,7 +17,14 @@ const INITIALIZE: &str =
 
 /// With this program on the host, which is the near one too.
 pub(crate) fn ours(codex: &Path, rig: &Rig, runs: usize, report: &mut Report) -> Outcome {
-    with("ready ours", Codex::Program(codex.to_owned()), codex, rig, runs, report)
+    with(
+        "ready ours",
+        Codex::Program(codex.to_owned()),
+        codex,
+        rig,
+        runs,
+        report,
+    )
 }
 
 /// With the official one on the host.

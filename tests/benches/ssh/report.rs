@@ -157,8 +157,10 @@ impl Report {
         let figures = FIGURES.iter().flat_map(|figure| {
             [Way::Loopback, Way::Delayed].into_iter().filter_map(|way| {
                 let [ours, theirs] = self.values.get(&(figure.key, way as usize))?;
-                Some(json!({"figure": figure.key, "way": way.name(), "label": figure.label,
-                    "unit": figure.unit, "ours": ours, "openssh": theirs}))
+                Some(
+                    json!({"figure": figure.key, "way": way.name(), "label": figure.label,
+                    "unit": figure.unit, "ours": ours, "openssh": theirs}),
+                )
             })
         });
         figures.collect()

@@ -123,7 +123,10 @@ impl Rig {
     /// Our measured program.
     pub(crate) fn ours(&self, mode: &str, command: &str, aliases: &[String]) -> Command {
         let mut program = self.home.command(&self.client);
-        program.arg(self.home.config()).args([mode, command]).args(aliases);
+        program
+            .arg(self.home.config())
+            .args([mode, command])
+            .args(aliases);
         program
     }
 
@@ -135,10 +138,7 @@ impl Rig {
     }
 }
 
-fn within<T: Send>(
-    namespace: Option<&Namespace>,
-    work: impl FnOnce() -> Outcome<T> + Send,
-) -> Outcome<T> {
+fn within<T: Send>(namespace: Option<&Namespace>, work: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
     match namespace {
         None => work(),
         Some(namespace) => namespace.run(work),
