@@ -400,7 +400,9 @@ pub(crate) async fn ended(end: End, witness: &Witness, phase: Option<Phase>, pat
         },
     };
     let hint = match kind {
-        FailureKind::Unreachable => "see whether the host is up and the network carries; it is tried again".to_owned(),
+        FailureKind::Unreachable => {
+            "see whether the host is up and the network carries; it is tried again".to_owned()
+        }
         _ => format!("run `{path} app-server` on the host and see what it says"),
     };
     let stderr = match kind {

@@ -66,14 +66,27 @@ const CODES: [(&str, Provoke); 14] = [
         Box::new((bastion, with_line(client, "ProxyJump bastion")))
     }),
     ("not-installed", |client| with_line(client, "")),
-    ("launch-failed", |client| script(client, "#!/bin/sh\necho no >&2; exit 3\n")),
+    ("launch-failed", |client| {
+        script(client, "#!/bin/sh\necho no >&2; exit 3\n")
+    }),
     ("server-exited", |client| {
-        script(client, &fake_server("next initialized; exit 5\n"))
+        script(client, &quick(&fake_server("next initialized; exit 5\n")))
     }),
     ("incompatible", |client| {
-        script(client, "#!/bin/sh\necho usage: codex OPTIONS\nexec sleep 60\n")
+        let refuses = "read -r l; id=$(printf %s \"$l\" | sed -n 's/.*\"id\":\\([0-9]*\\).*/\\1/p')\n\
+            echo '{\"id\":'$id',\"error\":{\"code\":-32601,\"message\":\"what is initialize?\"}}'; read -r l\n";
+        script(client, &quick(&format!("#!/bin/sh\n{refuses}")))
     }),
 ];
+
+/// The script with an answer for `doctor`, which asks for the version too.
+fn quick(script: &str) -> String {
+    script.replacen(
+        '\n',
+        "\n[ \"$1\" != --version ] || { echo codex 9.9.9; exit 0; }\n",
+        1,
+    )
+}
 
 fn host(client: &Client) -> Host {
     Host::start(HostOptions::new().authorize(client.key()).codex(Codex::Absent))
@@ -135,12 +148,18 @@ fn comes_about(code: &str, provoke: Provoke) {
     let failure = events.iter().rfind(|it| it["event"] == "failure");
     let failure = failure.unwrap_or_else(|| panic!("{code}: {outcome:?}"));
     assert_eq!(failure["params"]["code"], code, "{outcome:?}");
-    assert!(outcome.code.is_some_and(|it| (2..=4).contains(&it)), "{code}: {outcome:?}");
+    assert!(
+        outcome.code.is_some_and(|it| (2..=4).contains(&it)),
+        "{code}: {outcome:?}"
+    );
     let (outcome, stages) = with_refusals(&client, &["doctor", "--json", "devbox"]);
     let broken = stages.iter().find(|it| it["verdict"] == "broken");
     let broken = broken.unwrap_or_else(|| panic!("{code}: {outcome:?}"));
     assert_eq!(broken["code"], code, "{outcome:?}");
-    assert!(broken["fix"].as_str().is_some_and(|it| !it.is_empty()), "{code}: {broken:#}");
+    assert!(
+        broken["fix"].as_str().is_some_and(|it| !it.is_empty()),
+        "{code}: {broken:#}"
+    );
 }
 
 #[test]
