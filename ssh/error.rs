@@ -312,11 +312,25 @@ impl Failure {
             Failure::KnownHostsCommand { .. } => {
                 "run the command by hand: host keys are trusted only when it ends with status 0".to_owned()
             }
-            Failure::Config(_)
-            | Failure::Closed { .. }
-            | Failure::Protocol { .. }
-            | Failure::Cancelled(_)
-            | Failure::Proxy { .. } => return None,
+            Failure::Config(_) => {
+                format!(
+                    "correct the SSH configuration: `codex hosts -G {alias}` says which line decides what"
+                )
+            }
+            Failure::Closed { .. } => {
+                format!(
+                    "see whether `ssh {alias}` gets further; the log of the server's sshd says why it closed"
+                )
+            }
+            Failure::Protocol { .. } => format!("compare with `ssh -v {alias}`"),
+            Failure::Cancelled(_) => {
+                "connect again and answer; a key that is in the agent (ssh-add) asks nothing".to_owned()
+            }
+            Failure::Proxy { .. } => {
+                format!(
+                    "run the ProxyCommand of `{alias}` by hand: the server's identification (SSH-2.0-…) is what it prints first"
+                )
+            }
         })
     }
 }

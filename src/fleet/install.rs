@@ -24,7 +24,7 @@ use crate::{
     child::Child,
     launch::{NOISE_BYTES_MAX, Server},
     limits,
-    server::{chain, nonce, not_launched, said},
+    server::{nonce, not_launched, not_started, said},
     witness::{Ended, Witness},
 };
 
@@ -94,12 +94,8 @@ pub(crate) async fn over_ssh(
     check_server(id, order, server)?;
     for attempt in 1.. {
         let nonce = nonce();
-        let stream = session.exec(&line(&nonce, order)).await.map_err(|error| {
-            not_launched(
-                FailureKind::Forbidden,
-                format!("starting a command: {}", chain(&error)),
-            )
-        })?;
+        let started = session.exec(&line(&nonce, order)).await;
+        let stream = started.map_err(|error| not_started(&error))?;
         let witness = Witness::Ssh(stream.exit(), stream.stderr());
         let dialog = Dialog::new(id, stream, witness, nonce, reporter);
         if dialog.carry_out(order, attempt < TRIES_MAX).await? == Outcome::Done {

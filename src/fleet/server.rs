@@ -63,12 +63,30 @@ pub(crate) async fn launch(
 const TRIES_MAX: u32 = 4;
 
 async fn run(session: &Session, line: &str) -> Result<Process, Failure> {
-    session.exec(line).await.map_err(|error| {
-        not_launched(
+    session.exec(line).await.map_err(|error| not_started(&error))
+}
+
+/// A command that the host did not start.
+pub(crate) fn not_started(error: &ExecError) -> Failure {
+    let (kind, hint) = match error {
+        ExecError::ChannelRefused { .. } => (
             FailureKind::Forbidden,
-            format!("starting a command: {}", chain(&error)),
-        )
-    })
+            "the sshd of the host opens no session for commands: see MaxSessions in its sshd_config",
+        ),
+        ExecError::CommandRefused => (
+            FailureKind::Forbidden,
+            "this account may not run commands there: ask the host's administrator",
+        ),
+        ExecError::TimedOut { .. } => (
+            FailureKind::TimedOut,
+            "the host is overloaded, or its sshd waits for something: look at it with `ssh`",
+        ),
+        _ => (FailureKind::Unreachable, "check the network; it is tried again"),
+    };
+    Failure {
+        hint: Some(hint.to_owned()),
+        ..not_launched(kind, format!("starting a command: {}", chain(error)))
+    }
 }
 
 /// The same behind a command that has just ended: where a server allows one at a time (`MaxSessions`), its
@@ -381,8 +399,12 @@ pub(crate) async fn ended(end: End, witness: &Witness, phase: Option<Phase>, pat
             _ => (by_itself, format!("{path} app-server ended")),
         },
     };
-    let hint = (kind == FailureKind::LaunchFailed)
-        .then(|| format!("run `{path} app-server` on the host and see what it says"));
+    let hint = match kind {
+        FailureKind::Unreachable => {
+            "see whether the host is up and the network carries; it is tried again".to_owned()
+        }
+        _ => format!("run `{path} app-server` on the host and see what it says"),
+    };
     let stderr = match kind {
         FailureKind::Unreachable => None,
         _ => said(&[], witness),
@@ -391,7 +413,7 @@ pub(crate) async fn ended(end: End, witness: &Witness, phase: Option<Phase>, pat
         kind,
         phase,
         message,
-        hint,
+        hint: Some(hint),
         stderr,
     }
 }

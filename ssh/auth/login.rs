@@ -576,6 +576,10 @@ impl State<'_> {
             None
         };
         match closing {
+            Some(_) if self.is_illegible() => Failure::Protocol {
+                step: format!("logging in to {} as {}", self.hop, self.settings.user),
+                source: "the server's banner or question is not UTF-8, as RFC 4252 wants it; on the server, correct the file that Banner in its sshd_config names".into(),
+            },
             // Nothing was wrong with the login itself: it may work the next time.
             Some(text) if !denied && text.is_empty() => Failure::Closed {
                 step: format!("logging in to {} as {}", self.hop, self.settings.user),
@@ -588,6 +592,11 @@ impl State<'_> {
                 closing,
             },
         }
+    }
+
+    /// Whether russh gave up because a text of the server is no UTF-8. It tells so only in words.
+    fn is_illegible(&self) -> bool {
+        matches!(&*self.ended.borrow(), Some(Closed::Lost(why)) if why.contains("encoding"))
     }
 
     /// The server's last words. russh may tell them a little later than that it is over.

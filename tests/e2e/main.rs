@@ -3,6 +3,7 @@
 
 mod app_server;
 mod bad_input;
+mod codes;
 mod compare;
 mod demo;
 mod doctor;

@@ -170,8 +170,11 @@ async fn servers_that_need_no_terminal_or_send_much_before_the_login_are_served(
     }
     let texts = tempfile::tempdir().unwrap();
     let banner = texts.path().join("banner");
-    let hostile = b"\x1b]0;owned\x07\x1b[2J\xff\xfe\x00 welcome \r\n".repeat(500);
-    fs::write(&banner, &hostile).unwrap();
+    fs::write(
+        &banner,
+        "\x1b]0;owned\x07\x1b[2J\u{202e} welcome \r\n".repeat(500),
+    )
+    .unwrap();
     for more in [
         "PermitTTY no",
         "MaxSessions 1",
@@ -185,6 +188,23 @@ async fn servers_that_need_no_terminal_or_send_much_before_the_login_are_served(
         let sshd = Sshd::start(more);
         assert_eq!(said(sshd.settings(), "echo here").await, "here\n", "{more}");
     }
+}
+
+#[tokio::test]
+async fn a_banner_that_is_no_text_is_named_as_what_ended_the_login() {
+    if !available() {
+        return;
+    }
+    let texts = tempfile::tempdir().unwrap();
+    let banner = texts.path().join("banner");
+    fs::write(&banner, b"Acc\xe8s r\xe9serv\xe9\n").unwrap();
+    let sshd = Sshd::start(&format!("Banner {}", banner.display()));
+    let error = refused(connect(sshd.settings()).await);
+    assert_eq!(error.class(), Class::Protocol, "{error}");
+    assert!(
+        error.to_string().contains("banner or question is not UTF-8"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
