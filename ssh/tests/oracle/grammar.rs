@@ -1,0 +1,185 @@
+//! Random configurations.
+
+/// Lines that decide where a connection goes.
+#[rustfmt::skip]
+const ROUTE_LINES: &[&str] = &[
+    "HostName=h1", "HostName h2", "HostName %h.example", "hostname \"h3\"", "HostName h4 # comment",
+    "HostName 10.0.0.5", "HostName 2001:DB8::1", "HostName H5", "HostName %%x", "User u1", "\tUser  u2",
+    "User \"u1\"", "User 'u2'", "User u#3", "port 22", "Port 2222", "Port  2022 ", "Port \"2200\"",
+    "Port ssh", "ProxyJump = j1", "ProxyJump j2:2200", "ProxyJump u@j3,j4", "ProxyJump none",
+    "ProxyJump j5 # comment", "ProxyJump 10.0.0.1", "ProxyCommand nc %h %p", "ProxyCommand none",
+    "ProxyCommand=a \"b c\" # d", "BindAddress 10.0.0.9", "AddressFamily inet", "HostKeyAlias KA",
+    "ProxyJump ssh://u@j6:22", "HostName 10.1", "HostName h6.",
+];
+
+/// Lines about everything else.
+#[rustfmt::skip]
+const OTHER_LINES: &[&str] = &[
+    "IdentityFile ~/.ssh/k1", "IdentityFile \"~/my keys/k 2\"", "IdentityFile %d/k3", "IdentityFile none",
+    "IdentityFile2 k4", "CertificateFile ~/c1", "CertificateFile c2", "IdentitiesOnly yes",
+    "IdentitiesOnly FALSE", "IdentityAgent none", "IdentityAgent SSH_AUTH_SOCK", "IdentityAgent $ORACLE",
+    "IdentityAgent ~/%r.sock", "IdentityAgent ${ORACLE}/x", "UserKnownHostsFile ~/kh1 /dev/null",
+    "UserKnownHostsFile none", "UserKnownHostsFile %d/%n \"k h\"", "GlobalKnownHostsFile /etc/k1",
+    "GlobalKnownHostsFile none", "StrictHostKeyChecking yes", "StrictHostKeyChecking accept-new",
+    "StrictHostKeyChecking off", "StrictHostKeyChecking ASK", "ConnectTimeout 10", "ConnectTimeout 1m30s",
+    "ConnectTimeout none", "ServerAliveInterval 2m", "ServerAliveInterval 0", "ServerAliveCountMax 5",
+    "ServerAliveInterval 1h30", "TCPKeepAlive no", "KeepAlive yes", "BatchMode yes", "Compression yes",
+    "PasswordAuthentication no", "ChallengeResponseAuthentication no", "PubkeyAuthentication unbound",
+    "DSAAuthentication no", "NumberOfPasswordPrompts 1", "PreferredAuthentications publickey,password",
+    "HashKnownHosts yes", "SendEnv LANG LC_*", "SendEnv -LC_* FOO", "SetEnv A=1 B=\"two words\" A=2",
+    "SetEnv C=3", "RemoteCommand tmux new \"main 1\"", "RemoteCommand none", "RequestTTY force",
+    "ControlPath ~/.ssh/cm-%r@%h:%p", "ControlPath none", "ControlPersist 10m", "ControlPersist yes",
+    "AddKeysToAgent confirm 30m", "AddKeysToAgent 1h", "AddKeysToAgent ask", "ForwardAgent yes",
+    "LocalForward 8080 localhost:80", "LocalForward [::1]:81 h:82", "RemoteForward 9000 [::1]:90",
+    "DynamicForward 1080", "RemoteForward 1081", "RekeyLimit 1G 1h", "RekeyLimit 512M",
+    "RekeyLimit default none", "EscapeChar none", "EscapeChar ^A", "LogLevel verbose",
+    "VerifyHostKeyDNS ask", "UpdateHostKeys no", "ConnectionAttempts 3", "Protocol 2", "Cipher blowfish",
+    "UseRoaming no", "RSAAuthentication yes", "IgnoreUnknown Foo*,bar", "Tunnel ethernet", "IPQoS af21 cs1",
+    "PermitLocalCommand yes",
+];
+
+/// Lines that OpenSSH refuses, wherever they stand.
+#[rustfmt::skip]
+const BAD_LINES: &[&str] = &[
+    "Port 0", "Port 65536", "Port 22 23", "Compression maybe", "FooBar x", "User", "User \"\"", "User 'u",
+    "Match", "Match host", "Match colour red", "Match all all", "ConnectTimeout soon", "ProxyJump u@",
+    "ProxyJump j:0", "IdentityFile a b", "SetEnv A", "Ciphers rot13", "StrictHostKeyChecking perhaps",
+    "UserKnownHostsFile a none", "LocalForward 80", "IdentityAgent ${UNSET_HERE}",
+    "NumberOfPasswordPrompts -1", "EscapeChar abc", "AddKeysToAgent yes 5m", "HostKeyAlgorithms ssh-xyz",
+    "Host \"\"",
+];
+
+/// xorshift: the same seed gives the same configuration on every machine.
+pub(crate) struct Rng {
+    state: u64,
+    /// Whether lines that only new releases know are used.
+    is_new: bool,
+}
+
+impl Rng {
+    pub(crate) fn new(seed: u64, release: (u32, u32)) -> Rng {
+        Rng {
+            state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+            is_new: release >= (10, 5),
+        }
+    }
+
+    /// Whom to ask about, and whether a user and a port are given, too.
+    pub(crate) fn destination(&mut self) -> (&'static str, bool) {
+        let name = self.pick(&["a", "b", "ab", "c", "A", "a", "b", "u2@a", "ssh://u3@b:2200"]);
+        (name, !name.contains('@') && self.below(12) == 0)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        usize::try_from(self.state % n as u64).unwrap()
+    }
+
+    fn pick(&mut self, of: &[&'static str]) -> &'static str {
+        of[self.below(of.len())]
+    }
+
+    fn host_line(&mut self) -> String {
+        let word = self.pick(&["Host", "host", "HOST", "Host=", "\tHost", "\"Host\""]);
+        let one = self.pick(&[
+            "a", "b", "*", "!a", "?", "a*", "!b*", "\"a\"", "'b'", "h1", "A", "h*",
+        ]);
+        let two = self.pick(&[
+            "", " a", " b", " ab", " *b", " !ab", " # b", " c#", "\tc", " !c *",
+        ]);
+        format!("{word} {one}{two}")
+    }
+
+    fn match_line(&mut self) -> String {
+        let line = match self.below(7) {
+            0 => self.pick(&[
+                "Match all",
+                "Match final",
+                "Match final all",
+                "match FINAL host *",
+                "Match canonical",
+            ]),
+            1 => self.pick(&[
+                "Match user u1",
+                "Match !user u?",
+                "Match user=u*,!u2",
+                "Match localuser *",
+            ]),
+            2 => self.pick(&[
+                "Match exec true",
+                "Match exec \"exit 1\"",
+                "Match !exec false",
+                "Match exec \"test %h = h1\"",
+            ]),
+            3 => self.pick(&[
+                "Match exec \"test %n = a\"",
+                "Match exec \"test %r-%p = u1-22\"",
+                "Match exec \"test %k = ka\"",
+            ]),
+            4 => self.pick(&[
+                "Match originalhost a",
+                "Match originalhost b,ab",
+                "Match originalhost !a,*",
+                "Match Host A",
+            ]),
+            _ => {
+                let negation = self.pick(&["", "", "!"]);
+                let equals = self.pick(&["=", " "]);
+                let hosts = self.pick(&["a", "b,ab", "*,!a", "h1", "h?", "!h1,*", "*.example", "c"]);
+                let more = self.pick(&[
+                    "",
+                    "",
+                    " user u1",
+                    " !user u?",
+                    " exec true",
+                    " exec false",
+                    " final",
+                    " # tail",
+                ]);
+                return format!("Match {negation}host{equals}{hosts}{more}");
+            }
+        };
+        line.to_owned()
+    }
+
+    /// The text of one file.
+    pub(crate) fn config(&mut self, includes: &[String]) -> String {
+        let mut text = String::new();
+        for _ in 0..self.below(14) + 1 {
+            let line = match self.below(40) {
+                0..=7 => self.host_line(),
+                8..=12 => self.match_line(),
+                13..=15 if !includes.is_empty() => {
+                    let path = includes[self.below(includes.len())].clone();
+                    let word = self.pick(&["Include", "include", "Include =", " Include"]);
+                    if self.below(3) == 0 {
+                        format!("{word} \"{path}\" # c")
+                    } else {
+                        format!("{word} {path}")
+                    }
+                }
+                16..=25 => self.pick(ROUTE_LINES).to_owned(),
+                26..=27 => self
+                    .pick(&["", "# comment", "   ", "\t# x", "# FooBaz", "", "BAR z"])
+                    .to_owned(),
+                28 if self.below(6) == 0 => self.pick(BAD_LINES).to_owned(),
+                _ => self.pick(OTHER_LINES).to_owned(),
+            };
+            // Not in every file: `FooBaz` is refused unless it is ignored.
+            text.push_str(self.pick(&["", "", "  ", "\t"]));
+            text.push_str(&line);
+            text.push_str(self.pick(&["\n", "\n", "\n", "\r\n", " \t\n"]));
+        }
+        text
+    }
+}
+
+/// Answers that changed between releases are no questions to an old one.
+pub(crate) fn comparable(text: &str, version: (u32, u32)) -> bool {
+    let jump_off = text.to_ascii_lowercase().contains("proxyjump none");
+    let command = text.to_ascii_lowercase().contains("proxycommand");
+    version >= (10, 0) || !(jump_off && command)
+}
+
