@@ -60,6 +60,13 @@ pub(crate) fn ask(question: &Question) -> Reply {
                 Some(_) | None => Reply::Refuse,
             }
         }
+        Question::Confirm { hop, text } => {
+            let text = format!("{}:\n{}\n", describe(hop), sanitize(text).trim());
+            match read_line(&format!("{text}Type yes to agree: ")) {
+                Some(line) if line.trim() == "yes" => Reply::Accept,
+                Some(_) | None => Reply::Refuse,
+            }
+        }
         Question::Passphrase { hop, key, attempt } => {
             let text = format!(
                 "{}Passphrase of {} for {}: ",
@@ -115,6 +122,7 @@ pub(crate) fn describe_question(question: &Question) -> String {
             sanitize_line(&key.key_type),
             sanitize_line(&key.fingerprint)
         ),
+        Question::Confirm { text, .. } => format!("for a yes or a no: {}", sanitize_line(text)),
         Question::Passphrase { key, .. } => {
             format!("for the passphrase of {}", sanitize_line(&key.to_string_lossy()))
         }

@@ -3,7 +3,8 @@
 use std::{any::Any, sync::Arc};
 
 use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
-use codex_rpc::{self as rpc, Transport};
+use codex_rpc as rpc;
+use codex_ssh::{Route, Session};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::spawn_blocking,
@@ -19,14 +20,17 @@ use crate::{
     link::Pulse,
     run::FleetConfig,
     server::{Started, launch, launch_by_command},
-    socket, ssh,
+    socket,
+    ssh::{self, Refused},
+    system,
+    transport::{Need, Transport},
     way::{Embed, NoWay, Way},
     witness::Witness,
 };
 
 /// A server, and all that is known of it before its first word.
 pub(crate) struct Reached {
-    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) transport: Box<dyn rpc::Transport>,
     pub(crate) witness: Witness,
     pub(crate) pulse: Pulse,
     /// e.g. `Linux x86_64`; empty when nobody said so.
@@ -52,7 +56,16 @@ pub(crate) async fn reach(
         .map_err(|error| bad(format!("reading the settings failed: {error}"), None))?
         .map_err(|NoWay { message, hint }| bad(message, hint))?;
     match way {
-        Way::Ssh { server } => by_ssh(id, config, &server, install, reporter).await,
+        Way::Ssh { server, transport } => {
+            if is_by_system(id, config, transport) {
+                return by_system(id, config, &server, install, reporter).await;
+            }
+            let route = ssh::resolve(id, config, reporter).await?;
+            match connect(id, config, transport, &route, reporter).await? {
+                Some(session) => by_ssh(id, session, &server, install, reporter).await,
+                None => by_system(id, config, &server, install, reporter).await,
+            }
+        }
         Way::Embedded(_) | Way::Address(_) if install.is_some() => Err(install::impossible(id)),
         Way::Embedded(embed) => by_embedding(embed, reporter).await,
         Way::Address(address) => by_address(&address, reporter).await,
@@ -78,15 +91,68 @@ pub(crate) fn bad(message: String, hint: Option<String>) -> Failure {
     }
 }
 
-async fn by_ssh(
+/// Whether a host is reached by the system's `ssh` without another try of ours.
+pub(crate) fn is_by_system(id: &HostId, config: &FleetConfig, transport: Transport) -> bool {
+    match transport {
+        Transport::System => true,
+        Transport::Auto => config.system.is_agreed(id),
+        Transport::Builtin => false,
+    }
+}
+
+/// Connects by our own SSH; `None` when the user has agreed that the system's shall go on.
+async fn connect(
+    id: &HostId,
+    config: &FleetConfig,
+    transport: Transport,
+    route: &Route,
+    reporter: &Reporter,
+) -> Result<Option<Session>, Failure> {
+    let (need, failure) = match need_before(route).await {
+        Some(need) => (need, None),
+        None => match ssh::connect(config, route, reporter).await {
+            Ok(session) => return Ok(Some(session)),
+            Err(Refused { failure, need: None }) => return Err(failure),
+            Err(Refused {
+                failure,
+                need: Some(need),
+            }) => (need, Some(failure)),
+        },
+    };
+    system::offer(id, config, transport, (&need, route), failure, reporter).await?;
+    Ok(None)
+}
+
+/// What the settings alone show that our own SSH has not.
+pub(crate) async fn need_before(route: &Route) -> Option<Need> {
+    let route = route.clone();
+    let need = spawn_blocking(move || Need::before(&route, &|it| it.exists())).await;
+    need.ok().flatten()
+}
+
+async fn by_system(
     id: &HostId,
     config: &FleetConfig,
     server: &Server,
     install: Option<&Install>,
     reporter: &Reporter,
 ) -> Result<Reached, Failure> {
-    let route = ssh::resolve(id, config, reporter).await?;
-    let session = Arc::new(ssh::connect(config, &route, reporter).await?);
+    if let Some(order) = install {
+        install::by_system(id, config, order, server, reporter).await?;
+    }
+    let (child, started) = system::launch(id, config, server, reporter).await?;
+    let witness = Witness::System(child.watch());
+    Ok(by_launch(child, started, witness, Pulse::Call, ()))
+}
+
+async fn by_ssh(
+    id: &HostId,
+    session: Session,
+    server: &Server,
+    install: Option<&Install>,
+    reporter: &Reporter,
+) -> Result<Reached, Failure> {
+    let session = Arc::new(session);
     reporter.report(Report::Entered(Phase::Launching)).await;
     if let Some(order) = install {
         install::over_ssh(id, &session, order, server, reporter).await?;

@@ -37,7 +37,7 @@ pub(crate) async fn launch(
     server: &Server,
 ) -> Result<(Process, Started), Failure> {
     let nonce = nonce();
-    let mut process = session
+    let process = session
         .exec(&launch::command_line(&nonce, server))
         .await
         .map_err(|error| {
@@ -47,8 +47,19 @@ pub(crate) async fn launch(
             )
         })?;
     let witness = Witness::Ssh(process.exit(), process.stderr());
-    let mut printed = BytesMut::new();
-    let why = match marked(&nonce, &mut process, &mut printed).await {
+    launched(id, &nonce, process, BytesMut::new(), &witness, server).await
+}
+
+/// Waits until the host has said what it starts. `printed` was read already.
+pub(crate) async fn launched<S: AsyncRead + Unpin>(
+    id: &HostId,
+    nonce: &str,
+    mut process: S,
+    mut printed: BytesMut,
+    witness: &Witness,
+    server: &Server,
+) -> Result<(S, Started), Failure> {
+    let why = match marked(nonce, &mut process, &mut printed).await {
         Ok(found) => return Ok((process, started(id, found, printed, server)?)),
         Err(NoMark::Late) => format!(" within {:?}", limits::LAUNCH_PATIENCE),
         Err(NoMark::Ended) => match witness.ended().await {
@@ -60,7 +71,7 @@ pub(crate) async fn launch(
     let message = format!("the login shell did not start codex{why}");
     Err(Failure {
         hint: Some(format!("look at what `ssh {id} true` prints and whether it ends")),
-        stderr: said(&printed, &witness),
+        stderr: said(&printed, witness),
         ..not_launched(FailureKind::LaunchFailed, message)
     })
 }
