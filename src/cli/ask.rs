@@ -122,7 +122,7 @@ pub(crate) fn describe_question(question: &Question) -> String {
             sanitize_line(&key.key_type),
             sanitize_line(&key.fingerprint)
         ),
-        Question::Confirm { text, .. } => format!("for a yes or a no: {}", sanitize_line(text)),
+        Question::Confirm { .. } => "for a yes or a no".to_owned(),
         Question::Passphrase { key, .. } => {
             format!("for the passphrase of {}", sanitize_line(&key.to_string_lossy()))
         }

@@ -171,8 +171,10 @@ impl Reader<'_> {
             }
         }
         if settings.command.is_some() && settings.transport != Transport::Auto {
-            self.remarks
-                .push((self.line, format!("`transport` of `{name}` has no meaning beside `command`")));
+            self.remarks.push((
+                self.line,
+                format!("`transport` of `{name}` has no meaning beside `command`"),
+            ));
         }
         Ok(settings)
     }

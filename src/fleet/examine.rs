@@ -153,7 +153,10 @@ async fn heard<T>(teller: &Teller, work: impl AsyncFnOnce(&Reporter) -> T) -> (T
 async fn by_system(id: &HostId, config: &FleetConfig, why: &str, teller: &Teller) {
     let start = Instant::now();
     let version = system::version().await;
-    let text = format!("the system's ssh ({}): {why}", version.unwrap_or_else(|| "not found".to_owned()));
+    let text = format!(
+        "the system's ssh ({}): {why}",
+        version.unwrap_or_else(|| "not found".to_owned())
+    );
     teller.step("transport", start, Outcome::Fine(text)).await;
     otherwise(id, config, teller).await;
 }

@@ -2,6 +2,7 @@
 //! algorithms. Its standard streams carry the conversation, and its questions come to the user as all others do.
 
 mod askpass;
+mod login;
 mod offer;
 mod prompt;
 mod words;
@@ -12,21 +13,15 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use bytes::BytesMut;
-use codex_hosts::{Failure, FailureKind, HostId, Hop, Phase, Report};
+use codex_hosts::{Failure, HostId, Phase, Report};
 use codex_ssh::{
-    Answer, Route,
+    Route,
     config::{Query, settings::HostSettings},
 };
-use tokio::{
-    io::AsyncReadExt,
-    sync::oneshot,
-    task::spawn_blocking,
-    time::{Instant, sleep_until},
-};
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 pub use askpass::askpass_main;
@@ -35,15 +30,15 @@ pub(crate) use offer::{offer, version};
 use crate::{
     attempt::{FromAttempt, Reporter},
     child::Child,
-    launch::{self, NOISE_BYTES_MAX, Server},
+    launch::{self, Server},
     limits,
     reach::bad,
     run::FleetConfig,
-    server::{Started, launched, nonce, said},
-    witness::{SSH_FAILED, Witness},
+    server::{Started, launched, nonce},
+    witness::Witness,
 };
-use askpass::{Caller, Desk};
-use prompt::{Asked, Kind, Place, Refusal};
+use askpass::Desk;
+use login::Login;
 
 /// Who answers the questions of the system's `ssh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,16 +198,8 @@ pub(crate) async fn open(
     reporter.report(Report::Allowed(allowed)).await;
     reporter.report(Report::Entered(Phase::Connecting)).await;
     let child = Child::start_with(&argv, variables).map_err(|error| not_started(&error))?;
-    let login = Login {
-        id,
-        system,
-        places: places(&query, route.as_ref()),
-        desk,
-        asked: BTreeMap::new(),
-        answers: BTreeMap::new(),
-        patience,
-        reporter,
-    };
+    let places = login::places(&query, route.as_ref());
+    let login = Login::new(id, system, places, desk, patience, reporter);
     let opened = login.through(child).await?;
     let said = opened.child.watch().stderr(limits::STDERR_LINES);
     if !said.is_empty() {
@@ -231,43 +218,12 @@ async fn route(config: &FleetConfig, query: &Query) -> Option<Route> {
     resolved.ok()?.ok().map(|(route, _)| route)
 }
 
-/// The hops as questions name them; at least the host itself.
-fn places(query: &Query, route: Option<&Route>) -> Vec<Place> {
-    let Some(route) = route.filter(|it| !it.hops.is_empty()) else {
-        let hop = Hop {
-            alias: query.host.clone(),
-            user: query.user.clone().unwrap_or_default(),
-            host_name: query.host.clone(),
-            port: query.port.unwrap_or(22),
-            is_jump: false,
-        };
-        return vec![Place {
-            hop,
-            host_key_alias: None,
-            known_hosts_file: None,
-        }];
-    };
-    let place = |(index, it): (usize, &HostSettings)| Place {
-        hop: hop(route, index, it),
-        host_key_alias: it.host_key_alias.clone(),
-        known_hosts_file: it.user_known_hosts_files.first().cloned(),
-    };
-    route.hops.iter().enumerate().map(place).collect()
-}
-
-fn hop(route: &Route, index: usize, settings: &HostSettings) -> Hop {
-    Hop {
-        alias: settings.alias.clone(),
-        user: settings.user.clone(),
-        host_name: settings.host_name.clone(),
-        port: settings.port,
-        is_jump: index + 1 < route.hops.len(),
-    }
-}
-
 fn no_desk(error: &io::Error) -> Failure {
     let message = format!("making a private folder for the questions of ssh: {error}");
-    bad(message, Some("check that TMPDIR, or /tmp, can be written to".to_owned()))
+    bad(
+        message,
+        Some("check that TMPDIR, or /tmp, can be written to".to_owned()),
+    )
 }
 
 fn not_started(error: &io::Error) -> Failure {
@@ -284,184 +240,64 @@ fn not_started(error: &io::Error) -> Failure {
     bad(message, Some(hint.to_owned()))
 }
 
-/// A login of the client's, with its questions.
-struct Login<'a> {
-    id: &'a HostId,
-    system: &'a System,
-    /// Never empty; the host itself is the last one.
-    places: Vec<Place>,
-    desk: Option<Desk>,
-    /// How often each text was asked.
-    asked: BTreeMap<String, u32>,
-    /// What was answered and may be remembered once it was right.
-    answers: BTreeMap<String, Zeroizing<String>>,
-    /// Between two signs of life.
-    patience: Duration,
-    reporter: &'a Reporter,
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-impl Login<'_> {
-    /// Waits for the first sign of the host's shell, and answers meanwhile.
-    async fn through(mut self, mut child: Child) -> Result<Opened, Failure> {
-        let mut printed = BytesMut::with_capacity(NOISE_BYTES_MAX / 16);
-        let mut deadline = Instant::now() + self.patience;
-        loop {
-            let caller = tokio::select! {
-                read = child.read_buf(&mut printed) => match read {
-                    Ok(1..) => break,
-                    _ => return Err(failed(self.id, &child).await),
-                },
-                caller = next(&mut self.desk) => caller,
-                () = sleep_until(deadline) => return Err(self.late(&child)),
-            };
-            let watch = child.watch();
-            let answered = tokio::select! {
-                answered = self.answer(caller) => answered,
-                // The server gave up while the user was thinking.
-                _ = watch.ended() => return Err(failed(self.id, &child).await),
-            };
-            if let Err((failure, caller)) = answered {
-                // First the client: with a caller that is gone it would go on, with an empty answer.
-                drop(child);
-                drop(caller);
-                return Err(failure);
-            }
-            deadline = Instant::now() + self.patience;
-        }
-        self.system.remember(self.answers);
-        Ok(Opened { child, printed })
+    use super::*;
+
+    fn argv(system: &System, host: &str, settings: Option<&HostSettings>) -> String {
+        let query = Query::parse(host).unwrap();
+        system.argv(&query, settings, "exec sh").join(" ")
     }
 
-    async fn answer(&mut self, caller: Caller) -> Result<(), (Failure, Caller)> {
-        let Some(target) = self.places.last() else {
-            return Ok(());
-        };
-        if caller.kind == Kind::Notice {
-            let text = caller.text.clone();
-            if let Some(desk) = &mut self.desk {
-                desk.hold(caller);
-            }
-            self.reporter.send(FromAttempt::Notice(text)).await;
-            return Ok(());
+    #[test]
+    fn the_command_line_says_where_to_and_what_a_stream_of_bytes_needs() {
+        let system = System::new(Some("/my config".into()), "codex".into(), Asking::User);
+        let said = argv(&system, "me@devbox:2222", None);
+        assert!(
+            said.starts_with("ssh -F /my config -l me -p 2222 -T -e none -o "),
+            "{said}"
+        );
+        assert!(said.ends_with(" -- devbox exec sh"), "{said}");
+        for option in [
+            "ControlMaster=no",
+            "RemoteCommand=none",
+            "ForwardX11=no",
+            "PermitLocalCommand=no",
+        ] {
+            assert!(said.contains(&format!("-o {option}")), "{said}");
         }
-        let count = self.asked.entry(caller.text.clone()).or_default();
-        *count += 1;
-        let attempt = *count;
-        let asked = prompt::read(&caller.text, caller.kind, &self.places, target, attempt);
-        let key = format!("{}\n{}", self.id, caller.text);
-        if asked.is_lasting && attempt == 1
-            && let Some(answer) = self.system.recall(&key)
-        {
-            caller.answer(&answer).await;
-            return Ok(());
-        }
-        let Asked {
-            question,
-            refusal,
-            is_lasting,
-        } = asked;
-        self.reporter.report(Report::Entered(Phase::Authenticating)).await;
-        let (answering, answer) = oneshot::channel();
-        self.reporter.send(FromAttempt::Question(question, answering)).await;
-        match (answer.await, refusal) {
-            (Ok(Answer::Accept), _) => caller.answer("yes").await,
-            (Ok(Answer::Secrets(secrets)), _) => {
-                let secret = secrets.into_iter().next().unwrap_or_default();
-                caller.answer(&secret).await;
-                if is_lasting {
-                    self.answers.insert(key, secret);
-                }
-            }
-            (Ok(Answer::Refuse) | Err(_), Refusal::GoesOn) if caller.kind == Kind::Text => {
-                caller.answer("no").await;
-            }
-            (Ok(Answer::Refuse) | Err(_), Refusal::GoesOn) => drop(caller),
-            (Ok(Answer::Refuse) | Err(_), Refusal::Cancels | Refusal::Distrusts) => {
-                return Err((self.refused(refusal), caller));
-            }
-        }
-        Ok(())
-    }
-
-    /// The user ended it.
-    fn refused(&self, refusal: Refusal) -> Failure {
-        let (kind, phase, message) = match refusal {
-            Refusal::Distrusts => (
-                FailureKind::HostKeyUnknown,
-                Phase::Connecting,
-                format!("the host key of {} was not accepted", self.id),
-            ),
-            Refusal::Cancels | Refusal::GoesOn => (
-                FailureKind::Cancelled,
-                Phase::Authenticating,
-                format!("logging in to {} by the system's ssh: cancelled", self.id),
-            ),
-        };
-        Failure {
-            kind,
-            phase: Some(phase),
-            message,
-            hint: words::hint(kind, &self.id.0),
-            stderr: None,
+        // The configuration's own BatchMode, limits and control path stay what they are.
+        for word in ["BatchMode", "ConnectTimeout", "ServerAlive", "ControlPath"] {
+            assert!(!said.contains(word), "{said}");
         }
     }
 
-    fn late(&self, child: &Child) -> Failure {
-        let phase = match self.asked.is_empty() {
-            true => Phase::Connecting,
-            false => Phase::Authenticating,
-        };
-        Failure {
-            kind: FailureKind::TimedOut,
-            phase: Some(phase),
-            message: format!(
-                "the system's ssh to {}: no answer within {:?}",
-                self.id, self.patience
-            ),
-            hint: words::hint(FailureKind::TimedOut, &self.id.0),
-            stderr: said(&[], &Witness::System(child.watch())),
-        }
+    #[test]
+    fn limits_are_given_only_where_the_configuration_has_none() {
+        let system = System::new(None, "codex".into(), Asking::User);
+        let mut settings = HostSettings::plain("devbox", "me", 22);
+        let said = argv(&system, "devbox", Some(&settings));
+        assert!(said.contains("-o ConnectTimeout=15"), "{said}");
+        assert!(
+            said.contains("-o ServerAliveInterval=15 -o ServerAliveCountMax=4"),
+            "{said}"
+        );
+        settings.connect_timeout = Some(Duration::from_secs(3));
+        settings.server_alive_interval = Some(Duration::ZERO);
+        let said = argv(&system, "devbox", Some(&settings));
+        assert!(
+            !said.contains("ConnectTimeout") && !said.contains("ServerAlive"),
+            "{said}"
+        );
     }
-}
 
-/// The next caller; without a desk there is none.
-async fn next(desk: &mut Option<Desk>) -> Caller {
-    if let Some(desk) = desk {
-        // A desk that breaks gets no more callers: the client's own limits end the login.
-        if let Ok(caller) = desk.asked().await {
-            return caller;
-        }
-    }
-    std::future::pending().await
-}
-
-/// What the end of a client means that has not got through.
-async fn failed(id: &HostId, child: &Child) -> Failure {
-    let watch = child.watch();
-    let status = tokio::time::timeout(limits::LAST_WORDS_PATIENCE, watch.ended()).await;
-    let status = status.ok().flatten();
-    let said = watch.stderr(limits::STDERR_LINES);
-    let failed = status.is_none_or(|it| matches!(it.code(), Some(SSH_FAILED) | None));
-    let (kind, phase) = match (failed, words::meaning(&said)) {
-        (true, Some(meaning)) => meaning,
-        // Words of no known kind: nothing is known to become better by itself.
-        (true, None) => (FailureKind::Protocol, Phase::Connecting),
-        (false, _) => (FailureKind::LaunchFailed, Phase::Launching),
-    };
-    let ending = match (said.lines().last(), status) {
-        (Some(last), _) => last.trim().to_owned(),
-        (None, Some(status)) => status.to_string(),
-        (None, None) => "it closed its output".to_owned(),
-    };
-    let what = match failed {
-        true => "the system's ssh did not get through",
-        false => "the login shell did not start codex",
-    };
-    Failure {
-        kind,
-        phase: Some(phase),
-        message: format!("{what} to {id}: {ending}"),
-        hint: words::hint(kind, &id.0),
-        stderr: Some(said).filter(|it| !it.is_empty()),
+    #[test]
+    fn without_anybody_to_ask_the_client_asks_nothing() {
+        let mut system = System::new(None, "codex".into(), Asking::User);
+        assert!(!argv(&system, "h", None).contains("BatchMode"));
+        system.batch();
+        assert!(argv(&system, "h", None).contains("-o BatchMode=yes"));
     }
 }

@@ -101,9 +101,10 @@ impl Need {
                 let theirs = theirs.clone();
                 (What::Algorithms { keyword, theirs }, false)
             }
-            SshFailure::Unauthorized { tried, accepts, .. } => {
-                (untried(settings, tried, accepts)?, tried.iter().any(is_refused_secret))
-            }
+            SshFailure::Unauthorized { tried, accepts, .. } => (
+                untried(settings, tried, accepts)?,
+                tried.iter().any(is_refused_secret),
+            ),
             _ => return None,
         };
         Some(Need {
@@ -117,7 +118,9 @@ impl Need {
     pub(crate) fn text(&self, route: &Route) -> String {
         let name = route.hops.get(self.hop).map_or("", |it| it.alias.as_str());
         match &self.what {
-            What::Pkcs11(library) => format!("{name} uses keys of a PKCS#11 token (PKCS11Provider {library})"),
+            What::Pkcs11(library) => {
+                format!("{name} uses keys of a PKCS#11 token (PKCS11Provider {library})")
+            }
             What::Logins(methods) => format!("{name} takes {}", methods.join(" and ")),
             What::SecurityKey(file) => format!("{name} uses a security key ({file})"),
             What::Algorithms { keyword, theirs } => {
@@ -176,7 +179,8 @@ fn untried(settings: &HostSettings, tried: &[Attempt], accepts: &[String]) -> Op
     if let Some(library) = &settings.beyond.pkcs11_provider {
         return Some(What::Pkcs11(library.clone()));
     }
-    let in_token = |it: &&Attempt| matches!(&it.outcome, Outcome::Skipped(why) if why.contains("security key"));
+    let in_token =
+        |it: &&Attempt| matches!(&it.outcome, Outcome::Skipped(why) if why.contains("security key"));
     let skipped = tried.iter().find(in_token)?;
     Some(What::SecurityKey(skipped.what.clone()))
 }
@@ -218,13 +222,21 @@ mod tests {
         };
         let gssapi = Some(What::Logins(vec!["gssapi-with-mic"]));
         assert_eq!(prefer(&["gssapi-with-mic"], true, false), gssapi);
-        assert_eq!(prefer(&["gssapi-with-mic"], false, false), None, "it is switched off");
+        assert_eq!(
+            prefer(&["gssapi-with-mic"], false, false),
+            None,
+            "it is switched off"
+        );
         assert_eq!(prefer(&["gssapi-with-mic", "publickey"], true, false), None);
         let hostbased = Some(What::Logins(vec!["hostbased"]));
         assert_eq!(prefer(&["hostbased"], true, true), hostbased);
         let mut weak = settings();
         weak.beyond.gssapi = true;
-        assert_eq!(before(weak.clone(), ""), None, "distributions set it for all hosts");
+        assert_eq!(
+            before(weak.clone(), ""),
+            None,
+            "distributions set it for all hosts"
+        );
         weak.pubkey_authentication = false;
         weak.password_authentication = false;
         weak.kbd_interactive_authentication = false;

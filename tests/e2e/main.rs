@@ -21,4 +21,5 @@ mod remote;
 mod screen;
 mod serving;
 mod setting;
+mod transport;
 mod wire;

@@ -56,7 +56,7 @@ fn answer(terminal: &Tmux, title: &str, key: &str) {
 
 /// Presses keys of a dialog until they had their effect. Whatever is typed into a dialog too soon is
 /// swallowed and makes it wait longer, so this types as slowly as a person.
-fn press_until(terminal: &Tmux, keys: &[&str], is_done: impl Fn() -> bool) {
+pub(crate) fn press_until(terminal: &Tmux, keys: &[&str], is_done: impl Fn() -> bool) {
     let pause = Duration::from_secs(1);
     let mut pressed = Instant::now().checked_sub(pause / 2).unwrap();
     let press = || {
@@ -278,7 +278,7 @@ fn logins_are_asked_in_the_interface_and_never_shown() {
 }
 
 /// Types what must not be seen, when the dialog takes keys.
-fn type_secret(terminal: &Tmux, secret: &str) {
+pub(crate) fn type_secret(terminal: &Tmux, secret: &str) {
     let is_mask = |it: &str| it.trim_matches(['│', '›', ' ']).starts_with('*');
     let masked = || terminal.screen().lines().any(is_mask);
     press_until(terminal, &[&secret[..1]], masked);

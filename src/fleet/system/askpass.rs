@@ -56,6 +56,11 @@ impl Desk {
     /// Opens a desk whose callers are `program`, which is this one. Blocks on the disk for a moment.
     pub(super) fn open(program: &Path) -> io::Result<Desk> {
         use std::os::unix::fs::PermissionsExt;
+        // A client whose asking program is gone does not fail: it sends empty passwords.
+        if !program.is_file() {
+            let message = format!("`{}` is gone: start this program again", program.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
         let private = std::fs::Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new()
             .prefix("codex-ssh-")
@@ -152,7 +157,12 @@ pub fn askpass_main(mut arguments: impl Iterator<Item = OsString>) -> Option<Exi
     let folder = program.parent()?;
     let prompt = arguments.next().unwrap_or_default();
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let outcome = ask(folder, &variable(TOKEN), &variable(KIND), &prompt.to_string_lossy());
+    let outcome = ask(
+        folder,
+        &variable(TOKEN),
+        &variable(KIND),
+        &prompt.to_string_lossy(),
+    );
     Some(match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -226,7 +236,10 @@ mod tests {
         };
         let serve = async {
             let caller = desk.asked().await.unwrap();
-            assert_eq!((caller.kind, caller.text.as_str()), (Kind::Confirm, "Really?\nYes? "));
+            assert_eq!(
+                (caller.kind, caller.text.as_str()),
+                (Kind::Confirm, "Really?\nYes? ")
+            );
             caller.answer("yes").await;
         };
         let (answer, ()) = tokio::join!(callers, serve);
@@ -260,5 +273,11 @@ mod tests {
         assert!(askpass_main(arguments(&[])).is_none());
         let failed = askpass_main(arguments(&["/nowhere/codex-askpass", "Password: "]));
         assert!(failed.is_some(), "without a socket it is a refusal");
+    }
+
+    #[tokio::test]
+    async fn without_a_program_that_asks_there_is_no_desk() {
+        let error = Desk::open(Path::new("/nowhere/codex")).err().unwrap();
+        assert!(error.to_string().contains("/nowhere/codex"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use codex_hosts::{Failure, FailureKind, HostId, Phase, Question};
 use codex_ssh::{Answer, Route, config::Query};
 use tokio::{process::Command, sync::oneshot, time::timeout};
 
-use super::{Asking, System, held, hop};
+use super::{Asking, System, held, login::hop};
 use crate::{
     attempt::{FromAttempt, Reporter},
     limits,
@@ -35,7 +35,9 @@ pub(crate) async fn offer(
         stderr: None,
     });
     let explained = |rest: &str| Failure {
-        hint: Some(format!("{missing}, which this program's own SSH cannot do: {rest}")),
+        hint: Some(format!(
+            "{missing}, which this program's own SSH cannot do: {rest}"
+        )),
         ..failure.clone()
     };
     if !is_in_path("ssh") {
@@ -48,7 +50,10 @@ pub(crate) async fn offer(
     {
         return Err(failure);
     }
-    let setting = format!("`transport = \"system\"` below `[hosts.{}]` in hosts.toml", toml_key(&id.0));
+    let setting = format!(
+        "`transport = \"system\"` below `[hosts.{}]` in hosts.toml",
+        toml_key(&id.0)
+    );
     if transport == Transport::Builtin {
         return Err(explained(&format!(
             "`transport = \"builtin\"` keeps the system's `ssh` from being used; {setting} uses it"
@@ -101,9 +106,13 @@ impl System {
 
 /// Whether a line of `ssh -G` has one of these algorithms.
 fn common(said: &str, keyword: &str, theirs: &[String]) -> bool {
-    let line = said.lines().find_map(|it| it.strip_prefix(keyword)?.strip_prefix(' '));
-    let mut ours = line.unwrap_or_default().split(',');
-    ours.any(|ours| theirs.iter().any(|it| it == ours.trim()))
+    let line = said
+        .lines()
+        .find_map(|it| it.strip_prefix(keyword)?.strip_prefix(' '));
+    line.is_some_and(|it| {
+        it.split(',')
+            .any(|ours| theirs.iter().any(|it| it == ours.trim()))
+    })
 }
 
 /// What `ssh -V` says of itself, e.g. `OpenSSH_9.2p1 …`; `None` when there is no `ssh`.
@@ -149,7 +158,11 @@ mod tests {
     fn an_algorithm_counts_only_in_its_own_line() {
         let said = "ciphers x\nkexalgorithms a,sntrup761x25519-sha512@openssh.com\nkexalgorithmsx b\n";
         let theirs = |it: &str| vec![it.to_owned()];
-        assert!(common(said, "kexalgorithms", &theirs("sntrup761x25519-sha512@openssh.com")));
+        assert!(common(
+            said,
+            "kexalgorithms",
+            &theirs("sntrup761x25519-sha512@openssh.com")
+        ));
         assert!(!common(said, "kexalgorithms", &theirs("b")));
         assert!(!common(said, "ciphers", &theirs("a")));
         assert!(!common("", "macs", &theirs("")));

@@ -114,7 +114,11 @@ fn confirm(text: &str, target: &Place) -> Asked {
 
 impl Place {
     fn is(&self, user: &str, host: &str) -> bool {
-        let names = [Some(&self.hop.host_name), Some(&self.hop.alias), self.host_key_alias.as_ref()];
+        let names = [
+            Some(&self.hop.host_name),
+            Some(&self.hop.alias),
+            self.host_key_alias.as_ref(),
+        ];
         let mut names = names.into_iter().flatten();
         self.hop.user == user && names.any(|it| it.eq_ignore_ascii_case(host))
     }
@@ -137,8 +141,16 @@ fn host_key(text: &str, places: &[Place], target: &Place) -> Option<Question> {
     let line = text.lines().find(is_print)?;
     let (key_type, print) = line.split_once(" key fingerprint is")?;
     let fingerprint = print.trim_start_matches(':').trim().trim_end_matches('.');
-    let named = between(text.lines().next()?, "The authenticity of host '", "' can't be established.")?;
-    let place = places.iter().rev().find(|it| it.is_named(named)).unwrap_or(target);
+    let named = between(
+        text.lines().next()?,
+        "The authenticity of host '",
+        "' can't be established.",
+    )?;
+    let place = places
+        .iter()
+        .rev()
+        .find(|it| it.is_named(named))
+        .unwrap_or(target);
     let rest = text.lines().filter(|it| !is_print(it) && !it.contains("(yes/no"));
     let key = HostKeyQuestion {
         key_type: key_type.to_owned(),
@@ -173,7 +185,10 @@ mod tests {
     }
 
     fn places() -> [Place; 2] {
-        [place("bastion", "gate.example", 22), place("devbox", "10.0.0.4", 2222)]
+        [
+            place("bastion", "gate.example", 22),
+            place("devbox", "10.0.0.4", 2222),
+        ]
     }
 
     fn asked(text: &str, kind: Kind) -> Asked {
@@ -217,19 +232,26 @@ mod tests {
         let asked = asked("(dev@10.0.0.4) Token from\nyour phone: ", Kind::Text);
         assert!(!asked.is_lasting);
         let Question::KeyboardInteractive {
-            instructions, prompts, ..
+            instructions,
+            prompts,
+            ..
         } = asked.question
         else {
             panic!()
         };
         assert_eq!(instructions, "(dev@10.0.0.4) Token from");
-        assert_eq!((prompts[0].text.as_str(), prompts[0].echo), ("your phone:", false));
+        assert_eq!(
+            (prompts[0].text.as_str(), prompts[0].echo),
+            ("your phone:", false)
+        );
     }
 
     #[test]
     fn a_passphrase_names_its_key() {
         let asked = asked("Enter passphrase for key '/home/me/.ssh/id': ", Kind::Text);
-        assert!(matches!(asked.question, Question::Passphrase { key, .. } if key == PathBuf::from("/home/me/.ssh/id")));
+        assert!(
+            matches!(asked.question, Question::Passphrase { key, .. } if key == PathBuf::from("/home/me/.ssh/id"))
+        );
     }
 
     #[test]
@@ -246,7 +268,10 @@ mod tests {
             let Question::HostKey { hop, key } = asked.question else {
                 panic!()
             };
-            assert_eq!((hop.alias.as_str(), key.fingerprint.as_str()), ("devbox", "SHA256:abc"));
+            assert_eq!(
+                (hop.alias.as_str(), key.fingerprint.as_str()),
+                ("devbox", "SHA256:abc")
+            );
             assert_eq!(key.key_type, "ED25519");
             assert_eq!(key.randomart[1], "This key is not known by any other names.");
             assert_eq!(key.known_hosts_file, Some("/devbox".into()));
@@ -261,7 +286,9 @@ mod tests {
         ] {
             let asked = asked(text, kind);
             assert_eq!(asked.refusal, Refusal::GoesOn);
-            assert!(matches!(asked.question, Question::Confirm { text: shown, .. } if shown == text.trim_end()));
+            assert!(
+                matches!(asked.question, Question::Confirm { text: shown, .. } if shown == text.trim_end())
+            );
         }
     }
 }

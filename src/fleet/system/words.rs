@@ -9,14 +9,22 @@ use codex_hosts::{FailureKind, Phase};
 /// What a line of it means, the first that is found.
 const WORDS: &[(&str, FailureKind, Phase)] = {
     use FailureKind::{
-        BadConfig, Forbidden, HostKeyChanged, HostKeyRevoked, HostKeyUnknown, Protocol, TimedOut, Unauthorized,
-        Unreachable,
+        BadConfig, Forbidden, HostKeyChanged, HostKeyRevoked, HostKeyUnknown, Protocol, TimedOut,
+        Unauthorized, Unreachable,
     };
     use Phase::{Authenticating, Connecting, Launching, Resolving};
     &[
         ("REVOKED HOST KEY DETECTED", HostKeyRevoked, Connecting),
-        ("REMOTE HOST IDENTIFICATION HAS CHANGED", HostKeyChanged, Connecting),
-        ("has changed and you have requested strict checking", HostKeyChanged, Connecting),
+        (
+            "REMOTE HOST IDENTIFICATION HAS CHANGED",
+            HostKeyChanged,
+            Connecting,
+        ),
+        (
+            "has changed and you have requested strict checking",
+            HostKeyChanged,
+            Connecting,
+        ),
         ("Host key verification failed", HostKeyUnknown, Connecting),
         ("Bad configuration option", BadConfig, Resolving),
         ("bad configuration options", BadConfig, Resolving),
@@ -24,7 +32,11 @@ const WORDS: &[(&str, FailureKind, Phase)] = {
         ("Can't open user config file", BadConfig, Resolving),
         ("Permission denied (", Unauthorized, Authenticating),
         ("Too many authentication failures", Unauthorized, Authenticating),
-        ("No supported authentication methods", Unauthorized, Authenticating),
+        (
+            "No supported authentication methods",
+            Unauthorized,
+            Authenticating,
+        ),
         ("Unable to negotiate with", Protocol, Connecting),
         ("no matching ", Protocol, Connecting),
         ("administratively prohibited", Forbidden, Connecting),
@@ -55,7 +67,8 @@ pub(super) fn hint(kind: FailureKind, id: &str) -> Option<String> {
     Some(match kind {
         FailureKind::HostKeyUnknown => format!("run `ssh {id}` in a terminal and compare the fingerprint"),
         FailureKind::HostKeyChanged => {
-            "find out why; `ssh-keygen -R` with the name that ssh's own words show forgets the old key".to_owned()
+            "find out why; `ssh-keygen -R` with the name that ssh's own words show forgets the old key"
+                .to_owned()
         }
         FailureKind::HostKeyRevoked => "do not use this host: its key is marked as compromised".to_owned(),
         FailureKind::Unauthorized | FailureKind::Protocol => format!("compare with `ssh -v {id}`"),
@@ -74,19 +87,52 @@ mod tests {
     #[test]
     fn the_words_of_the_client_have_codes() {
         for (said, kind) in [
-            ("ssh: Could not resolve hostname nope: Name or service not known", FailureKind::Unreachable),
-            ("ssh: connect to host 127.0.0.1 port 1: Connection refused", FailureKind::Unreachable),
-            ("ssh: connect to host 10.0.0.9 port 22: Connection timed out", FailureKind::TimedOut),
+            (
+                "ssh: Could not resolve hostname nope: Name or service not known",
+                FailureKind::Unreachable,
+            ),
+            (
+                "ssh: connect to host 127.0.0.1 port 1: Connection refused",
+                FailureKind::Unreachable,
+            ),
+            (
+                "ssh: connect to host 10.0.0.9 port 22: Connection timed out",
+                FailureKind::TimedOut,
+            ),
             ("Timeout, server devbox not responding.", FailureKind::TimedOut),
-            ("me@devbox: Permission denied (publickey,password).", FailureKind::Unauthorized),
-            ("Received disconnect from ::1 port 22:2: Too many authentication failures", FailureKind::Unauthorized),
-            ("Unable to negotiate with ::1 port 22: no matching cipher found. Their offer: x", FailureKind::Protocol),
-            ("No ED25519 host key is known for h and you have requested strict checking.\nHost key verification failed.", FailureKind::HostKeyUnknown),
-            ("@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed.", FailureKind::HostKeyChanged),
-            ("@       WARNING: REVOKED HOST KEY DETECTED!               @\nHost key verification failed.", FailureKind::HostKeyRevoked),
-            ("/c: line 1: Bad configuration option: nope\n/c: terminating, 1 bad configuration options", FailureKind::BadConfig),
+            (
+                "me@devbox: Permission denied (publickey,password).",
+                FailureKind::Unauthorized,
+            ),
+            (
+                "Received disconnect from ::1 port 22:2: Too many authentication failures",
+                FailureKind::Unauthorized,
+            ),
+            (
+                "Unable to negotiate with ::1 port 22: no matching cipher found. Their offer: x",
+                FailureKind::Protocol,
+            ),
+            (
+                "No ED25519 host key is known for h and you have requested strict checking.\nHost key verification failed.",
+                FailureKind::HostKeyUnknown,
+            ),
+            (
+                "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed.",
+                FailureKind::HostKeyChanged,
+            ),
+            (
+                "@       WARNING: REVOKED HOST KEY DETECTED!               @\nHost key verification failed.",
+                FailureKind::HostKeyRevoked,
+            ),
+            (
+                "/c: line 1: Bad configuration option: nope\n/c: terminating, 1 bad configuration options",
+                FailureKind::BadConfig,
+            ),
             ("exec request failed on channel 0", FailureKind::Forbidden),
-            ("kex_exchange_identification: Connection closed by remote host", FailureKind::Unreachable),
+            (
+                "kex_exchange_identification: Connection closed by remote host",
+                FailureKind::Unreachable,
+            ),
         ] {
             assert_eq!(meaning(said).map(|it| it.0), Some(kind), "{said}");
         }
