@@ -261,19 +261,7 @@ impl Failure {
             Failure::HostKeyUnknown { .. } => format!(
                 "compare the fingerprint with one from a trusted source, then accept it (`ssh {alias}` records it too)"
             ),
-            Failure::HostKeyChanged { known, entry, .. } => {
-                let mut files: Vec<&Path> = known.iter().map(|key| key.file.as_path()).collect();
-                files.dedup();
-                let command = |file: &Path| {
-                    let file = shell_word(&file.to_string_lossy());
-                    format!("ssh-keygen -f {file} -R {}", shell_word(entry))
-                };
-                let commands: Vec<String> = files.into_iter().map(command).collect();
-                format!(
-                    "if the host was set up anew, remove the old key: {}",
-                    commands.join(" && ")
-                )
-            }
+            Failure::HostKeyChanged { known, entry, .. } => forget(known, entry),
             Failure::HostKeyRevoked { .. } => {
                 "do not use this host: its key is marked as compromised".to_owned()
             }
@@ -283,23 +271,10 @@ impl Failure {
             }
             Failure::Unauthorized {
                 tried,
-                closing: Some(text),
+                accepts,
+                closing,
                 ..
-            } if text.contains("Too many authentication failures") => {
-                let keys = tried.iter().filter(|it| it.method == "publickey").count();
-                match keys {
-                    0 | 1 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
-                    keys => format!(
-                        "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
-                    ),
-                }
-            }
-            Failure::Unauthorized { accepts, .. } if accepts.iter().all(|it| it == "publickey") => {
-                format!(
-                    "the server wants a key: `ssh-copy-id {alias}` installs one, IdentityFile selects one"
-                )
-            }
-            Failure::Unauthorized { .. } => format!("compare with `ssh -v {alias}`"),
+            } => let_in(alias, tried, accepts, closing.as_deref()),
             Failure::ForwardingRefused { via, .. } => {
                 format!("the sshd of {via} needs AllowTcpForwarding yes")
             }
@@ -333,6 +308,39 @@ impl Failure {
             }
         })
     }
+}
+
+/// How the known keys of a host that has another one now are removed.
+fn forget(known: &[KnownKey], entry: &str) -> String {
+    let mut files: Vec<&Path> = known.iter().map(|key| key.file.as_path()).collect();
+    files.dedup();
+    let command = |file: &Path| {
+        let file = shell_word(&file.to_string_lossy());
+        format!("ssh-keygen -f {file} -R {}", shell_word(entry))
+    };
+    let commands: Vec<String> = files.into_iter().map(command).collect();
+    format!(
+        "if the host was set up anew, remove the old key: {}",
+        commands.join(" && ")
+    )
+}
+
+/// What would make a server accept a login that it has refused.
+fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing: Option<&str>) -> String {
+    if closing.is_some_and(|it| it.contains("Too many authentication failures")) {
+        return match tried.iter().filter(|it| it.method == "publickey").count() {
+            0 | 1 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
+            keys => format!(
+                "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
+            ),
+        };
+    }
+    if accepts.iter().all(|it| it == "publickey") {
+        return format!(
+            "the server wants a key: `ssh-copy-id {alias}` installs one, IdentityFile selects one"
+        );
+    }
+    format!("compare with `ssh -v {alias}`")
 }
 
 /// Quotes what a shell would take apart.

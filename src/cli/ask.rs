@@ -69,6 +69,10 @@ pub(crate) fn ask(question: &Question) -> Reply {
                 changed_keys(hop, added, removed)
             ))
         }
+        Question::Confirm { hop, text } => {
+            let text = format!("{}:\n{}\n", describe(hop), sanitize(text).trim());
+            confirm(&format!("{text}Type yes to agree: "))
+        }
         Question::Passphrase { hop, key, attempt } => {
             let text = format!(
                 "{}Passphrase of {} for {}: ",
@@ -147,6 +151,7 @@ pub(crate) fn describe_question(question: &Question) -> String {
             sanitize_line(&key.fingerprint)
         ),
         Question::UpdateHostKeys { .. } => "whether its changed keys may be recorded".to_owned(),
+        Question::Confirm { .. } => "for a yes or a no".to_owned(),
         Question::Passphrase { key, .. } => {
             format!("for the passphrase of {}", sanitize_line(&key.to_string_lossy()))
         }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use codex_fleet::Server;
+use codex_fleet::{Server, Transport};
 use toml_edit::{Document, Item, TableLike};
 
 use super::{home, machine::THIS_MACHINE, report::Problem};
@@ -24,6 +24,8 @@ pub(crate) struct HostSettings {
     /// A program whose standard streams are those of a POSIX shell on the host. `None`: SSH.
     pub(crate) command: Option<Vec<String>>,
     pub(crate) server: Server,
+    /// For hosts of SSH.
+    pub(crate) transport: Transport,
     /// Where its table begins.
     pub(crate) line: usize,
 }
@@ -159,14 +161,20 @@ impl Reader<'_> {
                     let text = item.as_str().ok_or_else(|| wrong("must be a text"))?;
                     settings.server = text.parse().map_err(|it| wrong(&format!("is wrong: {it}")))?;
                 }
-                "transport" => match item.as_str() {
-                    Some("auto" | "builtin") => (),
-                    _ => return Err(wrong("must be \"auto\" or \"builtin\"")),
-                },
+                "transport" => {
+                    let text = item.as_str().ok_or_else(|| wrong("must be a text"))?;
+                    settings.transport = text.parse().map_err(|it| wrong(&format!("is wrong: {it}")))?;
+                }
                 _ => self
                     .remarks
                     .push((line, format!("`{key}` of `{name}` is not known"))),
             }
+        }
+        if settings.command.is_some() && settings.transport != Transport::Auto {
+            self.remarks.push((
+                self.line,
+                format!("`transport` of `{name}` has no meaning beside `command`"),
+            ));
         }
         Ok(settings)
     }
@@ -184,7 +192,8 @@ mod tests {
     fn a_hosts_table_says_how_to_get_there() {
         let settings = read(
             "# mine\n[hosts.web]\ncommand = [\"docker\", \"exec\", \"-i\", \"web\", \"sh\"]\nserver = \"ours\"\n\
-             [hosts.\"me@devbox:22\"]\nserver = \"/opt/codex\"\ntransport = \"auto\"\n",
+             [hosts.\"me@devbox:22\"]\nserver = \"/opt/codex\"\ntransport = \"auto\"\n\
+             [hosts.bank]\ntransport = \"system\"\n",
         );
         let web = settings.hosts["web"].as_ref().unwrap();
         assert_eq!(web.command.as_ref().unwrap().join(" "), "docker exec -i web sh");
@@ -192,6 +201,9 @@ mod tests {
         let devbox = settings.hosts["me@devbox:22"].as_ref().unwrap();
         assert_eq!((&devbox.command, devbox.line), (&None, 5));
         assert_eq!(devbox.server, "/opt/codex".parse().unwrap());
+        assert_eq!(devbox.transport, Transport::Auto);
+        let bank = settings.hosts["bank"].as_ref().unwrap();
+        assert_eq!(bank.transport, Transport::System);
         assert!(settings.remarks.is_empty());
     }
 
@@ -199,7 +211,7 @@ mod tests {
     fn one_wrong_host_does_not_hide_another_and_is_told_with_its_line() {
         let settings = read(
             "[hosts.good]\ncommand = [\"sh\"]\n[hosts.bad]\ncommand = \"sh\"\n[hosts.empty]\ncommand = []\n\
-             [hosts.odd]\nserver = \"rm -rf\"\n[hosts.\"this machine\"]\n[hosts.gssapi]\ntransport = \"system\"\n",
+             [hosts.odd]\nserver = \"rm -rf\"\n[hosts.\"this machine\"]\n[hosts.gssapi]\ntransport = \"ssh\"\n",
         );
         assert!(settings.hosts["good"].is_ok());
         for (name, line, text) in [
@@ -207,7 +219,7 @@ mod tests {
             ("empty", 6, "a list of words"),
             ("odd", 8, "rm -rf"),
             ("this machine", 9, "cannot be the name"),
-            ("gssapi", 11, "\"auto\" or \"builtin\""),
+            ("gssapi", 11, "\"auto\", \"builtin\" or \"system\""),
         ] {
             let remark = settings.hosts[name].as_ref().unwrap_err().to_string();
             let place = format!("/h/hosts.toml:{line}: ");

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use codex_fleet::{FleetConfig, Forward, Resolver};
+use codex_fleet::{Asking, FleetConfig, Forward, Resolver, System};
 use codex_hosts::{Host, HostId, Origin};
 use codex_protocol::v2::ClientInfo;
 use codex_ssh::{
@@ -15,7 +15,7 @@ use codex_ssh::{
     route,
 };
 
-use super::{SshArgs, machine::Machine, report::Problem, ways};
+use super::{SshArgs, ask, machine::Machine, report::Problem, ways};
 
 /// More aliases than this are shown in the picker without their addresses: it opens at once.
 const PICKER_RESOLVED_MAX: usize = 300;
@@ -37,6 +37,8 @@ fn same(one: &ConfigProblem, other: &ConfigProblem) -> bool {
 /// The configuration that the command line chose.
 pub(crate) struct SshConfig {
     sources: Sources,
+    /// The file that the command line names.
+    file: Option<PathBuf>,
     /// Where it is kept which key a host has taken; only for the user's own configuration.
     memory: Option<PathBuf>,
 }
@@ -49,7 +51,11 @@ impl SshConfig {
         };
         let home = args.file.is_none().then(super::home::codex_home);
         let memory = home.and_then(Result::ok).map(|it| it.join(MEMORY));
-        SshConfig { sources, memory }
+        SshConfig {
+            sources,
+            file: args.file.clone(),
+            memory,
+        }
     }
 
     /// The concrete aliases with what each resolves to, and what is wrong with the files. Nothing is
@@ -107,6 +113,14 @@ impl SshConfig {
         // As ssh(1): whoever has no terminal is asked by a program.
         let has_terminal = std::fs::File::open("/dev/tty").is_ok();
         let askpass = Askpass::from_env(|name| std::env::var(name).ok(), has_terminal);
+        let asking = match &askpass {
+            Some(_) => Asking::Program,
+            None if ask::can_ask() => Asking::User,
+            None => Asking::Nobody,
+        };
+        // Without its own path the program cannot be started to ask; `ssh` says then that it found none.
+        let program = std::env::current_exe().unwrap_or_default();
+        let system = System::new(self.file.or_else(own_file), program, asking);
         let mut connector = Connector::new(Local { shell }).with_askpass(askpass);
         if let Some(memory) = self.memory {
             connector = connector.with_memory(memory);
@@ -115,6 +129,7 @@ impl SshConfig {
             ways: ways::ways(machine),
             resolver,
             connector,
+            system,
             client_info: ClientInfo {
                 name: client_name.to_owned(),
                 title: Some("codex connect".to_owned()),
@@ -123,6 +138,15 @@ impl SshConfig {
             forward: Forward::None,
         }
     }
+}
+
+/// The user's file where `HOME` is not the home of the account: the system's `ssh` looks only there, and would read
+/// another one than we do.
+fn own_file() -> Option<PathBuf> {
+    let world = SystemWorld::new();
+    let home = world.home();
+    let file = home.join(".ssh/config");
+    (world.home_of(&world.local_user())? != home && file.exists()).then_some(file)
 }
 
 /// `user@name:port`, for people.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use codex_fleet::{Address, AddressError, NoWay, Server, Way, Ways, limits::HOSTS_MAX};
+use codex_fleet::{Address, AddressError, NoWay, Server, Transport, Way, Ways, limits::HOSTS_MAX};
 use codex_hosts::{Host, HostId, Origin};
 use codex_ssh::config::Query;
 
@@ -35,7 +35,10 @@ pub(crate) fn ways(machine: &Machine) -> Ways {
         }
         let mut settings = Settings::read().map_err(|problem| problem.no_way())?;
         match settings.hosts.remove(name) {
-            None => Ok(Way::Ssh { server: Server::Auto }),
+            None => Ok(Way::Ssh {
+                server: Server::Auto,
+                transport: Transport::Auto,
+            }),
             Some(Err(remark)) => Err(NoWay {
                 message: remark.to_string(),
                 hint: Some("correct the file and connect again".to_owned()),
@@ -45,7 +48,10 @@ pub(crate) fn ways(machine: &Machine) -> Ways {
                     argv,
                     server: host.server,
                 },
-                None => Way::Ssh { server: host.server },
+                None => Way::Ssh {
+                    server: host.server,
+                    transport: host.transport,
+                },
             }),
         }
     })

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    ffi::OsString,
     io,
     pin::Pin,
     process::{ExitStatus, Stdio},
@@ -13,8 +14,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     process::{ChildStdin, ChildStdout, Command},
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinSet,
+    time::timeout,
 };
 
 use crate::limits;
@@ -52,11 +54,17 @@ impl Drop for Group {
 impl Child {
     /// Starts a program. `argv` is not empty.
     pub(crate) fn start(argv: &[String]) -> io::Result<Child> {
+        Child::start_with(argv, Vec::new())
+    }
+
+    /// The same, with variables beside those of this process.
+    pub(crate) fn start_with(argv: &[String], variables: Vec<(&str, OsString)>) -> io::Result<Child> {
         let (program, arguments) = argv
             .split_first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
         let mut child = Command::new(program)
             .args(arguments)
+            .envs(variables)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -75,7 +83,9 @@ impl Child {
         let stderr = Arc::new(Mutex::new(VecDeque::new()));
         let mut tasks = JoinSet::new();
         let kept = Arc::clone(&stderr);
+        let (said_all, has_said_all) = oneshot::channel::<()>();
         tasks.spawn(async move {
+            let _said_all = said_all;
             let mut buffer = vec![0; 4096];
             while let Ok(read @ 1..) = errors.read(&mut buffer).await {
                 keep(&kept, &buffer[..read]);
@@ -83,6 +93,8 @@ impl Child {
         });
         tasks.spawn(async move {
             if let Ok(status) = child.wait().await {
+                // Whoever hears of the end wants to know what was said about it.
+                _ = timeout(limits::STDERR_PATIENCE, has_said_all).await;
                 told.send_replace(Some(status));
             }
         });

@@ -15,7 +15,7 @@ use std::{
 
 use codex_hosts::{Attempt, Failure, FailureKind, HostId, Phase, Question, Reply, Report};
 use codex_protocol::{Method, method, v2};
-use codex_rpc::{self as rpc, Limits, Transport};
+use codex_rpc::{self as rpc, Limits};
 use codex_ssh::{Process, Session};
 use tokio::{
     io::AsyncWriteExt,
@@ -30,10 +30,11 @@ use crate::{
     kept::Kept,
     launch::Server,
     limits, question,
-    reach::{Reached, bad, reach},
+    reach::{Reached, bad, is_by_system, need_before, reach},
     run::FleetConfig,
     server::{Started, ended, initialize, launch, no_handshake},
-    ssh,
+    ssh, system,
+    transport::{Need, Transport},
     way::{NoWay, Way},
     witness::Witness,
 };
@@ -63,7 +64,7 @@ impl Answering {
 pub struct Step {
     /// A stable word: `config`, `dns`, `tcp`, `proxy`, `key-exchange`, `host-key`, `login`, `shell`, `initialize`,
     /// `account`, `exec`, `clock`, `codex`, `sandbox`, `round-trip`, `bandwidth`; for ways without SSH `connect`,
-    /// `launch`.
+    /// `launch`; for the system's `ssh` before them `transport`.
     pub name: &'static str,
     /// The jump host it concerns, if it is not the host itself.
     pub hop: Option<String>,
@@ -114,7 +115,10 @@ pub async fn examine(id: &HostId, config: &FleetConfig, told: mpsc::Sender<Exami
         .map_err(|error| bad(format!("reading the settings failed: {error}"), None))
         .and_then(|it| it.map_err(|NoWay { message, hint }| bad(message, hint)));
     match way {
-        Ok(Way::Ssh { server }) => by_ssh(id, config, &server, &teller).await,
+        Ok(Way::Ssh { transport, .. }) if is_by_system(id, config, transport) => {
+            by_system(id, config, "the settings of the host say so", &teller).await;
+        }
+        Ok(Way::Ssh { server, transport }) => by_ssh(id, config, transport, &server, &teller).await,
         Ok(_) => otherwise(id, config, &teller).await,
         Err(failure) => teller.step("config", start, Outcome::Failed(failure)).await,
     }
@@ -146,16 +150,37 @@ async fn heard<T>(teller: &Teller, work: impl AsyncFnOnce(&Reporter) -> T) -> (T
     (outcome, phases)
 }
 
-async fn by_ssh(id: &HostId, config: &FleetConfig, server: &Server, teller: &Teller) {
+/// By the system's `ssh`: of what it does there is to see what it says.
+async fn by_system(id: &HostId, config: &FleetConfig, why: &str, teller: &Teller) {
+    let start = Instant::now();
+    let version = system::version().await;
+    let text = format!(
+        "the system's ssh ({}): {why}",
+        version.unwrap_or_else(|| "not found".to_owned())
+    );
+    teller.step("transport", start, Outcome::Fine(text)).await;
+    otherwise(id, config, teller).await;
+}
+
+async fn by_ssh(id: &HostId, config: &FleetConfig, transport: Transport, server: &Server, teller: &Teller) {
     let start = Instant::now();
     let (route, _) = heard(teller, async |reporter| ssh::resolve(id, config, reporter).await).await;
     let route = match route {
         Ok(route) => route,
         Err(failure) => return teller.step("config", start, Outcome::Failed(failure)).await,
     };
-    teller
-        .step("config", start, Outcome::Fine(steps::route(&route)))
-        .await;
+    let text = format!("{} by this program's own SSH", steps::route(&route));
+    teller.step("config", start, Outcome::Fine(text)).await;
+    let start = Instant::now();
+    if let Some(need) = need_before(&route).await {
+        let offered = heard(teller, async |reporter| {
+            system::offer(id, config, transport, (&need, &route), None, reporter).await
+        });
+        return match offered.await.0 {
+            Ok(()) => by_system(id, config, "you agreed to it", teller).await,
+            Err(failure) => teller.step("login", start, Outcome::Failed(failure)).await,
+        };
+    }
     let mut steps = Steps::new(&route);
     let (events, mut happened) = mpsc::channel(limits::REPORTS_MAX);
     let mut connecting = Box::pin(config.connector.connect(&route, events));
@@ -175,12 +200,42 @@ async fn by_ssh(id: &HostId, config: &FleetConfig, server: &Server, teller: &Tel
             teller.tell(it).await;
         }
     }
-    let session = connected.map_err(|error| ssh::refused(&error, Phase::Connecting));
-    for step in steps.end(session.as_ref()) {
-        teller.tell(Examined::Step(step)).await;
+    let error = match connected {
+        Ok(session) => {
+            for step in steps.end(Ok(&session)) {
+                teller.tell(Examined::Step(step)).await;
+            }
+            return on_host(id, config, Arc::new(session), server, teller).await;
+        }
+        Err(error) => error,
+    };
+    let failure = ssh::refused(&error, Phase::Connecting);
+    let Some(need) = Need::after(&error, &route) else {
+        return tell_end(steps, &failure, false, teller).await;
+    };
+    let offered = heard(teller, async |reporter| {
+        let failure = Some(failure.clone());
+        system::offer(id, config, transport, (&need, &route), failure, reporter).await
+    });
+    match offered.await.0 {
+        Ok(()) => {
+            tell_end(steps, &failure, true, teller).await;
+            by_system(id, config, "you agreed to it", teller).await;
+        }
+        Err(failure) => tell_end(steps, &failure, false, teller).await,
     }
-    if let Ok(session) = session {
-        on_host(id, config, Arc::new(session), server, teller).await;
+}
+
+/// Tells how the stages of our own SSH ended. `goes_on`: the way does not end with them.
+async fn tell_end(steps: Steps, failure: &Failure, goes_on: bool, teller: &Teller) {
+    for mut step in steps.end(Err(failure)) {
+        if goes_on && let Outcome::Failed(failure) = step.outcome {
+            step.outcome = Outcome::Poor {
+                text: failure.message,
+                fix: "set `transport = \"system\"` for the host in hosts.toml".to_owned(),
+            };
+        }
+        teller.tell(Examined::Step(step)).await;
     }
 }
 
@@ -268,7 +323,7 @@ async fn otherwise(id: &HostId, config: &FleetConfig, teller: &Teller) {
 /// The handshake, and who is logged in.
 async fn converse(
     config: &FleetConfig,
-    transport: Box<dyn Transport>,
+    transport: Box<dyn rpc::Transport>,
     witness: &Witness,
     program: &str,
     teller: &Teller,

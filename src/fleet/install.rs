@@ -24,7 +24,9 @@ use crate::{
     child::Child,
     launch::{NOISE_BYTES_MAX, Server},
     limits,
+    run::FleetConfig,
     server::{nonce, not_launched, not_started, said},
+    system,
     witness::{Ended, Witness},
 };
 
@@ -98,6 +100,29 @@ pub(crate) async fn over_ssh(
         let stream = started.map_err(|error| not_started(&error))?;
         let witness = Witness::Ssh(stream.exit(), stream.stderr());
         let dialog = Dialog::new(id, stream, witness, nonce, reporter);
+        if dialog.carry_out(order, attempt < TRIES_MAX).await? == Outcome::Done {
+            break;
+        }
+    }
+    finish(order).await;
+    Ok(())
+}
+
+/// Carries out the order over the system's `ssh`.
+pub(crate) async fn by_system(
+    id: &HostId,
+    config: &FleetConfig,
+    order: &Install,
+    server: &Server,
+    reporter: &Reporter,
+) -> Result<(), Failure> {
+    check_server(id, order, server)?;
+    for attempt in 1.. {
+        let nonce = nonce();
+        let opened = system::open(id, config, &line(&nonce, order), reporter).await?;
+        let witness = Witness::System(opened.child.watch());
+        let mut dialog = Dialog::new(id, opened.child, witness, nonce, reporter);
+        dialog.printed = opened.printed;
         if dialog.carry_out(order, attempt < TRIES_MAX).await? == Outcome::Done {
             break;
         }

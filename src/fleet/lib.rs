@@ -3,9 +3,9 @@
 //! `hosts` decides, this crate does: each host is a task that owns a [`HostConnection`] and performs its
 //! actions. Hosts share nothing but the queue of events, so none can wait for another.
 //!
-//! [`Way`] is how a host is reached: over SSH, through a program that gives a shell, at an address where a
-//! server listens, or in this process. What follows the first word is the same for all: handshake, losses,
-//! retries, waking up.
+//! [`Way`] is how a host is reached: over SSH (by ourselves, or by the system's `ssh`: [`Transport`]), through a
+//! program that gives a shell, at an address where a server listens, or in this process. What follows the first word
+//! is the same for all: handshake, losses, retries, waking up.
 //!
 //! All SSH runs on one thread of its own with a current-thread runtime: faster for many small messages
 //! than a pool, and the interface never shares a thread with cryptography.
@@ -30,6 +30,8 @@ mod server;
 mod shell;
 mod socket;
 mod ssh;
+mod system;
+mod transport;
 mod way;
 mod witness;
 
@@ -39,4 +41,6 @@ pub use forward::Forward;
 pub use install::{Install, InstallEvent, Installed, Program, ProgramError};
 pub use launch::{NoServer, Path, Server};
 pub use run::{Command, Event, Fleet, FleetConfig, HostFacts, Resolver, StartError};
+pub use system::{Asking, System, askpass_main};
+pub use transport::{NoTransport, Transport};
 pub use way::{Duplex, Embed, Embedded, NoWay, Way, Ways};

@@ -67,6 +67,28 @@ pub(crate) const MALFORMED_TOLD_MAX: u32 = 5;
 pub(crate) const STDERR_LINES: usize = 40;
 /// Of a local program's stderr, what is kept: its end says most.
 pub(crate) const STDERR_BYTES_MAX: usize = 64 * 1024;
+/// How long the last words of a program that ended may take: something that it left behind may hold them open.
+pub(crate) const STDERR_PATIENCE: Duration = Duration::from_millis(500);
+/// From the start of the system's `ssh`, or from an answer of the user's, to a sign of the host's shell: name, network,
+/// login and the host's start-up files, without a word between them. An agent or a telephone is waited for 60 s.
+pub(crate) const SYSTEM_PATIENCE: Duration = Duration::from_secs(80);
+/// What the system's `ssh` is told as its `ConnectTimeout`, in seconds, where the configuration has none.
+pub(crate) const SYSTEM_CONNECT_S: u32 = 15;
+/// The same for `ServerAliveInterval` and `ServerAliveCountMax`. OpenSSH applies their product to the silence during a
+/// login as well, where a server may be waiting for its user's telephone: so not 15 s, as for our own connections.
+pub(crate) const SYSTEM_ALIVE: (u32, u32) = (15, 4);
+/// Asking the system's `ssh` about itself and the configuration.
+pub(crate) const SYSTEM_QUERY_PATIENCE: Duration = Duration::from_secs(10);
+/// Answers that are remembered for a run; the one that was given first is forgotten.
+pub(crate) const REMEMBERED_MAX: usize = 100;
+/// Handing over a prompt, or an answer, between two processes of this machine.
+pub(crate) const ASKPASS_PATIENCE: Duration = Duration::from_secs(5);
+/// A prompt with its kind and token. A longer one is cut.
+pub(crate) const ASKPASS_BYTES_MAX: u64 = 16 * 1024;
+/// Room for an answer; OpenSSH takes at most 1023 bytes. A longer one costs a copy that is not wiped.
+pub(crate) const ASKPASS_ANSWER_BYTES: usize = 4096;
+/// Notices that are shown at the same time; the touch of a token is one.
+pub(crate) const ASKPASS_HELD_MAX: usize = 8;
 /// Looking up a name and connecting to a server's address.
 pub(crate) const DIAL_PATIENCE: Duration = Duration::from_secs(15);
 /// The upgrade to a WebSocket; the server has nothing to prepare for it.

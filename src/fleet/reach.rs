@@ -3,8 +3,8 @@
 use std::{any::Any, sync::Arc};
 
 use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
-use codex_rpc::{self as rpc, Transport};
-use codex_ssh::Route;
+use codex_rpc as rpc;
+use codex_ssh::{Route, Session};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::spawn_blocking,
@@ -20,14 +20,17 @@ use crate::{
     link::Pulse,
     run::FleetConfig,
     server::{Started, launch, launch_by_command},
-    socket, ssh,
+    socket,
+    ssh::{self, Refused},
+    system,
+    transport::{Need, Transport},
     way::{Embed, NoWay, Way},
     witness::Witness,
 };
 
 /// A server, and all that is known of it before its first word.
 pub(crate) struct Reached {
-    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) transport: Box<dyn rpc::Transport>,
     pub(crate) witness: Witness,
     pub(crate) pulse: Pulse,
     /// e.g. `Linux x86_64`; empty when nobody said so.
@@ -55,7 +58,16 @@ pub(crate) async fn reach(
         .map_err(|error| bad(format!("reading the settings failed: {error}"), None))?
         .map_err(|NoWay { message, hint }| bad(message, hint))?;
     match way {
-        Way::Ssh { server } => by_ssh(id, config, &server, install, reporter).await,
+        Way::Ssh { server, transport } => {
+            if is_by_system(id, config, transport) {
+                return by_system(id, config, &server, install, reporter).await;
+            }
+            let route = ssh::resolve(id, config, reporter).await?;
+            match connect(id, config, transport, &route, reporter).await? {
+                Some((session, told)) => by_ssh(id, (route, session, told), &server, install, reporter).await,
+                None => by_system(id, config, &server, install, reporter).await,
+            }
+        }
         Way::Embedded(_) | Way::Address(_) if install.is_some() => Err(install::impossible(id)),
         Way::Embedded(embed) => by_embedding(embed, reporter).await,
         Way::Address(address) => by_address(&address, reporter).await,
@@ -81,15 +93,67 @@ pub(crate) fn bad(message: String, hint: Option<String>) -> Failure {
     }
 }
 
-async fn by_ssh(
+/// Whether a host is reached by the system's `ssh` without another try of ours.
+pub(crate) fn is_by_system(id: &HostId, config: &FleetConfig, transport: Transport) -> bool {
+    match transport {
+        Transport::System => true,
+        Transport::Auto => config.system.is_agreed(id),
+        Transport::Builtin => false,
+    }
+}
+
+/// Connects by our own SSH; `None` when the user has agreed that the system's shall go on.
+async fn connect(
+    id: &HostId,
+    config: &FleetConfig,
+    transport: Transport,
+    route: &Route,
+    reporter: &Reporter,
+) -> Result<Option<(Session, ssh::Told)>, Failure> {
+    let (need, failure) = match need_before(route).await {
+        Some(need) => (need, None),
+        None => match ssh::connect(config, route, reporter).await {
+            Ok(connected) => return Ok(Some(connected)),
+            Err(Refused { failure, need: None }) => return Err(failure),
+            Err(Refused {
+                failure,
+                need: Some(need),
+            }) => (need, Some(failure)),
+        },
+    };
+    system::offer(id, config, transport, (&need, route), failure, reporter).await?;
+    Ok(None)
+}
+
+/// What the settings alone show that our own SSH has not.
+pub(crate) async fn need_before(route: &Route) -> Option<Need> {
+    let route = route.clone();
+    let need = spawn_blocking(move || Need::before(&route, &|it| it.exists())).await;
+    need.ok().flatten()
+}
+
+async fn by_system(
     id: &HostId,
     config: &FleetConfig,
     server: &Server,
     install: Option<&Install>,
     reporter: &Reporter,
 ) -> Result<Reached, Failure> {
-    let route = ssh::resolve(id, config, reporter).await?;
-    let (session, told) = ssh::connect(config, &route, reporter).await?;
+    if let Some(order) = install {
+        install::by_system(id, config, order, server, reporter).await?;
+    }
+    let (child, started) = system::launch(id, config, server, reporter).await?;
+    let witness = Witness::System(child.watch());
+    Ok(by_launch(child, started, witness, Pulse::Call, ()))
+}
+
+async fn by_ssh(
+    id: &HostId,
+    (route, session, told): (Route, Session, ssh::Told),
+    server: &Server,
+    install: Option<&Install>,
+    reporter: &Reporter,
+) -> Result<Reached, Failure> {
     let session = Arc::new(session);
     reporter.report(Report::Entered(Phase::Launching)).await;
     if let Some(order) = install {

@@ -28,6 +28,7 @@ use crate::{
     host,
     install::{Install, InstallEvent},
     limits, link,
+    system::System,
     way::Ways,
 };
 
@@ -40,6 +41,8 @@ pub struct FleetConfig {
     /// For hosts of SSH.
     pub resolver: Resolver,
     pub connector: Connector,
+    /// The other SSH, for hosts that ours cannot get to.
+    pub system: System,
     /// How we introduce ourselves to the servers.
     pub client_info: v2::ClientInfo,
     /// Whose forwardings are opened; no others are.
@@ -282,10 +285,12 @@ mod tests {
             ways: Arc::new(|_| {
                 Ok(crate::Way::Ssh {
                     server: crate::Server::Auto,
+                    transport: crate::Transport::Auto,
                 })
             }),
             resolver: Arc::new(|_| Err(RouteError::Cycle(Vec::new()))),
             connector: Connector::new(codex_ssh::Local::default()),
+            system: System::new(None, "codex".into(), crate::Asking::Nobody),
             client_info: v2::ClientInfo {
                 name: "test".to_owned(),
                 title: None,

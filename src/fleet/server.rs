@@ -46,7 +46,8 @@ pub(crate) async fn launch(
         until_it_runs(&nonce, &mut process, &mut printed),
     );
     if begun.await.is_ok() {
-        return over_ssh(id, process, &nonce, server, printed).await;
+        let witness = Witness::Ssh(process.exit(), process.stderr());
+        return launched(id, &nonce, process, printed, &witness, server).await;
     }
     // A start-up file takes the shell's input, or made another shell of it: neither goes on without any.
     _ = process.shutdown().await;
@@ -56,7 +57,8 @@ pub(crate) async fn launch(
     // A shell that does not read shows itself by its silence.
     let input = launch::input(&nonce, server);
     _ = timeout(limits::LAUNCH_PATIENCE, process.write_all(input.as_bytes())).await;
-    over_ssh(id, process, &nonce, server, BytesMut::new()).await
+    let witness = Witness::Ssh(process.exit(), process.stderr());
+    launched(id, &nonce, process, BytesMut::new(), &witness, server).await
 }
 
 /// Tries to start a command in the place of one that has just ended.
@@ -102,15 +104,15 @@ async fn run_after_another(session: &Session, line: &str) -> Result<Process, Fai
     run(session, line).await
 }
 
-/// Waits for the mark of the script behind this process.
-async fn over_ssh(
+/// Waits until the host has said what it starts. `printed` was read already.
+pub(crate) async fn launched<S: AsyncRead + Unpin>(
     id: &HostId,
-    mut process: Process,
     nonce: &str,
-    server: &Server,
+    mut process: S,
     mut printed: BytesMut,
-) -> Result<(Process, Started), Failure> {
-    let witness = Witness::Ssh(process.exit(), process.stderr());
+    witness: &Witness,
+    server: &Server,
+) -> Result<(S, Started), Failure> {
     let why = match marked(nonce, &mut process, &mut printed).await {
         Ok(found) => return Ok((process, started(id, found, printed, server)?)),
         Err(NoMark::Late) => format!(" within {:?}", limits::LAUNCH_PATIENCE),
@@ -129,7 +131,7 @@ async fn over_ssh(
     };
     Err(Failure {
         hint: Some(hint),
-        stderr: said(&printed, &witness),
+        stderr: said(&printed, witness),
         ..not_launched(FailureKind::LaunchFailed, message)
     })
 }

@@ -14,7 +14,15 @@ use crate::{
     limits, question,
     run::FleetConfig,
     server::chain,
+    transport::Need,
 };
+
+/// Why our own SSH did not get through.
+pub(crate) struct Refused {
+    pub(crate) failure: Failure,
+    /// What the system's `ssh` might have.
+    pub(crate) need: Option<Need>,
+}
 
 pub(crate) async fn resolve(
     id: &HostId,
@@ -74,7 +82,7 @@ pub(crate) async fn connect(
     config: &FleetConfig,
     route: &Route,
     reporter: &Reporter,
-) -> Result<(Session, Told), Failure> {
+) -> Result<(Session, Told), Refused> {
     let (events, mut told) = mpsc::channel(limits::REPORTS_MAX);
     let _speaker = events.clone();
     let mut connecting = std::pin::pin!(config.connector.connect(route, events));
@@ -82,7 +90,10 @@ pub(crate) async fn connect(
     loop {
         tokio::select! {
             session = &mut connecting => {
-                let session = session.map_err(|error| refused(&error, phase));
+                let session = session.map_err(|error| Refused {
+                    failure: refused(&error, phase),
+                    need: Need::after(&error, route),
+                });
                 while let Ok(event) = told.try_recv() {
                     translate(event, route, reporter, &mut phase).await;
                 }

@@ -5,13 +5,13 @@ use std::{fmt, sync::Arc};
 use codex_hosts::HostId;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{address::Address, launch::Server};
+use crate::{address::Address, launch::Server, transport::Transport};
 
 /// How a host's server is reached.
 #[derive(Clone)]
 pub enum Way {
     /// By what the host's name means to SSH.
-    Ssh { server: Server },
+    Ssh { server: Server, transport: Transport },
     /// A server in this process.
     Embedded(Embed),
     /// A server that listens somewhere, with a WebSocket.
@@ -54,7 +54,7 @@ pub struct NoWay {
 impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Way::Ssh { .. } => f.write_str("Ssh"),
+            Way::Ssh { transport, .. } => write!(f, "Ssh({transport:?})"),
             Way::Embedded(_) => f.write_str("Embedded"),
             Way::Address(it) => write!(f, "Address({it})"),
             Way::Command { argv, .. } => write!(f, "Command({argv:?})"),

@@ -5,11 +5,16 @@ use tokio::time::timeout;
 
 use crate::{child::ChildWatch, limits};
 
+/// The exit status of ssh(1) for a failure of its own.
+pub(crate) const SSH_FAILED: i32 = 255;
+
 /// Who knows how the far end ended, and what it said beside the conversation.
 #[derive(Clone)]
 pub(crate) enum Witness {
     Ssh(ExitWatch, Stderr),
     Child(ChildWatch),
+    /// The system's `ssh`: it passes on how the command ended, and has a status of its own for a lost connection.
+    System(ChildWatch),
     /// A server that was there before us: the connection is all there is.
     Socket,
     /// A server in this process.
@@ -39,6 +44,17 @@ impl Witness {
                 let status = timeout(patience, watch.ended()).await.ok().flatten()?;
                 Some(Ended::Exited(status.to_string()))
             }
+            Witness::System(watch) => {
+                let status = timeout(patience, watch.ended()).await.ok().flatten()?;
+                Some(match status.code() {
+                    Some(SSH_FAILED) | None => {
+                        let said = watch.stderr(1);
+                        let said = if said.is_empty() { status.to_string() } else { said };
+                        Ended::Lost(format!("the system's ssh ended: {said}"))
+                    }
+                    Some(_) => Ended::Exited(status.to_string()),
+                })
+            }
             Witness::Socket | Witness::Embedded => None,
         }
     }
@@ -47,7 +63,7 @@ impl Witness {
     pub(crate) fn stderr(&self) -> String {
         match self {
             Witness::Ssh(_, stderr) => stderr.tail(limits::STDERR_LINES),
-            Witness::Child(watch) => watch.stderr(limits::STDERR_LINES),
+            Witness::Child(watch) | Witness::System(watch) => watch.stderr(limits::STDERR_LINES),
             Witness::Socket | Witness::Embedded => String::new(),
         }
     }

@@ -63,6 +63,11 @@ pub enum Question {
         hop: Hop,
         attempt: u32,
     },
+    /// Something else to agree to or not. Answered by [`Reply::Accept`] or [`Reply::Refuse`].
+    Confirm {
+        hop: Hop,
+        text: String,
+    },
     /// One secret per prompt, in order.
     KeyboardInteractive {
         hop: Hop,
@@ -78,7 +83,7 @@ pub struct HostKeyQuestion {
     pub key_type: String,
     /// `SHA256:…`, as `ssh-keygen -l` prints it.
     pub fingerprint: String,
-    /// The key's picture, line by line; empty where there is none.
+    /// The key's picture, line by line, or what else is said of it; empty where there is none.
     pub randomart: Vec<String>,
     /// Where it is written when the user accepts; `None`: nowhere.
     pub known_hosts_file: Option<PathBuf>,
@@ -105,6 +110,7 @@ impl Question {
             | Question::UpdateHostKeys { hop, .. }
             | Question::Passphrase { hop, .. }
             | Question::Password { hop, .. }
+            | Question::Confirm { hop, .. }
             | Question::KeyboardInteractive { hop, .. } => hop,
         }
     }
@@ -113,7 +119,7 @@ impl Question {
 /// The user's answer to a [`Question`].
 #[derive(Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// Trust this host key.
+    /// Trust this host key, or do what was asked.
     Accept,
     /// Do not go on with this login.
     Refuse,

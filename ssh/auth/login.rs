@@ -101,10 +101,7 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
         if let (Step::Offer(number), Told::Accepted | Told::Partial(_)) = (step, &told)
             && let Some(offer) = offers.get(number)
         {
-            let (memory, own, taken) = (Arc::clone(memory), settings.clone(), offer.clone());
-            // It is an order for the next time, and nothing of this login.
-            let _ = spawn_blocking(move || memory.remember(&own, &taken)).await;
-            state.add_to_agent(offer).await;
+            state.taken(memory, offer).await;
         }
         match told {
             Told::Accepted => return Ok(state.tried),
@@ -215,6 +212,14 @@ impl State<'_> {
             .map(|it| it.keys.as_slice())
             .unwrap_or_default();
         order(&files, keys, self.settings.identities_only)
+    }
+
+    /// A key that the server has taken is the first one the next time, and goes to the agent where that is wanted.
+    async fn taken(&self, memory: &Arc<Memory>, offer: &Offer) {
+        let (memory, own, taken) = (Arc::clone(memory), self.settings.clone(), offer.clone());
+        // It is an order for the next time, and nothing of this login.
+        let _ = spawn_blocking(move || memory.remember(&own, &taken)).await;
+        self.add_to_agent(offer).await;
     }
 
     async fn step(

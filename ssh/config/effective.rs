@@ -10,7 +10,7 @@ use super::{
     keywords,
     problem::{ConfigError, Origin, Problems, Severity},
     resolve::{Resolved, Setting, Table},
-    settings::{AddressFamily, HostSettings, IdentityAgent, JumpHost, StrictHostKeyChecking, Via},
+    settings::{AddressFamily, Beyond, HostSettings, IdentityAgent, JumpHost, StrictHostKeyChecking, Via},
     tokens::{Facts, TokenError, Tokens},
     world::World,
 };
@@ -428,6 +428,11 @@ impl Builder<'_> {
             host_keys: self.host_key_rules()?,
             add_keys_to_agent: self.add_keys_to_agent(),
             forwarding: self.forwarding(),
+            beyond: Beyond {
+                pkcs11_provider: self.text("pkcs11provider"),
+                gssapi: self.yes("gssapiauthentication"),
+                hostbased: self.yes("hostbasedauthentication"),
+            },
         })
     }
 }

@@ -61,6 +61,7 @@ pub struct HostSettings {
     pub host_keys: HostKeyRules,
     pub add_keys_to_agent: AddKeysToAgent,
     pub forwarding: Forwarding,
+    pub beyond: Beyond,
 }
 
 impl HostSettings {
@@ -112,8 +113,20 @@ impl HostSettings {
             host_keys: HostKeyRules::default(),
             add_keys_to_agent: AddKeysToAgent::No,
             forwarding: Forwarding::default(),
+            beyond: Beyond::default(),
         }
     }
+}
+
+/// What the configuration allows and only another client can do: for the caller to know when this one fails.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// `PKCS11Provider`: the library of a token.
+    pub pkcs11_provider: Option<String>,
+    /// `GSSAPIAuthentication`.
+    pub gssapi: bool,
+    /// `HostbasedAuthentication`.
+    pub hostbased: bool,
 }
 
 /// When new session keys are agreed on; `None`: as the cipher needs it.

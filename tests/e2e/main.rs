@@ -24,4 +24,5 @@ mod screen;
 mod serving;
 mod setting;
 mod shells;
+mod transport;
 mod wire;

@@ -278,7 +278,7 @@ fn logins_are_asked_in_the_interface_and_never_shown() {
 }
 
 /// Types what must not be seen, when the dialog takes keys.
-fn type_secret(terminal: &Tmux, secret: &str) {
+pub(crate) fn type_secret(terminal: &Tmux, secret: &str) {
     let is_mask = |it: &str| it.trim_matches(['│', '›', ' ']).starts_with('*');
     let masked = || terminal.screen().lines().any(is_mask);
     press_until(terminal, &[&secret[..1]], masked);

@@ -160,14 +160,17 @@ impl Running {
     fn session(&self) -> String {
         let parent = self.child.id().to_string();
         wait::until("the binary in its session", wait::DEADLINE, || {
+            let sid = Command::new("ps")
+                .args(["-o", "sid=", "-p", &parent])
+                .output()
+                .ok()?;
+            // Without a fork, setsid became the binary itself, whose children are not meant.
+            if String::from_utf8(sid.stdout).ok()?.trim() == parent {
+                return Some(parent.clone());
+            }
             let found = Command::new("pgrep").args(["-P", &parent]).output().ok()?;
             let own = String::from_utf8(found.stdout).ok()?.trim().to_owned();
-            // Without a fork, setsid became the binary itself.
-            if own.is_empty() {
-                Some(parent.clone())
-            } else {
-                Some(own)
-            }
+            (!own.is_empty()).then_some(own)
         })
     }
 

@@ -88,13 +88,15 @@ pub struct Dialog {
 impl Ask {
     pub fn login(id: AskId, host: HostId, question_id: QuestionId, question: Question) -> Ask {
         let form = match &question {
-            Question::HostKey { .. } | Question::UpdateHostKeys { .. } => Form::default(),
+            Question::HostKey { .. } | Question::UpdateHostKeys { .. } | Question::Confirm { .. } => {
+                Form::default()
+            }
             Question::Passphrase { .. } => Form::secret("passphrase"),
             Question::Password { .. } => Form::secret("password"),
             Question::KeyboardInteractive { prompts, .. } => Form::prompts(prompts),
         };
         let choices = match &question {
-            Question::HostKey { .. } | Question::UpdateHostKeys { .. } => {
+            Question::HostKey { .. } | Question::UpdateHostKeys { .. } | Question::Confirm { .. } => {
                 vec![Choice::Decline, Choice::Accept]
             }
             Question::Passphrase { .. }

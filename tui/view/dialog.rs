@@ -309,6 +309,11 @@ fn fill_login(ask: &Ask, question: &Question, body: &mut Body<'_>) -> String {
             body.say(&text, Style::new());
             format!("{}: record its changed keys?", ask.host)
         }
+        Question::Confirm { text, .. } => {
+            body.gap();
+            body.say(text, Style::new());
+            format!("{}: yes or no?", ask.host)
+        }
         Question::Passphrase { key, attempt, .. } => {
             body.fact("key file", &key.display().to_string());
             say_attempt(*attempt, body);

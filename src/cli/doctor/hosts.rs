@@ -57,6 +57,7 @@ pub(super) fn examine(args: &DoctorArgs) -> Result<Vec<Examined>, Problem> {
     if args.batch {
         // A program that asks would be somebody who is asked.
         fleet.connector = fleet.connector.with_askpass(None);
+        fleet.system.batch();
     }
     let fleet = Arc::new(fleet);
     let examined = runtime.block_on(Desk::new(args).run(&args.hosts, &fleet));

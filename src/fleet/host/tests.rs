@@ -10,7 +10,13 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex}
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{launch::Server, run::HostFacts, way::Way};
+use crate::{
+    launch::Server,
+    run::HostFacts,
+    system::{Asking, System},
+    transport::Transport,
+    way::Way,
+};
 
 /// A host on its way, and what keeps its resolver from answering.
 fn host() -> (
@@ -25,8 +31,14 @@ fn host() -> (
             _ = wait.lock().unwrap().recv();
             Err(RouteError::Cycle(Vec::new()))
         }),
-        ways: Arc::new(|_| Ok(Way::Ssh { server: Server::Auto })),
+        ways: Arc::new(|_| {
+            Ok(Way::Ssh {
+                server: Server::Auto,
+                transport: Transport::Auto,
+            })
+        }),
         connector: Connector::new(Local::default()),
+        system: System::new(None, "codex".into(), Asking::Nobody),
         client_info: v2::ClientInfo {
             name: "test".to_owned(),
             title: None,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use codex_fleet::{Command, Event, Fleet, FleetConfig, Server, Way};
+use codex_fleet::{Asking, Command, Event, Fleet, FleetConfig, Forward, Server, System, Transport, Way};
 use codex_hosts::{Command as Wish, FailureKind, HostEvent, HostId, Status, Ticket};
 use codex_protocol::{ClientRequest, v2};
 use codex_ssh::{
@@ -51,12 +51,19 @@ impl Rig {
         client.add(&Alias::new("devbox", &host));
         let sources = Sources::file(client.config());
         let config = FleetConfig {
-            ways: Arc::new(|_| Ok(Way::Ssh { server: Server::Auto })),
+            ways: Arc::new(|_| {
+                Ok(Way::Ssh {
+                    server: Server::Auto,
+                    transport: Transport::Builtin,
+                })
+            }),
             resolver: Arc::new(move |query| {
                 let mut world = SystemWorld::new();
                 route(query, &mut |it| resolve(it, &sources, &mut world))
             }),
             connector: Connector::new(Local::default()),
+            forward: Forward::None,
+            system: System::new(None, "codex".into(), Asking::Nobody),
             client_info: v2::ClientInfo {
                 name: "test".to_owned(),
                 title: None,

@@ -134,7 +134,10 @@ fn cases_of_their_own_mean_what_they_mean_to_openssh() {
     let folder = dir.path().join("inc");
     included(&folder);
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/ssh_config");
-    let mut files: Vec<_> = fs::read_dir(fixtures).unwrap().map(|it| it.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(fixtures)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
     files.retain(|it| it.extension().is_some_and(|it| it == "cases"));
     files.sort();
     let config = &dir.path().join("config");
@@ -159,7 +162,10 @@ fn cases_of_their_own_mean_what_they_mean_to_openssh() {
                 Ok(Verdict::Same) => same += 1,
                 Ok(Verdict::BothRefuse) => refused += 1,
                 Err(difference) => {
-                    failures.push(format!("{}: {}\n{}{difference}\n", case.file, case.title, case.config));
+                    failures.push(format!(
+                        "{}: {}\n{}{difference}\n",
+                        case.file, case.title, case.config
+                    ));
                 }
             }
         }

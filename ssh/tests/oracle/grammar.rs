@@ -182,4 +182,3 @@ pub(crate) fn comparable(text: &str, version: (u32, u32)) -> bool {
     let command = text.to_ascii_lowercase().contains("proxycommand");
     version >= (10, 0) || !(jump_off && command)
 }
-

@@ -108,7 +108,10 @@ fn random_configurations_mean_what_they_mean_to_openssh() {
             all.failures.extend(count.failures);
         }
     });
-    println!("{} answers are the same, {} refused by both", all.same, all.refused);
+    println!(
+        "{} answers are the same, {} refused by both",
+        all.same, all.refused
+    );
     let shown: Vec<_> = all.failures.iter().take(SHOWN_MAX).cloned().collect();
     assert!(
         all.failures.is_empty(),
@@ -116,5 +119,8 @@ fn random_configurations_mean_what_they_mean_to_openssh() {
         all.failures.len(),
         shown.join("\n==========\n")
     );
-    assert!(all.refused <= all.same, "too few of the configurations are accepted");
+    assert!(
+        all.refused <= all.same,
+        "too few of the configurations are accepted"
+    );
 }

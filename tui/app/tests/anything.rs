@@ -143,7 +143,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Initialized),
         8 => notification(),
         2 => request(),
-        1 => (0..4_u64, 0..4_u8).prop_map(|(id, kind)| Step::Login(id, kind)),
+        1 => (0..4_u64, 0..5_u8).prop_map(|(id, kind)| Step::Login(id, kind)),
         1 => (0..4_u64).prop_map(Step::Withdraw),
         5 => (0..4_u8).prop_map(Step::Answer),
         1 => Just(Step::Edited),
@@ -160,6 +160,10 @@ fn login(kind: u8) -> Question {
     };
     match kind {
         0 => Question::Password { hop, attempt: 3 },
+        4 => Question::Confirm {
+            hop,
+            text: "\u{1b}[2Jyes?\nor no?".to_owned(),
+        },
         1 => Question::Passphrase {
             hop,
             key: "/k".into(),

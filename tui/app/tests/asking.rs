@@ -392,6 +392,33 @@ fn a_host_key_is_accepted_only_by_choosing_yes() {
 }
 
 #[test]
+fn something_else_is_agreed_to_only_by_choosing_yes() {
+    for (keys, accepted) in [("<Enter>", false), ("<Esc>", false), ("<Right><Enter>", true)] {
+        let mut desk = Desk::connecting(&["devbox"]);
+        let text = "no common key exchange\u{1b}[2J.\nGo on with the system's ssh?".to_owned();
+        ask(
+            &mut desk,
+            3,
+            Question::Confirm {
+                hop: hop(false),
+                text,
+            },
+        );
+        desk.rest();
+        for text in [
+            "devbox: yes or no?",
+            "no common key exchange",
+            "Go on with the system's ssh?",
+        ] {
+            desk.shows(text);
+        }
+        desk.keys(keys);
+        let (id, reply) = take_answer(&mut desk).unwrap();
+        assert_eq!((id, reply == Reply::Accept), (3, accepted), "{keys}");
+    }
+}
+
+#[test]
 fn a_password_is_masked_and_goes_to_its_login() {
     let mut desk = Desk::connecting(&["devbox"]);
     ask(

@@ -1,0 +1,177 @@
+//! The system's `ssh` as the way out: what is missing, whether it would help, and whether the user wants it.
+
+use std::{env, path::Path, process::Stdio};
+
+use codex_hosts::{Failure, FailureKind, HostId, Phase, Question};
+use codex_ssh::{Answer, Route, config::Query};
+use tokio::{process::Command, sync::oneshot, time::timeout};
+
+use super::{Asking, System, held, login::hop};
+use crate::{
+    attempt::{FromAttempt, Reporter},
+    limits,
+    run::FleetConfig,
+    transport::{Need, Transport, What},
+};
+
+/// Explains what is missing and asks whether the system's `ssh` shall go on in this run; `Ok` when it shall.
+/// `failure` is what our own SSH came to, if it was tried.
+pub(crate) async fn offer(
+    id: &HostId,
+    config: &FleetConfig,
+    transport: Transport,
+    (need, route): (&Need, &Route),
+    failure: Option<Failure>,
+    reporter: &Reporter,
+) -> Result<(), Failure> {
+    let system = &config.system;
+    let missing = need.text(route);
+    let was_tried = failure.is_some();
+    let failure = failure.unwrap_or_else(|| Failure {
+        kind: FailureKind::Unauthorized,
+        phase: Some(Phase::Resolving),
+        message: format!("{missing}, and the configuration allows no other login"),
+        hint: None,
+        stderr: None,
+    });
+    let explained = |rest: &str| Failure {
+        hint: Some(format!(
+            "{missing}, which this program's own SSH cannot do: {rest}"
+        )),
+        ..failure.clone()
+    };
+    if !is_in_path("ssh") {
+        return Err(explained(
+            "the system's `ssh` may, and there is none in PATH; install OpenSSH's client",
+        ));
+    }
+    if let What::Algorithms { keyword, theirs } = &need.what
+        && !system.has_one_of(id, keyword, theirs).await
+    {
+        return Err(failure);
+    }
+    let setting = format!(
+        "`transport = \"system\"` below `[hosts.{}]` in hosts.toml",
+        toml_key(&id.0)
+    );
+    if transport == Transport::Builtin {
+        return Err(explained(&format!(
+            "`transport = \"builtin\"` keeps the system's `ssh` from being used; {setting} uses it"
+        )));
+    }
+    let refusal = explained(&format!("{setting} uses the system's `ssh`"));
+    if system.asking != Asking::User || need.after_refusal {
+        return Err(refusal);
+    }
+    let Some(settings) = route.hops.get(need.hop) else {
+        return Err(refusal);
+    };
+    let cause = match was_tried {
+        true => format!("{}.\n", failure.message),
+        false => String::new(),
+    };
+    let text = format!(
+        "{cause}{missing}, which this program's own SSH cannot do.\nGo on with the system's ssh, until this program \
+         ends? ({setting} makes it the rule.)"
+    );
+    let question = Question::Confirm {
+        hop: hop(route, need.hop, settings),
+        text,
+    };
+    let (answering, answer) = oneshot::channel();
+    reporter.send(FromAttempt::Question(question, answering)).await;
+    match answer.await {
+        Ok(Answer::Accept) => {
+            held(&system.agreed).insert(id.clone());
+            Ok(())
+        }
+        _ => Err(refusal),
+    }
+}
+
+impl System {
+    /// Whether the client would take one of the server's algorithms for this host, as `ssh -G` says.
+    async fn has_one_of(&self, id: &HostId, keyword: &str, theirs: &[String]) -> bool {
+        let Ok(query) = Query::parse(&id.0) else {
+            return false;
+        };
+        let mut words = self.destination(&query);
+        words.extend(["-G".to_owned(), "--".to_owned(), query.host.clone()]);
+        let Some(said) = run(&words, |it| it.stdout).await else {
+            return false;
+        };
+        common(&said, keyword, theirs)
+    }
+}
+
+/// Whether a line of `ssh -G` has one of these algorithms.
+fn common(said: &str, keyword: &str, theirs: &[String]) -> bool {
+    let line = said
+        .lines()
+        .find_map(|it| it.strip_prefix(keyword)?.strip_prefix(' '));
+    line.is_some_and(|it| {
+        it.split(',')
+            .any(|ours| theirs.iter().any(|it| it == ours.trim()))
+    })
+}
+
+/// What `ssh -V` says of itself, e.g. `OpenSSH_9.2p1 …`; `None` when there is no `ssh`.
+pub(crate) async fn version() -> Option<String> {
+    let said = run(&["-V".to_owned()], |it| it.stderr).await?;
+    said.lines().next().map(str::to_owned)
+}
+
+async fn run(words: &[String], take: fn(std::process::Output) -> Vec<u8>) -> Option<String> {
+    let output = Command::new("ssh")
+        .args(words)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(limits::SYSTEM_QUERY_PATIENCE, output).await.ok()?.ok()?;
+    Some(String::from_utf8_lossy(&take(output)).into_owned())
+}
+
+fn is_in_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let is_program = |it: &Path| {
+        use std::os::unix::fs::PermissionsExt;
+        it.metadata()
+            .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    };
+    env::split_paths(&path).any(|it| is_program(&it.join(program)))
+}
+
+/// A name as a key of TOML: bare, or quoted.
+fn toml_key(name: &str) -> String {
+    let is_bare = |it: char| it.is_ascii_alphanumeric() || "-_".contains(it);
+    match name.chars().all(is_bare) {
+        true => name.to_owned(),
+        false => format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_algorithm_counts_only_in_its_own_line() {
+        let said = "ciphers x\nkexalgorithms a,sntrup761x25519-sha512@openssh.com\nkexalgorithmsx b\n";
+        let theirs = |it: &str| vec![it.to_owned()];
+        assert!(common(
+            said,
+            "kexalgorithms",
+            &theirs("sntrup761x25519-sha512@openssh.com")
+        ));
+        assert!(!common(said, "kexalgorithms", &theirs("b")));
+        assert!(!common(said, "ciphers", &theirs("a")));
+        assert!(!common("", "macs", &theirs("")));
+    }
+
+    #[test]
+    fn names_are_keys_of_toml() {
+        assert_eq!(toml_key("dev-box_1"), "dev-box_1");
+        assert_eq!(toml_key("me@h:22"), "\"me@h:22\"");
+        assert_eq!(toml_key("a\"b"), "\"a\\\"b\"");
+    }
+}
