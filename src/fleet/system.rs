@@ -90,6 +90,10 @@ impl System {
         held(&self.remembered).get(key).cloned()
     }
 
+    fn forget(&self, key: &str) {
+        held(&self.remembered).remove(key);
+    }
+
     fn remember(&self, answers: BTreeMap<String, Zeroizing<String>>) {
         let mut remembered = held(&self.remembered);
         remembered.extend(answers);
@@ -184,9 +188,10 @@ pub(crate) async fn open(
     let system = &config.system;
     let settings = route.as_ref().and_then(|it| it.hops.last());
     let argv = system.argv(&query, settings, line);
+    // Also where nobody can be asked: a jump host's client does not hear of our BatchMode.
     let desk = match system.asking {
-        Asking::User => Some(Desk::open(&system.helper).map_err(|error| no_desk(&error))?),
-        Asking::Program | Asking::Nobody => None,
+        Asking::User | Asking::Nobody => Some(Desk::open(&system.helper).map_err(|error| no_desk(&error))?),
+        Asking::Program => None,
     };
     let variables: Vec<(&str, OsString)> = match &desk {
         Some(desk) => desk.environment(),

@@ -94,7 +94,8 @@ fn its_password_is_asked_on_the_terminal_once_for_two_connections() {
     });
     model.gate("a").open();
     terminal.wait_for_exit();
-    assert_eq!(asked(), before);
+    // The line that says how it ended scrolls the screen.
+    assert!(asked() <= before);
     let screen = terminal.screen();
     assert!(!screen.contains(PASSWORD), "{screen}");
 }
@@ -375,7 +376,7 @@ fn doctor_says_which_transport_and_why() {
 }
 
 #[test]
-fn an_installation_over_it_asks_for_the_password_once() {
+fn an_installation_goes_over_it_with_its_password() {
     require!(Ssh, Sshd, Pam, Tmux);
     let (client, _model, host) = by_system(
         HostOptions::new().codex(Codex::Absent),
@@ -389,6 +390,30 @@ fn an_installation_over_it_asks_for_the_password_once() {
     enter(&terminal, PASSWORD);
     assert_eq!(terminal.wait_for_exit(), Some(0), "{}", terminal.screen());
     assert_eq!(host.log().matches("Accepted password").count(), 1);
+}
+
+#[test]
+fn a_jump_host_asks_under_its_own_name_and_where_nobody_can_be_asked_it_fails() {
+    require!(Ssh, Sshd, Official, Tmux);
+    let (client, model) = (Client::new(), Model::start());
+    let options = || HostOptions::new().authorize(client.key()).model(&model);
+    let (bastion, host) = (Host::start(options()), Host::start(options()));
+    client.add(&Alias::new("bastion", &bastion).known(Known::No));
+    client.add(&Alias::new("devbox", &host).jump("bastion"));
+    set_hosts(&client, SYSTEM);
+    let outcome = codex(&client, &SAY);
+    assert_eq!(outcome.code, Some(4), "{outcome:?}");
+    assert!(outcome.stderr.contains("[host-key-unknown]"), "{outcome:?}");
+    assert_eq!(clients(&client), 0);
+    let terminal = terminal(&client, &SAY);
+    let asked = terminal.wait_for_text("Type yes to trust it");
+    assert!(
+        asked.contains(&format!("bastion [dev@127.0.0.1:{}] (jump host)", bastion.port())),
+        "{asked}"
+    );
+    enter(&terminal, "yes");
+    assert_eq!(terminal.wait_for_exit(), Some(0), "{}", terminal.screen());
+    says_hello(&codex(&client, &SAY));
 }
 
 #[test]

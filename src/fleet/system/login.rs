@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::BytesMut;
-use codex_hosts::{Failure, FailureKind, Hop, HostId, Phase, Report};
+use codex_hosts::{Failure, FailureKind, Hop, HostId, Phase, Question, Report};
 use codex_ssh::{
     Answer, Route,
     config::{Query, settings::HostSettings},
@@ -16,7 +16,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
-    Opened, System,
+    Asking, Opened, System,
     askpass::{Caller, Desk},
     prompt::{self, Asked, Kind, Place, Refusal},
     words,
@@ -150,12 +150,14 @@ impl<'a> Login<'a> {
         let attempt = *count;
         let asked = prompt::read(&caller.text, caller.kind, &self.places, target, attempt);
         let key = format!("{}\n{}", self.id, caller.text);
-        if asked.is_lasting
-            && attempt == 1
-            && let Some(answer) = self.system.recall(&key)
-        {
-            caller.answer(&answer).await;
-            return Ok(());
+        match self.system.recall(&key) {
+            Some(answer) if asked.is_lasting && attempt == 1 => {
+                caller.answer(&answer).await;
+                return Ok(());
+            }
+            // It was not right this time.
+            Some(_) => self.system.forget(&key),
+            None => (),
         }
         let Asked {
             question,
@@ -163,31 +165,40 @@ impl<'a> Login<'a> {
             is_lasting,
         } = asked;
         self.reporter.report(Report::Entered(Phase::Authenticating)).await;
-        let (answering, answer) = oneshot::channel();
-        self.reporter
-            .send(FromAttempt::Question(question, answering))
-            .await;
-        match (answer.await, refusal) {
-            (Ok(Answer::Accept), _) => caller.answer("yes").await,
-            (Ok(Answer::Secrets(secrets)), _) => {
+        let answer = match self.system.asking {
+            Asking::Nobody => Answer::Refuse,
+            Asking::User | Asking::Program => self.ask(question).await,
+        };
+        match (answer, refusal) {
+            (Answer::Accept, _) => caller.answer("yes").await,
+            (Answer::Secrets(secrets), _) => {
                 let secret = secrets.into_iter().next().unwrap_or_default();
                 caller.answer(&secret).await;
                 if is_lasting {
                     self.answers.insert(key, secret);
                 }
             }
-            (Ok(Answer::Refuse) | Err(_), Refusal::GoesOn) if caller.kind == Kind::Text => {
+            (Answer::Refuse, Refusal::GoesOn) if caller.kind == Kind::Text => {
                 caller.answer("no").await;
             }
-            (Ok(Answer::Refuse) | Err(_), Refusal::GoesOn) => drop(caller),
-            (Ok(Answer::Refuse) | Err(_), Refusal::Cancels | Refusal::Distrusts) => {
+            (Answer::Refuse, Refusal::GoesOn) => drop(caller),
+            (Answer::Refuse, Refusal::Cancels | Refusal::Distrusts) => {
                 return Err((self.refused(refusal), caller));
             }
         }
         Ok(())
     }
 
-    /// The user ended it.
+    /// Without an answer it is a refusal.
+    async fn ask(&self, question: Question) -> Answer {
+        let (answering, answer) = oneshot::channel();
+        self.reporter
+            .send(FromAttempt::Question(question, answering))
+            .await;
+        answer.await.unwrap_or(Answer::Refuse)
+    }
+
+    /// The user, or that there is none, ended it.
     fn refused(&self, refusal: Refusal) -> Failure {
         let (kind, phase, message) = match refusal {
             Refusal::Distrusts => (
