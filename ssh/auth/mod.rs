@@ -8,6 +8,7 @@ mod keyring;
 mod login;
 mod memory;
 mod offers;
+mod pem;
 mod plan;
 mod signer;
 

@@ -207,6 +207,8 @@ fn secret(text: &str) -> Answer {
 fn generate(path: &Path, kind: &str, more: &str, passphrase: &str) {
     let done = Command::new("ssh-keygen")
         .args(["-q", "-t", kind, "-N", passphrase, "-C", "a test key"])
+        // Passphrases that are quickly tried.
+        .args(["-a", "1"])
         .args(more.split_whitespace())
         .arg("-f")
         .arg(path)
