@@ -12,6 +12,7 @@ use russh::keys::{
 };
 use zeroize::Zeroizing;
 
+use super::pem;
 use crate::{config::settings::HostSettings, limits};
 
 /// An `IdentityFile`.
@@ -157,6 +158,16 @@ pub(crate) enum OpenError {
 /// call it where blocking is allowed.
 pub(crate) fn open(path: &Path, passphrase: Option<&Zeroizing<String>>) -> Result<PrivateKey, OpenError> {
     let text = read(path).map_err(|error| OpenError::Unusable(error.to_string()))?;
+    if !is_openssh(&text) && text.contains("ENCRYPTED") {
+        // russh takes the encrypted bytes of the older formats for a key that is broken.
+        let Some(passphrase) = passphrase else {
+            return Err(OpenError::WrongPassphrase);
+        };
+        if let Some(opened) = pem::decrypt(&text, passphrase) {
+            let plain = opened.map_err(|_| OpenError::WrongPassphrase)?;
+            return decode_secret_key(&plain, None).map_err(|_| OpenError::WrongPassphrase);
+        }
+    }
     let opened = decode_secret_key(&text, passphrase.map(|it| it.as_str()));
     opened.map_err(|error| match error {
         KeyError::KeyIsEncrypted => OpenError::WrongPassphrase,

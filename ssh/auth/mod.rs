@@ -9,6 +9,7 @@ mod login;
 mod memory;
 mod offers;
 mod passwords;
+mod pem;
 mod plan;
 mod signer;
 

@@ -74,18 +74,11 @@ async fn ciphers_and_key_exchanges_that_wait_to_be_asked_for_work_when_they_are(
         let session = session.unwrap_or_else(|error| panic!("{cipher}: {error}"));
         assert_eq!(session.peer().cipher, cipher);
     }
-    for kex in [
-        "diffie-hellman-group18-sha512",
-        "diffie-hellman-group-exchange-sha256",
-        "diffie-hellman-group14-sha1",
-    ] {
-        let sshd = Sshd::start(&format!("KexAlgorithms {kex}"));
-        let mut settings = sshd.settings();
-        settings.kex_algorithms = Some(format!("+{kex}"));
-        let session = connect(settings).await;
-        let session = session.unwrap_or_else(|error| panic!("{kex}: {error}"));
-        assert_eq!(session.peer().kex, kex);
-    }
+    let sshd = Sshd::start("KexAlgorithms diffie-hellman-group14-sha1");
+    let mut settings = sshd.settings();
+    settings.kex_algorithms = Some("+diffie-hellman-group14-sha1".to_owned());
+    let session = connect(settings).await.unwrap();
+    assert_eq!(session.peer().kex, "diffie-hellman-group14-sha1");
 }
 
 #[tokio::test]
@@ -207,6 +200,8 @@ fn secret(text: &str) -> Answer {
 fn generate(path: &Path, kind: &str, more: &str, passphrase: &str) {
     let done = Command::new("ssh-keygen")
         .args(["-q", "-t", kind, "-N", passphrase, "-C", "a test key"])
+        // Passphrases that are quickly tried.
+        .args(["-a", "1"])
         .args(more.split_whitespace())
         .arg("-f")
         .arg(path)
