@@ -175,6 +175,8 @@ const LOG_FACILITY: &[(&str, &str)] = &[
 ];
 const LOG_LEVEL: &[(&str, &str)] = &[
     ("quiet", "QUIET"),
+    // The name of it in Debian's builds.
+    ("silent", "QUIET"),
     ("fatal", "FATAL"),
     ("error", "ERROR"),
     ("info", "INFO"),
@@ -208,8 +210,8 @@ const TTY: &[(&str, &str)] = &[
 const TUNNEL: &[(&str, &str)] = &[
     ("ethernet", "ethernet"),
     ("point-to-point", "point-to-point"),
-    ("true", "true"),
-    ("yes", "true"),
+    ("true", "point-to-point"),
+    ("yes", "point-to-point"),
     ("false", "false"),
     ("no", "false"),
 ];
