@@ -330,6 +330,16 @@ impl Interpreter<'_> {
         self.stopped.get_or_insert(error);
     }
 
+    /// Keeps the place of each value of the keywords that collect values.
+    fn remember_lines(&mut self, keyword: &'static Keyword, values: &[String], origin: &Origin) {
+        if let Kind::Collected | Kind::Forward(_) | Kind::SendEnv = keyword.kind {
+            for value in values {
+                let key = (keyword.name, value.clone());
+                self.lines.entry(key).or_insert_with(|| origin.clone());
+            }
+        }
+    }
+
     fn store(&mut self, keyword: &'static Keyword, mut values: Vec<String>, origin: &Origin, scope: Scope) {
         let name = keyword.name;
         match keyword.kind {
@@ -366,12 +376,7 @@ impl Interpreter<'_> {
             }
             _ => {}
         }
-        if let Kind::Collected | Kind::Forward(_) | Kind::SendEnv = keyword.kind {
-            for value in &values {
-                let key = (name, value.clone());
-                self.lines.entry(key).or_insert_with(|| origin.clone());
-            }
-        }
+        self.remember_lines(keyword, &values, origin);
         let setting = self.table.entry(name);
         let entry = setting.or_insert_with(|| Setting {
             values: Vec::new(),
@@ -404,10 +409,7 @@ impl Interpreter<'_> {
                 };
             }
             // The one keyword whose last value wins.
-            Kind::Mask => {
-                entry.values = values;
-                entry.origin = Some(origin.clone());
-            }
+            Kind::Mask => (entry.values, entry.origin) = (values, Some(origin.clone())),
             _ if first => entry.values = values,
             _ => {}
         }
