@@ -29,8 +29,8 @@ const MACS_DEFAULT: &str = "umac-64-etm@openssh.com,umac-128-etm@openssh.com,hma
     hmac-sha2-256,hmac-sha2-512,hmac-sha1";
 
 const KEYS: &str = "ssh-ed25519,ssh-ed25519-cert-v01@openssh.com,sk-ssh-ed25519@openssh.com,\
-    sk-ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256,ecdsa-sha2-nistp256-cert-v01@openssh.com,\
-    ecdsa-sha2-nistp384,ecdsa-sha2-nistp384-cert-v01@openssh.com,ecdsa-sha2-nistp521,\
+    sk-ssh-ed25519-cert-v01@openssh.com,ssh-mldsa44-ed25519,ssh-mldsa44-ed25519-cert,ecdsa-sha2-nistp256,\
+    ecdsa-sha2-nistp256-cert-v01@openssh.com,ecdsa-sha2-nistp384,ecdsa-sha2-nistp384-cert-v01@openssh.com,ecdsa-sha2-nistp521,\
     ecdsa-sha2-nistp521-cert-v01@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,\
     sk-ecdsa-sha2-nistp256-cert-v01@openssh.com,webauthn-sk-ecdsa-sha2-nistp256@openssh.com,\
     webauthn-sk-ecdsa-sha2-nistp256-cert-v01@openssh.com,ssh-rsa,ssh-rsa-cert-v01@openssh.com,rsa-sha2-256,\
@@ -43,7 +43,7 @@ const KEYS_DEFAULT: &str = "ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256
     ecdsa-sha2-nistp521,sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,\
     webauthn-sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256";
 
-const SIGNATURES: &str = "ssh-ed25519,sk-ssh-ed25519@openssh.com,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,\
+const SIGNATURES: &str = "ssh-ed25519,sk-ssh-ed25519@openssh.com,ssh-mldsa44-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,\
     ecdsa-sha2-nistp521,sk-ecdsa-sha2-nistp256@openssh.com,webauthn-sk-ecdsa-sha2-nistp256@openssh.com,\
     ssh-rsa,rsa-sha2-256,rsa-sha2-512";
 const SIGNATURES_DEFAULT: &str = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,\
@@ -76,14 +76,29 @@ pub(crate) fn unknown_name(family: Family, list: &str) -> Option<&str> {
         let mut all = all.chain(RETIRED.split(',').filter(|_| patterns));
         all.any(|it| it == name || (patterns && pattern::matches(name.trim_start_matches('!'), it)))
     };
-    if names.is_empty() {
+    // OpenSSH looks no further than the first empty name, and wants a cipher or a MAC before it.
+    let must_begin = matches!(family, Family::Cipher | Family::Mac) && names.starts_with(',');
+    if names.is_empty() || must_begin {
         return Some(names);
     }
-    // Like OpenSSH, look no further than the first empty name.
     names
         .split(',')
         .take_while(|it| !it.is_empty())
         .find(|it| !known(it))
+}
+
+/// Whether OpenSSH can make a list of what `list` says: nothing is negated, and something is left.
+pub(crate) fn is_usable(family: Family, list: &str) -> bool {
+    let negated = |it: &str| it.trim_start_matches(['+', '^']).starts_with('!');
+    let retired = |it: &str| {
+        RETIRED
+            .split(',')
+            .any(|name| name == it.trim_start_matches(['+', '^']))
+    };
+    if list.starts_with('-') || list.split(',').any(retired) {
+        return true;
+    }
+    !list.split(',').any(negated) && !assemble(family, Some(list)).is_empty()
 }
 
 /// The whole list that `list` stands for; the default when it is `None`.

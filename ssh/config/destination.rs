@@ -23,6 +23,8 @@ pub enum DestinationError {
     HostName(String),
     #[error("the user name {0:?} has a character that user names cannot have")]
     UserName(String),
+    #[error("a path stands behind the host in {0:?}")]
+    Path(String),
     #[error("the brackets in {0:?} are not closed or not followed by a port")]
     Brackets(String),
 }
@@ -48,7 +50,7 @@ impl Query {
         let (host, port) = match place.matches(':').count() {
             // More colons than one and no brackets: an IPv6 address.
             2.. if !place.starts_with('[') && uri.is_none() => (place, None),
-            _ => split_port(place, text, false)?,
+            _ => split_port(place, text)?,
         };
         let port = port
             .map(|it| number(it).ok_or_else(|| DestinationError::Port(it.to_owned())))
@@ -72,33 +74,71 @@ impl Query {
 
 /// One hop of a `ProxyJump` list. `service` knows the ports of service names.
 pub(crate) fn hop(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result<JumpHost, DestinationError> {
-    let uri = text.strip_prefix("ssh://");
-    let (user, place) = split_user(uri.unwrap_or(text), text)?;
-    let (host, port) = split_port(place, text, true)?;
-    // A path behind the port, which only the URI form has, means nothing.
-    let port = port.map(|it| it.split('/').next().filter(|_| uri.is_some()).unwrap_or(it));
-    let port = port.filter(|it| !it.is_empty()).map(|it| {
+    let port = |it: &str| {
         let known = number(it).or_else(|| service(it));
         known.ok_or_else(|| DestinationError::Port(it.to_owned()))
-    });
-    let port = port.transpose()?;
+    };
+    if let Some(uri) = text.strip_prefix("ssh://") {
+        return uri_hop(uri, text, &port);
+    }
+    let (user, place) = split_user(text, text)?;
+    let (host, at) = split_port(place, text)?;
     if host.is_empty() {
         return Err(DestinationError::NoHost(text.to_owned()));
     }
-    // In the URI form OpenSSH takes domain names only, so no IPv6 address either.
-    if uri.is_some() && !is_domain(host) {
-        return Err(DestinationError::HostName(host.to_owned()));
+    if host.contains('/') {
+        return Err(DestinationError::Path(text.to_owned()));
     }
-    let user = user.map(|it| match uri {
-        // Connection parameters are not used by OpenSSH either.
-        Some(_) => percent_decode(it.split(';').next().unwrap_or(it)),
-        None => it.to_owned(),
-    });
     Ok(JumpHost {
         host: host.to_owned(),
-        user,
-        port,
+        user: user.map(str::to_owned),
+        port: at.filter(|it| !it.is_empty()).map(port).transpose()?,
     })
+}
+
+/// A hop behind `ssh://`. In this form OpenSSH takes domain names only, so no IPv6 address, and no path.
+fn uri_hop(
+    uri: &str,
+    whole: &str,
+    port: &dyn Fn(&str) -> Result<u16, DestinationError>,
+) -> Result<JumpHost, DestinationError> {
+    let (user, place) = match uri.split_once('@') {
+        None => (None, uri),
+        Some((user, place)) => {
+            // Connection parameters are not used by OpenSSH either.
+            let user = user.split(';').next().unwrap_or(user);
+            let decoded = percent_decode(user).filter(|it| !it.is_empty());
+            let wrong = || DestinationError::NoUser(whole.to_owned());
+            (Some(decoded.ok_or_else(wrong)?), place)
+        }
+    };
+    let (place, path) = place.split_once('/').unwrap_or((place, ""));
+    let (host, at) = split_port(place, whole)?;
+    if host.is_empty() {
+        return Err(DestinationError::NoHost(whole.to_owned()));
+    }
+    if !is_domain(host) {
+        return Err(DestinationError::HostName(host.to_owned()));
+    }
+    if !path.is_empty() {
+        return Err(DestinationError::Path(whole.to_owned()));
+    }
+    Ok(JumpHost {
+        host: host.strip_suffix('.').unwrap_or(host).to_owned(),
+        user,
+        port: at.filter(|it| !it.is_empty()).map(port).transpose()?,
+    })
+}
+
+/// A hop as `ssh -G` spells it, with brackets around addresses.
+pub(crate) fn spelled(hop: &JumpHost) -> String {
+    let is_numeric = hop.host.contains(':') || hop.host.bytes().all(|it| it.is_ascii_digit() || it == b'.');
+    let user = hop.user.as_ref().map(|it| format!("{it}@")).unwrap_or_default();
+    let port = hop.port.map(|it| format!(":{it}")).unwrap_or_default();
+    match is_numeric {
+        true => format!("{user}[{}]{port}", hop.host),
+        false => format!("{user}{}{port}", hop.host),
+    }
 }
 
 /// Splits at the last `@`: user names may hold one.
@@ -110,23 +150,18 @@ fn split_user<'a>(body: &'a str, whole: &str) -> Result<(Option<&'a str>, &'a st
     }
 }
 
-/// Splits `host:port` and `[host]:port`; OpenSSH also takes `host/port` in a jump list.
-fn split_port<'a>(
-    place: &'a str,
-    whole: &str,
-    slash: bool,
-) -> Result<(&'a str, Option<&'a str>), DestinationError> {
-    let is_end = |it: char| it == ':' || (slash && it == '/');
+/// Splits `host:port` and `[host]:port`.
+fn split_port<'a>(place: &'a str, whole: &str) -> Result<(&'a str, Option<&'a str>), DestinationError> {
     if let Some(inner) = place.strip_prefix('[') {
         let wrong = || DestinationError::Brackets(whole.to_owned());
         let (host, after) = inner.split_once(']').ok_or_else(wrong)?;
-        return match after.strip_prefix(is_end) {
+        return match after.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if after.is_empty() => Ok((host, None)),
             None => Err(wrong()),
         };
     }
-    match place.split_once(is_end) {
+    match place.split_once(':') {
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((place, None)),
     }
@@ -137,23 +172,21 @@ fn number(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&it| it != 0 && digits)
 }
 
-fn percent_decode(text: &str) -> String {
+/// `None` where a `%` is not followed by two digits of a character other than zero.
+fn percent_decode(text: &str) -> Option<String> {
     let (mut out, mut bytes) = (Vec::new(), text.bytes());
+    let digit = |it: u8| char::from(it).to_digit(16).and_then(|it| u8::try_from(it).ok());
     while let Some(it) = bytes.next() {
-        let mut ahead = bytes.clone();
-        let digits = (it == b'%')
-            .then(|| Some((ahead.next()?, ahead.next()?)))
-            .flatten();
-        let digit = |it: u8| char::from(it).to_digit(16).and_then(|it| u8::try_from(it).ok());
-        match digits.and_then(|(high, low)| Some(digit(high)? << 4 | digit(low)?)) {
-            Some(byte) => {
-                out.push(byte);
-                bytes = ahead;
+        out.push(match it {
+            b'+' => b' ',
+            b'%' => {
+                let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
+                Some(high << 4 | low).filter(|it| *it != 0)?
             }
-            None => out.push(it),
-        }
+            _ => it,
+        });
     }
-    String::from_utf8_lossy(&out).into_owned()
+    Some(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// Letters, digits, `.`, `-` and `_`, the first of them neither `.` nor `-`.
@@ -261,8 +294,37 @@ mod tests {
             };
             assert_eq!(hop(text, &service), Ok(expected), "{text}");
         }
-        for text in ["", "b1:0", "b1:x", "@b1", "[::1", "bob@", "ssh://bob@[::1]:22"] {
+        for text in [
+            "",
+            "b1:0",
+            "b1:x",
+            "@b1",
+            "[::1",
+            "bob@",
+            "b1/22",
+            "ssh://bob@[::1]:22",
+            "ssh://b1/path",
+            "ssh://b1:22/path",
+            "ssh://b%6@b1",
+            "ssh://b%00@b1",
+            "ssh://a@b@b1",
+        ] {
             assert!(hop(text, &service).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hop_is_spelled_like_ssh_g_does() {
+        for (text, expected) in [
+            ("b1", "b1"),
+            ("ssh://bob@b2:22", "bob@b2:22"),
+            ("b1:ssh", "b1:22"),
+            ("10.0.0.1", "[10.0.0.1]"),
+            ("a@[::1]:22", "a@[::1]:22"),
+            ("ssh://a+b@b1", "a b@b1"),
+        ] {
+            let hop = hop(text, &|it| (it == "ssh").then_some(22)).unwrap();
+            assert_eq!(spelled(&hop), expected);
         }
     }
 

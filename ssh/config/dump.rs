@@ -1,7 +1,7 @@
 //! The answer in the words of `ssh -G`.
 
 use super::{
-    algorithms, destination,
+    algorithms,
     keywords::{KEYWORDS, Keyword, Kind},
     problem::Origin,
     resolve::Resolved,
@@ -82,7 +82,7 @@ impl Lines<'_> {
             Kind::Algorithms(family) => self.push(name, &algorithms::assemble(family, first)),
             Kind::Jump => {
                 if let Some(list) = first.filter(|it| *it != "none") {
-                    self.push(name, &jump(list));
+                    self.push(name, list);
                 }
             }
             Kind::Collected | Kind::Forward(_) | Kind::SendEnv | Kind::SetEnv if !values.is_empty() => {
@@ -135,42 +135,4 @@ fn cleared_by_none(name: &str) -> bool {
             | "remotecommand"
             | "securitykeyprovider"
     )
-}
-
-/// The last hop is spelled anew, with brackets around addresses.
-fn jump(list: &str) -> String {
-    let (before, last) = list
-        .rsplit_once(',')
-        .map_or((None, list), |it| (Some(it.0), it.1));
-    // The list was read before; service names cannot be looked up again and are kept.
-    let Ok(hop) = destination::hop(last, &|_| None) else {
-        return list.to_owned();
-    };
-    let numeric = hop.host.contains(':') || hop.host.bytes().all(|it| it.is_ascii_digit() || it == b'.');
-    let host = if numeric {
-        format!("[{}]", hop.host)
-    } else {
-        hop.host
-    };
-    let user = hop.user.map(|it| format!("{it}@")).unwrap_or_default();
-    let port = hop.port.map(|it| format!(":{it}")).unwrap_or_default();
-    let before = before.map(|it| format!("{it},")).unwrap_or_default();
-    format!("{before}{user}{host}{port}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_hop_is_spelled_like_ssh_g_does() {
-        for (list, expected) in [
-            ("b1", "b1"),
-            ("alice@b1:2222,ssh://bob@b2:22", "alice@b1:2222,bob@b2:22"),
-            ("10.0.0.1", "[10.0.0.1]"),
-            ("a@[::1]:22", "a@[::1]:22"),
-        ] {
-            assert_eq!(jump(list), expected);
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! From values in text to [`HostSettings`]: tokens, homes, defaults and types.
 
+mod conflicts;
 mod rules;
 
 use std::{path::PathBuf, time::Duration};
@@ -7,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     backend,
     destination::{self, Query},
-    keywords,
+    forward, keywords,
     problem::{ConfigError, Origin, Problems, Severity},
     resolve::{Resolved, Setting, Table},
     settings::{AddressFamily, Beyond, HostSettings, IdentityAgent, JumpHost, StrictHostKeyChecking, Via},
@@ -45,6 +46,7 @@ pub(super) fn build(
         tokens: Tokens::default(),
     };
     it.before_tokens();
+    it.settle_conflicts();
     let jumps = it.jumps()?;
     let user = it.user(jumps.last())?;
     it.tokens = it.tokens_of(&user, jumps.last(), false);
@@ -195,7 +197,8 @@ impl Builder<'_> {
         self.tokens.expand_all(text, &|name| self.world.env(name))
     }
 
-    /// `~`, `%` tokens and variables of a path. What cannot be expanded is reported and left out.
+    /// `~`, `%` tokens and variables of a path. What cannot be expanded is reported and left out; for
+    /// keys OpenSSH finds out only when it connects, so `ssh -G` is no error then.
     fn path(&mut self, keyword: &str, text: &str) -> Option<String> {
         let with_home = match text.strip_prefix('~') {
             None => Some(text.to_owned()),
@@ -222,8 +225,11 @@ impl Builder<'_> {
         expanded
             .map_err(|error| {
                 let message = format!("{keyword}: {text:?} is left out: {error}");
-                self.problems
-                    .add(&self.origin(keyword), Severity::Error, true, message);
+                let severity = match keyword {
+                    "identityfile" | "certificatefile" => Severity::Warning,
+                    _ => Severity::Error,
+                };
+                self.problems.add(&self.origin(keyword), severity, true, message);
             })
             .ok()
     }
@@ -247,7 +253,14 @@ impl Builder<'_> {
                 setting.values = values;
             }
         }
-        for keyword in ["remotecommand", "setenv", "versionaddendum"] {
+        for keyword in [
+            "dynamicforward",
+            "localforward",
+            "remoteforward",
+            "remotecommand",
+            "setenv",
+            "versionaddendum",
+        ] {
             let values = self.all(keyword);
             let mut expanded = Vec::new();
             for text in values {
@@ -255,6 +268,9 @@ impl Builder<'_> {
                     _ if text == "none" => Ok(text.clone()),
                     ("setenv", Some((name, value))) => self.expand(value).map(|it| format!("{name}={it}")),
                     ("remotecommand", _) => self.tokens.expand(&text),
+                    ("dynamicforward" | "localforward" | "remoteforward", _) => {
+                        forward::with_paths(&text, &|it| self.tokens.expand(it))
+                    }
                     _ => self.expand(&text),
                 };
                 match result {

@@ -3,6 +3,7 @@
 use super::{
     keywords::Direction,
     settings::{Endpoint, Forward, Target},
+    tokens::{Env, expand_variables},
 };
 
 /// One end of a forwarding: a path or a host with a port.
@@ -17,10 +18,12 @@ pub(super) fn canonical(
     direction: Direction,
     words: &[String],
     service: &dyn Fn(&str) -> Option<u16>,
+    env: Env<'_>,
 ) -> Option<(String, Direction)> {
     let (listen, target) = match words {
         [listen] => (listen, None),
-        [listen, target] if !target.is_empty() => (listen, Some(target)),
+        [listen, target] if target.is_empty() && direction == Direction::Remote => (listen, None),
+        [listen, target] if !target.is_empty() && direction != Direction::Dynamic => (listen, Some(target)),
         _ => return None,
     };
     let whole = match target {
@@ -30,6 +33,8 @@ pub(super) fn canonical(
         None => return None,
     };
     let dynamic = target.is_none();
+    // Before the fields are told apart: a variable may hold a path.
+    let whole = expand_variables(&whole, env).ok()?;
     let fields = fields(whole.trim_start())?;
     let port = |it: &Field, low: u16| {
         let number = it.text.parse().ok().or_else(|| service(&it.text));
@@ -66,6 +71,20 @@ pub(super) fn canonical(
         text
     };
     Some((text, direction))
+}
+
+/// The same forwarding with `expand` applied to the paths of sockets, which are all that takes tokens.
+pub(super) fn with_paths<E>(text: &str, expand: &dyn Fn(&str) -> Result<String, E>) -> Result<String, E> {
+    let is_path = |it: &str| it.contains('/') && !it.starts_with('[');
+    let words = text.split(' ');
+    let words = words.map(|it| {
+        if is_path(it) {
+            expand(it)
+        } else {
+            Ok(it.to_owned())
+        }
+    });
+    Ok(words.collect::<Result<Vec<_>, _>>()?.join(" "))
 }
 
 /// Reads what [`canonical`] wrote.
@@ -170,9 +189,15 @@ mod tests {
             (Dynamic, "localhost:1080", Some("[localhost]:1080")),
             (Dynamic, "1080", Some("1080")),
             (Dynamic, "x", None),
+            (Dynamic, "1080 localhost:80", None),
+            (Local, "${DIR}/s localhost:80", Some("/run/s [localhost]:80")),
+            (Local, "${UNSET}/s localhost:80", None),
         ] {
             let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-            let found = canonical(direction, &words, &|_| None).map(|it| it.0);
+            let found = canonical(direction, &words, &|_| None, &|it| {
+                (it == "DIR").then(|| "/run".to_owned())
+            })
+            .map(|it| it.0);
             assert_eq!(found.as_deref(), expected, "{words:?}");
         }
     }

@@ -3,6 +3,8 @@
 //! The table follows OpenSSH 10.5 and still knows what older releases had. Where releases differ, the
 //! newest decides: `Match !final` asks for no second pass, `ProxyJump none` leaves room for a later
 //! `ProxyCommand`, `User`, `SetEnv` and `Include` take tokens, `Match` splits its line like any other.
+//! Two exceptions: `ssh-dss` in a list is still read, and the last `StreamLocalBindMask` wins as in all
+//! releases before 10.6.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -175,6 +177,8 @@ const LOG_FACILITY: &[(&str, &str)] = &[
 ];
 const LOG_LEVEL: &[(&str, &str)] = &[
     ("quiet", "QUIET"),
+    // The name of it in Debian's builds.
+    ("silent", "QUIET"),
     ("fatal", "FATAL"),
     ("error", "ERROR"),
     ("info", "INFO"),
@@ -208,8 +212,8 @@ const TTY: &[(&str, &str)] = &[
 const TUNNEL: &[(&str, &str)] = &[
     ("ethernet", "ethernet"),
     ("point-to-point", "point-to-point"),
-    ("true", "true"),
-    ("yes", "true"),
+    ("true", "point-to-point"),
+    ("yes", "point-to-point"),
     ("false", "false"),
     ("no", "false"),
 ];

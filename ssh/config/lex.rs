@@ -23,7 +23,10 @@ pub(crate) enum LexError {
 pub(crate) fn split_line(line: &str) -> Result<Option<Split<'_>>, LexError> {
     // OpenSSH reads lines as C strings.
     let line = line.split('\0').next().unwrap_or_default();
-    let line = line.trim_end_matches([' ', '\t', '\r', '\n', '\x0c']);
+    let end = line.trim_end_matches([' ', '\t', '\r', '\n', '\x0c']).len();
+    // The first character is never taken away: a form feed alone is a keyword, and an unknown one.
+    let first = line.chars().next().map_or(0, char::len_utf8);
+    let line = &line[..end.max(first)];
     let (mut keyword, mut rest) = word_before_equals(line)?;
     if keyword.is_empty() {
         (keyword, rest) = word_before_equals(rest)?;
@@ -115,9 +118,10 @@ mod tests {
 
     #[test]
     fn blank_lines_and_comments_say_nothing() {
-        for line in ["", "   ", "\t\r", "# Host a", "  # x", "\x0c"] {
-            assert!(line == "\x0c" || split(line).is_none(), "{line:?}");
+        for line in ["", "   ", "\t\r", "# Host a", "  # x", " \x0c"] {
+            assert!(split(line).is_none(), "{line:?}");
         }
+        assert_eq!(split("\x0c"), Some(("\x0c".to_owned(), "")));
     }
 
     #[test]

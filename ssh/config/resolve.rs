@@ -15,13 +15,16 @@ use super::{
     problem::{ConfigError, Origin, Problem, Problems, Severity},
     settings::HostSettings,
     source::{Files, Reach, Scope, Sources, include_paths},
-    tokens::{Facts, Tokens},
+    tokens::{Facts, TokenError, Tokens},
     value::{self, Lookup},
     world::World,
 };
 
 /// Identity and certificate files of one host, as in OpenSSH.
 const COLLECTED_MAX: usize = 100;
+
+/// Files that one `UserKnownHostsFile` or `GlobalKnownHostsFile` may name, as in OpenSSH.
+const LIST_MAX: usize = 32;
 
 /// Settings that decide where a connection goes and whom it trusts. Going on without one of these
 /// would connect somewhere else or believe somebody else, so a bad line is not skipped when it counts.
@@ -37,6 +40,9 @@ const DECISIVE: &[&str] = &[
     "user",
     "userknownhostsfile",
 ];
+
+/// OpenSSH does not ask whether the block applies before it takes these.
+const ACTIVE_EVERYWHERE: &[&str] = &["streamlocalbindmask", "syslogfacility"];
 
 /// What the configuration says about one host.
 #[derive(Debug)]
@@ -93,6 +99,7 @@ pub fn resolve(query: &Query, sources: &Sources, world: &mut dyn World) -> Resul
     let canonicalize = it.get("canonicalizehostname").is_some_and(|it| it != "false");
     if it.wants_final || canonicalize {
         it.final_pass = true;
+        it.settle_canonicalization();
         // The second pass starts with the name the first one found, and can never change it.
         let origin = it.table.get("hostname").and_then(|it| it.origin.clone());
         it.table.insert(
@@ -201,12 +208,23 @@ impl Interpreter<'_> {
     }
 
     fn host_applies(&mut self, words: &[String], origin: &Origin, reachable: bool) -> bool {
-        if words.iter().any(String::is_empty) {
-            self.problems
-                .add(origin, Severity::Error, reachable, "a pattern is empty");
-            return false;
+        // OpenSSH looks no further than the first word of a block that cannot apply, and no further
+        // than a negated word that matches.
+        let looked_at = words.iter().take(if reachable { words.len() } else { 1 });
+        let mut applies = false;
+        for word in looked_at {
+            if word.is_empty() {
+                self.problems
+                    .add(origin, Severity::Error, reachable, "a pattern is empty");
+                return false;
+            }
+            match word.strip_prefix('!') {
+                Some(negated) if pattern::matches(negated, &self.name) => return false,
+                Some(_) => {}
+                None => applies |= pattern::matches(word, &self.name),
+            }
         }
-        pattern::any_of(words.iter().map(String::as_str), &self.name)
+        applies
     }
 
     fn include(
@@ -223,11 +241,14 @@ impl Interpreter<'_> {
             let (expanded, severity) = match expanded {
                 Ok(text) if text.is_empty() => (Err("a path is empty".to_owned()), Severity::Error),
                 Ok(text) => (Ok(text), Severity::Error),
-                // OpenSSH says so and goes on, too.
-                Err(error) => (
-                    Err(format!("{word:?} is not included: {error}")),
-                    Severity::Warning,
-                ),
+                Err(error) => {
+                    let severity = match error {
+                        // OpenSSH says so and goes on, too.
+                        TokenError::UnsetVariable(_) => Severity::Warning,
+                        _ => Severity::Error,
+                    };
+                    (Err(format!("{word:?} is not included: {error}")), severity)
+                }
             };
             let paths = expanded.and_then(|it| include_paths(&it, reach.scope, self.world));
             match paths {
@@ -281,7 +302,9 @@ impl Interpreter<'_> {
         let read = value::read(keyword, words, &item.rest, &ask);
         match read {
             Err(message) => self.reject(item, origin, active, &message),
-            Ok(Some(values)) if active => self.store(keyword, values, origin, scope),
+            Ok(Some(values)) if active || ACTIVE_EVERYWHERE.contains(&keyword.name) => {
+                self.store(keyword, values, origin, scope);
+            }
             Ok(_) => {}
         }
     }
@@ -307,11 +330,36 @@ impl Interpreter<'_> {
         self.stopped.get_or_insert(error);
     }
 
+    /// Keeps the place of each value of the keywords that collect values.
+    fn remember_lines(&mut self, keyword: &'static Keyword, values: &[String], origin: &Origin) {
+        if let Kind::Collected | Kind::Forward(_) | Kind::SendEnv = keyword.kind {
+            for value in values {
+                let key = (keyword.name, value.clone());
+                self.lines.entry(key).or_insert_with(|| origin.clone());
+            }
+        }
+    }
+
     fn store(&mut self, keyword: &'static Keyword, mut values: Vec<String>, origin: &Origin, scope: Scope) {
         let name = keyword.name;
         match keyword.kind {
             Kind::Refuse => return self.stop(origin, format!("refuseconnection: {}", values.join(" "))),
-            Kind::Collected => values.retain(|it| self.collected.insert((name, scope, it.clone()))),
+            Kind::Collected => {
+                if self
+                    .table
+                    .get(name)
+                    .is_some_and(|it| it.values.len() >= COLLECTED_MAX)
+                {
+                    let message = format!("more than {COLLECTED_MAX} files");
+                    return self.problems.add(origin, Severity::Error, true, message);
+                }
+                values.retain(|it| self.collected.insert((name, scope, it.clone())));
+            }
+            Kind::List if values.len() > LIST_MAX && !self.table.contains_key(name) => {
+                let message = format!("{name}: more than {LIST_MAX} files");
+                self.problems.add(origin, Severity::Error, true, message);
+                values.truncate(LIST_MAX);
+            }
             Kind::Jump => {
                 let known = self.table.contains_key(name);
                 if known || (values[0] != "none" && self.table.contains_key("proxycommand")) {
@@ -328,12 +376,7 @@ impl Interpreter<'_> {
             }
             _ => {}
         }
-        if let Kind::Collected | Kind::Forward(_) | Kind::SendEnv = keyword.kind {
-            for value in &values {
-                let key = (name, value.clone());
-                self.lines.entry(key).or_insert_with(|| origin.clone());
-            }
-        }
+        self.remember_lines(keyword, &values, origin);
         let setting = self.table.entry(name);
         let entry = setting.or_insert_with(|| Setting {
             values: Vec::new(),
@@ -341,10 +384,6 @@ impl Interpreter<'_> {
         });
         let first = entry.values.is_empty();
         match keyword.kind {
-            Kind::Collected if entry.values.len() + values.len() > COLLECTED_MAX => {
-                let message = format!("more than {COLLECTED_MAX} files");
-                self.problems.add(origin, Severity::Error, true, message);
-            }
             Kind::Collected => entry.values.append(&mut values),
             Kind::Forward(_) => {
                 values.retain(|it| !entry.values.contains(it));
@@ -369,6 +408,8 @@ impl Interpreter<'_> {
                     std::mem::take(&mut entry.values)
                 };
             }
+            // The one keyword whose last value wins.
+            Kind::Mask => (entry.values, entry.origin) = (values, Some(origin.clone())),
             _ if first => entry.values = values,
             _ => {}
         }
@@ -399,6 +440,21 @@ impl Interpreter<'_> {
 
     pub(super) fn get(&self, keyword: &str) -> Option<&str> {
         self.table.get(keyword)?.values.first().map(String::as_str)
+    }
+
+    /// What decided about the name is decided: the second pass cannot set it any more.
+    fn settle_canonicalization(&mut self) {
+        for name in [
+            "canonicalizehostname",
+            "canonicalizemaxdots",
+            "canonicalizefallbacklocal",
+        ] {
+            let default = keywords::find(name).and_then(|it| it.default).unwrap_or_default();
+            self.table.entry(name).or_insert_with(|| Setting {
+                values: vec![default.to_owned()],
+                origin: None,
+            });
+        }
     }
 
     /// The name that would be connected to, as far as is known.

@@ -160,6 +160,12 @@ impl Files {
                 }
                 return Ok(None);
             }
+            // A link that leads nowhere, which OpenSSH passes over.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let message = format!("there is no {}", path.display());
+                problems.add(&here, Severity::Warning, in_effect, message);
+                return Ok(None);
+            }
             Err(error) => {
                 let message = format!("cannot read {}: {error}", path.display());
                 problems.add(&here, Severity::Error, in_effect, message);
@@ -204,7 +210,8 @@ pub(super) fn include_paths(text: &str, scope: Scope, world: &mut dyn World) -> 
             } else {
                 world.home_of(user)
             };
-            let home = home.ok_or_else(|| format!("there is no user {user:?}"))?;
+            // The home of nobody is a pattern that hits nothing, which is no error.
+            let Some(home) = home else { return Ok(Vec::new()) };
             format!("{}/{path}", glob::escape(&home))
         }
         None if text.starts_with('/') => text.to_owned(),

@@ -1,5 +1,6 @@
 //! The interpreter against a machine that is made of maps.
 
+mod completeness;
 mod rules;
 
 use std::{

@@ -6,9 +6,6 @@ use super::{
     tokens::expand_variables,
 };
 
-/// Files that one `UserKnownHostsFile` or `GlobalKnownHostsFile` may name, as in OpenSSH.
-const LIST_MAX: usize = 32;
-
 /// Where values ask about the machine.
 pub(crate) struct Lookup<'a> {
     pub(crate) service: &'a dyn Fn(&str) -> Option<u16>,
@@ -53,7 +50,7 @@ pub(crate) fn read(
             None => words[0].clone(),
         },
         Kind::Forward(direction) => {
-            let found = forward::canonical(direction, some(words)?, ask.service);
+            let found = forward::canonical(direction, some(words)?, ask.service, ask.env);
             found
                 .ok_or_else(|| format!("{:?} is not a forwarding", words.join(" ")))?
                 .0
@@ -122,10 +119,18 @@ fn choice(words: &[(&str, &str)], text: &str) -> Result<String, String> {
 }
 
 fn number(text: &str) -> Result<i32, String> {
-    let plain = text.strip_prefix('+').unwrap_or(text);
-    let digits = plain.bytes().all(|it| it.is_ascii_digit());
-    let value = plain.parse().ok().filter(|_| digits);
-    value.ok_or_else(|| format!("{text:?} is not a number from 0 to {}", i32::MAX))
+    let value = integer(text).and_then(|it| i32::try_from(it).ok());
+    value
+        .filter(|it| *it >= 0)
+        .ok_or_else(|| format!("{text:?} is not a number from 0 to {}", i32::MAX))
+}
+
+/// As strtoll(3) reads it: blanks and a sign may stand before the digits.
+fn integer(text: &str) -> Option<i64> {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_plain = !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
 }
 
 /// `90`, `1m30s`, `1.5`: seconds, without what stands behind the decimal point.
@@ -166,7 +171,10 @@ pub(crate) fn seconds(text: &str) -> Result<i32, String> {
 }
 
 fn port(text: &str, ask: &Lookup<'_>) -> Result<u16, String> {
-    let value = text.parse().ok().or_else(|| (ask.service)(text));
+    let value = match integer(text) {
+        Some(it) => u16::try_from(it).ok(),
+        None => (ask.service)(text),
+    };
     value
         .filter(|&it| it != 0)
         .ok_or_else(|| format!("{text:?} is not a port: 1 to 65535 or a service name"))
@@ -174,7 +182,7 @@ fn port(text: &str, ask: &Lookup<'_>) -> Result<u16, String> {
 
 fn command(name: &str, rest: &str) -> Result<String, String> {
     if name == "versionaddendum" {
-        let text = rest.split('#').next().unwrap_or_default().trim_end();
+        let text = rest;
         return Ok(if text.eq_ignore_ascii_case("none") {
             ""
         } else {
@@ -192,10 +200,14 @@ fn jump(rest: &str, ask: &Lookup<'_>) -> Result<String, String> {
         return Ok("none".to_owned());
     }
     let text = text.split('#').next().unwrap_or_default().trim_end();
+    let mut last = String::new();
     for hop in text.split(',') {
-        destination::hop(hop, ask.service).map_err(|it| it.to_string())?;
+        let hop = destination::hop(hop, ask.service).map_err(|it| it.to_string())?;
+        last = destination::spelled(&hop);
     }
-    Ok(text.to_owned())
+    // The last hop is the one that OpenSSH keeps in parts and spells anew.
+    let before = text.rsplit_once(',').map(|it| format!("{},", it.0));
+    Ok(before.unwrap_or_default() + &last)
 }
 
 fn agent_path(text: &str, ask: &Lookup<'_>) -> Result<String, String> {
@@ -235,29 +247,49 @@ fn add_keys(words: &[String]) -> Result<String, String> {
     }
 }
 
+/// In the spelling of vis(3).
 fn escape_char(text: &str) -> Result<String, String> {
+    let visible = |byte: u8| match byte {
+        b'\\' => "\\\\".to_owned(),
+        b' ' => "\\040".to_owned(),
+        0..32 => format!("\\^{}", char::from(byte | 64)),
+        127 => "\\^?".to_owned(),
+        _ => char::from(byte).to_string(),
+    };
     match text.as_bytes() {
         _ if text == "none" => Ok(text.to_owned()),
-        [_] => Ok(text.to_owned()),
-        [b'^', letter @ 64..=127] => Ok(format!("\\^{}", char::from(letter & 31 | 64))),
+        [one] => Ok(visible(*one)),
+        [b'^', letter @ 64..=127] => Ok(visible(letter & 31)),
         _ => Err(format!(
             "{text:?} is neither a character, nor ^ with a letter, nor none"
         )),
     }
 }
 
+/// The two numbers above mean `any` and an error to OpenSSH.
+const TUNNEL_MAX: i32 = i32::MAX - 2;
+
 fn tunnel_device(text: &str) -> Result<String, String> {
     let end = |it: &str| match it.eq_ignore_ascii_case("any") {
         true => Ok("any".to_owned()),
-        false => number(it).map(|it| it.to_string()),
+        false => match number(it)? {
+            it @ 0..=TUNNEL_MAX => Ok(it.to_string()),
+            _ => Err(format!("{it:?} is more than {TUNNEL_MAX}")),
+        },
     };
     let (local, remote) = text.split_once(':').unwrap_or((text, "any"));
     Ok(format!("{}:{}", end(local)?, end(remote)?))
 }
 
+/// Octal digits as strtol(3) reads them: what follows them is not looked at.
 fn mask(text: &str) -> Result<String, String> {
-    let value = u32::from_str_radix(text, 8).ok().filter(|&it| it <= 0o777);
+    let digits = text.trim_start().trim_start_matches('+');
+    let end = digits
+        .find(|it| !('0'..='7').contains(&it))
+        .unwrap_or(digits.len());
+    let value = u32::from_str_radix(&digits[..end], 8).ok();
     value
+        .filter(|&it| it <= 0o777)
         .map(|it| format!("0{it:o}"))
         .ok_or_else(|| format!("{text:?} is not an octal mask up to 777"))
 }
@@ -295,22 +327,45 @@ fn rekey_limit(words: &[String]) -> Result<Vec<String>, String> {
     Ok(values)
 }
 
+/// `1G`, `512m`, `1.5k`: bytes. What stands behind the point counts only together with a unit.
 fn amount(text: &str) -> Result<u64, String> {
+    /// More digits than this are too many for OpenSSH, and of a fraction not looked at.
+    const DIGITS_MAX: usize = 19;
     let wrong = || format!("{text:?} is not an amount such as 1G, of 16 bytes or more");
-    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
-    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+    let plain = text.trim_start();
+    let plain = plain.strip_prefix('+').unwrap_or(plain);
+    let end = plain.find(|it: char| !it.is_ascii_digit() && it != '.');
+    let (digits, unit) = plain.split_at(end.unwrap_or(plain.len()));
+    let shift = match unit.to_ascii_uppercase().as_str() {
         "" | "B" => 0,
         "K" => 10,
         "M" => 20,
         "G" => 30,
         "T" => 40,
         "P" => 50,
+        "E" => 60,
         _ => return Err(wrong()),
     };
-    let value: u64 = digits.parse().map_err(|_| wrong())?;
-    let value = value
-        .checked_mul(1 << shift)
-        .filter(|it| i64::try_from(*it).is_ok());
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.len() > DIGITS_MAX || fraction.contains('.') || plain.is_empty() {
+        return Err(wrong());
+    }
+    let read = |it: &str| {
+        if it.is_empty() {
+            Ok(0)
+        } else {
+            it.parse::<u128>().map_err(|_| wrong())
+        }
+    };
+    let fraction = &fraction[..fraction.len().min(DIGITS_MAX - 1)];
+    let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
+    let of_fraction = if unit.is_empty() {
+        0
+    } else {
+        (read(fraction)? << shift) / scale
+    };
+    let value = (read(whole)? << shift) + of_fraction;
+    let value = i64::try_from(value).ok().and_then(|it| u64::try_from(it).ok());
     value.filter(|&it| it == 0 || it >= 16).ok_or_else(wrong)
 }
 
@@ -349,7 +404,7 @@ fn ip_qos(words: &[String]) -> Result<Vec<String>, String> {
         }
         let known = NAMED.iter().find(|it| it.0 == lower).map(|it| it.1);
         let value: u8 = known
-            .or_else(|| text.parse().ok())
+            .or_else(|| integer(text).and_then(|it| u8::try_from(it).ok()))
             .ok_or(format!("{text:?} is not a class of service"))?;
         let name = NAMED.iter().find(|it| it.1 == value);
         Ok::<_, String>(name.map_or_else(|| format!("0x{value:02x}"), |it| it.0.to_owned()))
@@ -373,7 +428,6 @@ fn list(name: &str, words: &[String]) -> Result<Values, String> {
         (_, []) => Ok(None),
         // Only the first one counts in OpenSSH, too.
         ("logverbose", [first, ..]) => Ok(Some(vec![first.clone()])),
-        (_, words) if words.len() > LIST_MAX => Err(format!("more than {LIST_MAX} files")),
         (_, words) => Ok(Some(words.to_vec())),
     }
 }
@@ -411,7 +465,7 @@ fn alone(
     for word in words {
         match loners.iter().find(|it| it.eq_ignore_ascii_case(word)) {
             Some(loner) if words.len() > 1 => return Err(format!("{loner} must stand alone")),
-            Some(loner) => values.push((*loner).to_owned()),
+            Some(_) => values.push(word.clone()),
             None => values.push(one(word)?),
         }
     }
@@ -420,7 +474,16 @@ fn alone(
 
 fn open_target(text: &str, ask: &Lookup<'_>) -> Result<String, String> {
     let wrong = || format!("{text:?} is not HOST:PORT");
-    let (_, at) = text.rsplit_once(':').ok_or_else(wrong)?;
+    // Brackets protect colons; else the first colon ends the host, which has no slash.
+    let end = match text.strip_prefix('[') {
+        Some(inner) => inner.find(']').ok_or_else(wrong)? + 2,
+        None => text
+            .find([':', '/'])
+            .filter(|at| text[*at..].starts_with(':'))
+            .ok_or_else(wrong)?,
+    };
+    let at = text.get(end..).and_then(|it| it.strip_prefix(':'));
+    let at = at.ok_or_else(wrong)?;
     if at != "*" {
         port(at, ask)?;
     }

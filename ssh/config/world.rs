@@ -125,7 +125,14 @@ impl World for SystemWorld {
             .env("SHELL")
             .filter(|it| !it.is_empty())
             .unwrap_or_else(|| "/bin/sh".to_owned());
-        run_shell(&shell, command, EXEC_TIME_MAX)
+        let mut shell = Command::new(shell);
+        for (name, value) in &self.env {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        run_shell(&mut shell, command, EXEC_TIME_MAX)
     }
 
     fn resolves(&mut self, name: &str) -> bool {
@@ -216,8 +223,8 @@ fn service(line: &str, name: &str) -> Option<u16> {
 }
 
 /// OpenSSH leaves stderr open; here a terminal interface may own it.
-fn run_shell(shell: &str, command: &str, limit: Duration) -> io::Result<bool> {
-    let mut child = Command::new(shell)
+fn run_shell(shell: &mut Command, command: &str, limit: Duration) -> io::Result<bool> {
+    let mut child = shell
         .args(["-c", command])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -227,7 +234,8 @@ fn run_shell(shell: &str, command: &str, limit: Duration) -> io::Result<bool> {
     let (end, mut pause) = (Instant::now() + limit, Duration::from_millis(1));
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
+            let ended = || io::Error::other(format!("ended by {status}"));
+            return status.code().map(|it| it == 0).ok_or_else(ended);
         }
         if Instant::now() >= end {
             break;
@@ -253,16 +261,22 @@ mod tests {
     #[test]
     fn a_command_that_does_not_end_is_stopped_with_its_children() {
         let begun = Instant::now();
-        let outcome = run_shell("/bin/sh", "sleep 60 & sleep 60", Duration::from_millis(50));
+        let outcome = run_shell(
+            &mut Command::new("/bin/sh"),
+            "sleep 60 & sleep 60",
+            Duration::from_millis(50),
+        );
         assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(begun.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
     fn the_exit_status_of_a_command_is_its_answer() {
-        assert!(run_shell("/bin/sh", "exit 0", EXEC_TIME_MAX).unwrap());
-        assert!(!run_shell("/bin/sh", "exit 3", EXEC_TIME_MAX).unwrap());
-        assert!(run_shell("/no/such/shell", "exit 0", EXEC_TIME_MAX).is_err());
+        let run = |shell, command| run_shell(&mut Command::new(shell), command, EXEC_TIME_MAX);
+        assert!(run("/bin/sh", "exit 0").unwrap());
+        assert!(!run("/bin/sh", "exit 3").unwrap());
+        assert!(run("/no/such/shell", "exit 0").is_err());
+        assert!(run("/bin/sh", "kill -9 $$").is_err());
     }
 
     #[test]

@@ -7,10 +7,10 @@ use crate::config::{
     forward,
     keywords::Direction,
     lex, pattern,
-    problem::{ConfigError, Severity},
+    problem::ConfigError,
     settings::{
-        AddKeysToAgent, CommandTemplate, Endpoint, Forward, Forwarding, HostKeyRules, IdentityAgent, Network,
-        RekeyLimit, Target, UpdateHostKeys,
+        AddKeysToAgent, CommandTemplate, Forwarding, HostKeyRules, IdentityAgent, Network, RekeyLimit,
+        UpdateHostKeys,
     },
 };
 
@@ -114,7 +114,7 @@ impl Builder<'_> {
             .collect()
     }
 
-    pub(super) fn forwarding(&mut self) -> Forwarding {
+    pub(super) fn forwarding(&self) -> Forwarding {
         let mut list = Vec::new();
         if !self.yes("clearallforwardings") {
             for (keyword, direction) in [
@@ -123,11 +123,7 @@ impl Builder<'_> {
                 ("dynamicforward", Direction::Dynamic),
             ] {
                 let texts = self.all(keyword);
-                let read: Vec<Forward> = texts
-                    .iter()
-                    .filter_map(|it| forward::read(direction, it))
-                    .collect();
-                list.extend(read.into_iter().filter_map(|it| self.expanded(keyword, it)));
+                list.extend(texts.iter().filter_map(|it| forward::read(direction, it)));
             }
         }
         let mask = self.get("streamlocalbindmask").unwrap_or("0177");
@@ -140,35 +136,6 @@ impl Builder<'_> {
             mask: u32::from_str_radix(mask, 8).ok(),
             permit_remote_open: self.permit_remote_open(),
         }
-    }
-
-    /// Tokens of the addresses and paths of a forwarding. One that cannot be expanded is left out.
-    fn expanded(&mut self, keyword: &str, mut forward: Forward) -> Option<Forward> {
-        let text = |it: &str| self.expand(it).map_err(|error| format!("{it:?}: {error}"));
-        let path = |it: &PathBuf| text(&it.to_string_lossy()).map(PathBuf::from);
-        let expanded = (|| {
-            match &mut forward.listen {
-                Endpoint::Tcp { host, .. } => {
-                    if let Some(host) = host {
-                        *host = text(host)?;
-                    }
-                }
-                Endpoint::Unix(it) => *it = path(it)?,
-            }
-            match &mut forward.target {
-                Target::Tcp { host, .. } => *host = text(host)?,
-                Target::Unix(it) => *it = path(it)?,
-                Target::Socks => {}
-            }
-            Ok::<_, String>(forward)
-        })();
-        expanded
-            .map_err(|error| {
-                let message = format!("{keyword}: left out: {error}");
-                self.problems
-                    .add(&self.origin(keyword), Severity::Error, true, message);
-            })
-            .ok()
     }
 
     fn forwarded_agent(&self) -> Option<PathBuf> {

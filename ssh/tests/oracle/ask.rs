@@ -21,6 +21,9 @@ const ALGORITHMS: &[&str] = &[
     "pubkeyacceptedalgorithms",
 ];
 
+/// Algorithms that came or went between the releases, as far as patterns find them.
+const NOT_EVERYWHERE: &[&str] = &["ssh-dss", "ssh-mldsa44", "webauthn-sk", "mlkem768"];
+
 /// The client that is asked: `ORACLE_SSH`, else the installed one.
 fn client() -> Command {
     Command::new(std::env::var_os("ORACLE_SSH").unwrap_or_else(|| "ssh".into()))
@@ -127,6 +130,8 @@ fn answer(dump: &[u8]) -> Answer {
         let value = match (keyword, value) {
             ("tcpkeepalive", "true") => "yes",
             ("tcpkeepalive", "false") => "no",
+            // Debian's name of a level.
+            ("loglevel", "SILENT") => "QUIET",
             _ => value,
         };
         let values = answer.entry(keyword.to_ascii_lowercase()).or_default();
@@ -161,6 +166,7 @@ fn differences(mut theirs: Answer, ours: Answer) -> Result<Verdict, String> {
     {
         theirs.insert("serveraliveinterval".to_owned(), vec!["0".to_owned()]);
     }
+    hide_phantoms(&mut theirs);
     let mut keywords: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
     // Only some builds have it, and an old release has words of its own for it.
     keywords.retain(|it| !it.starts_with("gssapi"));
@@ -185,6 +191,21 @@ fn differences(mut theirs: Answer, ours: Answer) -> Result<Verdict, String> {
     }
 }
 
+/// OpenSSH prints a local forwarding to a socket a second time, as the dynamic one that it is not.
+fn hide_phantoms(answer: &mut Answer) {
+    let local = answer.get("localforward").cloned().unwrap_or_default();
+    let Some(dynamic) = answer.get_mut("dynamicforward") else {
+        return;
+    };
+    dynamic.retain(|listen| {
+        let target = |it: &String| it.strip_prefix(&format!("{listen} ")).map(str::to_owned);
+        !local.iter().filter_map(target).any(|it| !it.starts_with('['))
+    });
+    if dynamic.is_empty() {
+        answer.remove("dynamicforward");
+    }
+}
+
 /// The names of a list without those that only one release has by default; sorted, because the order of
 /// the defaults changed.
 fn comparable(keyword: &str, list: Option<&Vec<String>>) -> Vec<String> {
@@ -198,6 +219,7 @@ fn comparable(keyword: &str, list: Option<&Vec<String>>) -> Vec<String> {
     let mut names: Vec<String> = list
         .split(',')
         .filter(|it| theirs.contains(*it) == ours.contains(*it))
+        .filter(|it| !NOT_EVERYWHERE.iter().any(|name| it.starts_with(name)))
         .map(str::to_owned)
         .collect();
     names.sort_unstable();

@@ -14,8 +14,9 @@
 use std::{fs, path::Path};
 
 use crate::{
-    ask::{Asked, Verdict, release},
-    write,
+    Count,
+    ask::{Asked, release},
+    in_parallel, write,
 };
 
 struct Case<'a> {
@@ -27,6 +28,25 @@ struct Case<'a> {
     /// Why the release that is asked has another answer.
     skipped: Option<&'a str>,
     config: String,
+}
+
+impl Case<'_> {
+    fn compare(&self, config: &Path, folder: &Path, count: &mut Count) {
+        if let Some(reason) = self.skipped {
+            println!("SKIPPED: {}: {}: {reason}", self.file, self.title);
+            count.skipped += 1;
+            return;
+        }
+        write(config, bytes(&self.config, folder));
+        let asked = Asked {
+            config,
+            destination: self.destination,
+            user: self.user,
+            port: self.port,
+        };
+        let title = || format!("{}: {}\n{}", self.file, self.title, self.config);
+        count.add(asked.compare(), title);
+    }
 }
 
 fn read<'a>(file: &str, text: &'a str, release: (u32, u32)) -> Vec<Case<'a>> {
@@ -122,7 +142,7 @@ fn included(folder: &Path) {
         write(&folder.join(format!("level{level}")), text);
     }
     write(&folder.join("writable"), "User x\n");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o620);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o602);
     fs::set_permissions(folder.join("writable"), mode).unwrap();
     std::os::unix::fs::symlink(folder.join("nowhere"), folder.join("dangling")).unwrap();
 }
@@ -140,42 +160,28 @@ fn cases_of_their_own_mean_what_they_mean_to_openssh() {
         .collect();
     files.retain(|it| it.extension().is_some_and(|it| it == "cases"));
     files.sort();
-    let config = &dir.path().join("config");
-    let (mut same, mut refused, mut skipped, mut failures) = (0, 0, 0, Vec::new());
-    for file in &files {
-        let text = fs::read_to_string(file).unwrap();
-        let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        for case in read(&name, &text, release) {
-            if let Some(reason) = case.skipped {
-                println!("SKIPPED: {}: {}: {reason}", case.file, case.title);
-                skipped += 1;
-                continue;
-            }
-            write(config, bytes(&case.config, &folder));
-            let asked = Asked {
-                config,
-                destination: case.destination,
-                user: case.user,
-                port: case.port,
-            };
-            match asked.compare() {
-                Ok(Verdict::Same) => same += 1,
-                Ok(Verdict::BothRefuse) => refused += 1,
-                Err(difference) => {
-                    failures.push(format!(
-                        "{}: {}\n{}{difference}\n",
-                        case.file, case.title, case.config
-                    ));
-                }
-            }
+    let cases: Vec<(String, String)> = files
+        .iter()
+        .map(|it| {
+            let name = it.file_name().unwrap().to_string_lossy().into_owned();
+            (name, fs::read_to_string(it).unwrap())
+        })
+        .collect();
+    let cases: Vec<Case> = cases.iter().flat_map(|it| read(&it.0, &it.1, release)).collect();
+    let all = in_parallel(|worker, workers| {
+        let config = &dir.path().join(format!("config{worker}"));
+        let mut count = Count::default();
+        for case in cases.iter().skip(worker).step_by(workers) {
+            case.compare(config, &folder, &mut count);
         }
-    }
-    println!("{same} answers are the same, {refused} cases refused by both, {skipped} skipped");
+        count
+    });
+    println!("{all} of {}", cases.len());
     assert!(
-        failures.is_empty(),
+        all.failures.is_empty(),
         "{} of the cases differ:\n{}",
-        failures.len(),
-        failures.join("\n")
+        all.failures.len(),
+        all.failures.join("\n")
     );
-    assert!(same > 100, "the cases were not found: {files:?}");
+    assert!(all.same > 1_000, "the cases were not found: {files:?}");
 }

@@ -38,6 +38,53 @@ const OTHER_LINES: &[&str] = &[
     "PermitLocalCommand yes",
 ];
 
+/// More lines about everything else, for keywords and forms that are rare.
+#[rustfmt::skip]
+const RARE_LINES: &[&str] = &[
+    "StreamLocalBindMask 0133", "StreamLocalBindMask 0111", "SyslogFacility local1", "SyslogFacility AUTH",
+    "ForwardAgent /sock", "ForwardAgent no", "ForwardAgent $ORACLE", "RekeyLimit 1.5M none",
+    "RekeyLimit default 1h", "LocalForward /tmp/%h h:80", "RemoteForward /tmp/%r-%% /tmp/b",
+    "RemoteForward 0 h:80", "DynamicForward *:1081", "LocalForward 8080 localhost:80",
+    "ClearAllForwardings yes", "SetEnv D=x\\ y", "SendEnv -*", "SendEnv A\\*B", "EscapeChar \\", "EscapeChar ^a",
+    "EscapeChar \" \"", "IPQoS cs0", "TunnelDevice 3:any", "Tunnel yes", "ControlMaster autoask",
+    "ControlPath none", "ControlPath \"/x y/%h\"", "ControlPersist 0", "UpdateHostKeys ask", "RequestTTY no",
+    "LogLevel error", "LogLevel debug1", "FingerprintHash MD5", "SessionType none", "StdinNull yes",
+    "CanonicalDomains a.B. c", "CanonicalizeMaxDots 0", "CanonicalizeFallbackLocal yes",
+    "CanonicalizePermittedCNAMEs none", "PermitRemoteOpen ANY", "PermitRemoteOpen h:80 [::1]:*",
+    "Ciphers -aes128-ctr", "Ciphers aes256-ctr,aes128-ctr", "MACs ^hmac-sha2-256", "MACs +hmac-md5",
+    "KexAlgorithms -*sha2-nistp*", "HostKeyAlgorithms +ssh-rsa", "HostKeyAlgorithms ssh-ed25519*",
+    "PubkeyAcceptedKeyTypes -ecdsa*", "HostbasedKeyTypes ^rsa-sha2-256", "CASignatureAlgorithms rsa-sha2-512",
+    "ProxyUseFdpass yes", "ProxyJump ssh://a+b@j7,u@[::1]:2200", "ProxyJump 10.0.0.1:ssh", "BindInterface lo",
+    "HostName %h%%", "HostName FE80::1", "HostName 0x7f.1", "Port 0022", "Port \" 22\"", "User \"a b\"",
+    "User 'it\"s'", "IdentityFile \"a b\"", "IdentityFile a\\ b", "IdentityFile 'k#1' # k2",
+    "CertificateFile none", "NumberOfPasswordPrompts +3", "ConnectionAttempts \" 2\"", "RequiredRSASize 2048",
+    "XAuthLocation /x", "PKCS11Provider none", "SecurityKeyProvider none", "KbdInteractiveDevices pam",
+    "LocalCommand echo %%h", "KnownHostsCommand /bin/x %H %t", "LogVerbose a b", "VisualHostKey True",
+    "GatewayPorts TRUE", "ForwardX11Timeout 5m", "NoHostAuthenticationForLocalhost yes", "CheckHostIP yes",
+    "ExitOnForwardFailure yes", "StreamLocalBindUnlink yes", "HostbasedAuthentication yes",
+    "EnableSSHKeysign yes", "KeepAlive no", "SmartcardDevice /x", "RevokedHostKeys /r", "UserKnownHostsFile # x",
+    "AddKeysToAgent Confirm", "PreferredAuthentications none", "IgnoreUnknown *,!foobaz", "FooBar y",
+];
+
+/// Lines that only new releases read in this way.
+#[rustfmt::skip]
+const NEW_LINES: &[&str] = &[
+    "Tag one", "Tag two", "RevokedHostKeys none", "RevokedHostKeys /r1 %d/r2", "ChannelTimeout session=1h *=0",
+    "ChannelTimeout none", "ObscureKeystrokeTiming interval:40", "ObscureKeystrokeTiming no",
+    "WarnWeakCrypto no-pq-kex", "VersionAddendum by %u # kept", "VersionAddendum none", "User %n-%%",
+    "User ${ORACLE}", "SetEnv E=%h F=${ORACLE}", "LocalForward ${ORACLE}/s h:80", "ConnectTimeout 1.5",
+    "IPQoS throughput va", "ControlPath /x/%j", "ProxyJump none", "ProxyCommand c %h", "SetEnv G=%r",
+];
+
+/// `Match` lines that only new releases read in this way.
+#[rustfmt::skip]
+const NEW_MATCH_LINES: &[&str] = &[
+    "Match tagged one", "Match !tagged one", "Match tagged \"\"", "Match tagged=o*,t*", "Match version OpenSSH_*",
+    "Match !version OpenSSH_1.*", "Match sessiontype shell", "Match sessiontype none,exec", "Match command \"\"",
+    "Match localnetwork 127.0.0.0/8", "Match !localnetwork 192.0.2.0/24", "Match !final", "Match !final host a",
+    "Match exec 'test %j = j4'", "Match host \"a\" user 'u1'", "Match host a \"#\" b",
+];
+
 /// Lines that OpenSSH refuses, wherever they stand.
 #[rustfmt::skip]
 const BAD_LINES: &[&str] = &[
@@ -46,7 +93,8 @@ const BAD_LINES: &[&str] = &[
     "ProxyJump j:0", "IdentityFile a b", "SetEnv A", "Ciphers rot13", "StrictHostKeyChecking perhaps",
     "UserKnownHostsFile a none", "LocalForward 80", "IdentityAgent ${UNSET_HERE}",
     "NumberOfPasswordPrompts -1", "EscapeChar abc", "AddKeysToAgent yes 5m", "HostKeyAlgorithms ssh-xyz",
-    "Host \"\"",
+    "Host \"\"", "LocalForward 80 h:80 x", "DynamicForward 80 h:80", "RekeyLimit 15", "MACs ,hmac-sha1",
+    "ProxyJump ssh://j/x", "Match all \"\" x", "TunnelDevice 2147483647", "SetEnv", "SendEnv A=1",
 ];
 
 /// xorshift: the same seed gives the same configuration on every machine.
@@ -165,6 +213,9 @@ impl Rng {
                     .pick(&["", "# comment", "   ", "\t# x", "# FooBaz", "", "BAR z"])
                     .to_owned(),
                 28 if self.below(6) == 0 => self.pick(BAD_LINES).to_owned(),
+                28..=30 if self.is_new => self.pick(NEW_LINES).to_owned(),
+                31 if self.is_new => self.pick(NEW_MATCH_LINES).to_owned(),
+                31..=35 => self.pick(RARE_LINES).to_owned(),
                 _ => self.pick(OTHER_LINES).to_owned(),
             };
             // Not in every file: `FooBaz` is refused unless it is ignored.
@@ -180,5 +231,7 @@ impl Rng {
 pub(crate) fn comparable(text: &str, version: (u32, u32)) -> bool {
     let jump_off = text.to_ascii_lowercase().contains("proxyjump none");
     let command = text.to_ascii_lowercase().contains("proxycommand");
-    version >= (10, 0) || !(jump_off && command)
+    // The newest release lets the first mask win; all others the last one, wherever it stands.
+    let mask = version >= (10, 6) && text.contains("StreamLocalBindMask");
+    !mask && (version >= (10, 1) || !(jump_off && command))
 }

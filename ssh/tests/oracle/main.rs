@@ -39,7 +39,49 @@ const SHOWN_MAX: usize = 3;
 struct Count {
     same: u64,
     refused: u64,
+    skipped: u64,
     failures: Vec<String>,
+}
+
+impl Count {
+    fn add(&mut self, verdict: Result<Verdict, String>, about: impl FnOnce() -> String) {
+        match verdict {
+            Ok(Verdict::Same) => self.same += 1,
+            Ok(Verdict::BothRefuse) => self.refused += 1,
+            Err(difference) => self.failures.push(format!("{}{difference}\n", about())),
+        }
+    }
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (same, refused, skipped) = (self.same, self.refused, self.skipped);
+        write!(
+            f,
+            "{same} answers are the same, {refused} refused by both, {skipped} skipped"
+        )
+    }
+}
+
+/// Most of the time goes to starting processes, which every core can do. `work` is given the number of
+/// the worker and how many there are.
+fn in_parallel(work: impl Fn(usize, usize) -> Count + Sync) -> Count {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = &work;
+    let mut all = Count::default();
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..workers)
+            .map(|it| scope.spawn(move || work(it, workers)))
+            .collect();
+        for worker in running {
+            let count = worker.join().unwrap();
+            all.same += count.same;
+            all.refused += count.refused;
+            all.skipped += count.skipped;
+            all.failures.extend(count.failures);
+        }
+    });
+    all
 }
 
 /// Asks one configuration of three files about one host.
@@ -71,13 +113,11 @@ fn compare(seed: u64, folder: &Path, release: (u32, u32), count: &mut Count) {
             user: given.then_some("u1"),
             port: given.then_some(2299),
         };
-        match asked.compare() {
-            Ok(Verdict::Same) => count.same += 1,
-            Ok(Verdict::BothRefuse) => count.refused += 1,
-            Err(difference) => count
-                .failures
-                .push(format!("seed {seed} host {destination}\n{difference}\n{whole}")),
-        }
+        count.add(asked.compare(), || {
+            format!("seed {seed} host {destination}\n{whole}")
+        });
+    } else {
+        count.skipped += 1;
     }
     fs::remove_dir_all(&root).unwrap();
 }
@@ -89,29 +129,13 @@ fn random_configurations_mean_what_they_mean_to_openssh() {
     let first = number("ORACLE_FIRST").unwrap_or(1);
     let end = first + number("ORACLE_SEEDS").unwrap_or(SEEDS);
     let dir = tempfile::tempdir().unwrap();
-    // Most of the time goes to starting processes, which every core can do.
-    let workers = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
-    let mut all = Count::default();
-    std::thread::scope(|scope| {
-        let work = |worker| {
-            let (mut count, folder) = (Count::default(), dir.path());
-            (first + worker..end)
-                .step_by(usize::try_from(workers).unwrap())
-                .for_each(|seed| compare(seed, folder, release, &mut count));
-            count
-        };
-        let running: Vec<_> = (0..workers).map(|it| scope.spawn(move || work(it))).collect();
-        for worker in running {
-            let count = worker.join().unwrap();
-            all.same += count.same;
-            all.refused += count.refused;
-            all.failures.extend(count.failures);
-        }
+    let all = in_parallel(|worker, workers| {
+        let mut count = Count::default();
+        let seeds = (first..end).skip(worker).step_by(workers);
+        seeds.for_each(|seed| compare(seed, dir.path(), release, &mut count));
+        count
     });
-    println!(
-        "{} answers are the same, {} refused by both",
-        all.same, all.refused
-    );
+    println!("{all}");
     let shown: Vec<_> = all.failures.iter().take(SHOWN_MAX).cloned().collect();
     assert!(
         all.failures.is_empty(),
