@@ -4,11 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use russh::{
     MethodSet,
-    client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Interactive},
+    client::{AuthResult, Handle},
     keys::{Algorithm, HashAlg, PublicKey},
 };
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
-use zeroize::Zeroizing;
 
 use super::{
     agent::Agent,
@@ -17,7 +16,7 @@ use super::{
     keyring::{Keyring, Opened},
     memory::Memory,
     offers::{Holder, Offer, order},
-    passwords::{Account, Passwords},
+    passwords::Passwords,
     plan::{Method, Plan, Rules, Step},
     signer::{Clock, KeySigner, Passphrases, SignError},
 };
@@ -27,16 +26,12 @@ use crate::{
     client::Client,
     config::settings::{HostSettings, IdentityAgent},
     error::{Attempt, Failure, Outcome},
-    event::{Answer, Hop, Prompt, Question, Stage},
+    event::{Hop, Stage},
     host_key::{Trust, is_short_rsa},
     limits,
     link::Gone,
     session::Closed,
 };
-
-/// russh reads no SSH_MSG_USERAUTH_PASSWD_CHANGEREQ (RFC 4252, 8), so such a server is only silent.
-const PASSWORD_STEP: &str =
-    "waiting for the answer to the password (has it expired? then change it with `ssh`)";
 
 /// What a login works with.
 pub(crate) struct Login<'a> {
@@ -133,18 +128,10 @@ fn rules(settings: &HostSettings, trust: Trust) -> Rules {
     }
 }
 
-/// The answer to a keyboard-interactive question for the password.
-struct Recalled {
-    account: Account,
-    answer: Zeroizing<String>,
-    /// It came from memory.
-    known: bool,
-}
-
 pub(super) struct State<'a> {
     pub(super) settings: &'a HostSettings,
     pub(super) hop: &'a Hop,
-    passwords: &'a Passwords,
+    pub(super) passwords: &'a Passwords,
     pub(super) report: &'a Report,
     pub(super) conversation: &'a Conversation<'a>,
     pub(super) passphrases: Passphrases<'a>,
@@ -160,7 +147,7 @@ pub(super) struct State<'a> {
 }
 
 /// What the server told.
-enum Told {
+pub(super) enum Told {
     Accepted,
     Denied {
         accepts: Vec<String>,
@@ -369,160 +356,11 @@ impl State<'_> {
         })
     }
 
-    async fn password(&mut self, handle: &mut Handle<Client>, attempt: u32) -> Result<Told, Failure> {
-        let account = Account::of(self.settings);
-        if let Some(known) = self.passwords.of(&account) {
-            let told = self.send_password(handle, &known).await?;
-            if !matches!(told, Told::Denied { .. }) {
-                return Ok(told);
-            }
-            self.passwords.forget(&account);
-        }
-        let question = Question::Password {
-            host: self.hop.clone(),
-            attempt,
-        };
-        let password = self.conversation.ask_secret(question, "the password").await?;
-        let told = self.send_password(handle, &password).await?;
-        if matches!(told, Told::Accepted | Told::Partial(_)) {
-            self.passwords.remember(account, password);
-        }
-        Ok(told)
-    }
-
-    async fn send_password(&mut self, handle: &mut Handle<Client>, password: &str) -> Result<Told, Failure> {
-        let user = self.settings.user.as_str();
-        // russh clears its copy after use.
-        let sent = handle.authenticate_password(user, password);
-        let sent = self.within(limits::AUTH_PASSWORD, PASSWORD_STEP, sent).await?;
-        let told = told(sent);
-        self.write_down(Method::Password, String::new(), &told);
-        Ok(told)
-    }
-
-    async fn interactive(&mut self, handle: &mut Handle<Client>) -> Result<Told, Failure> {
-        loop {
-            let mut recalled = None;
-            let told = self.exchange(handle, &mut recalled).await?;
-            match (&told, recalled) {
-                // The password was changed meanwhile: now the user is asked.
-                (Told::Denied { .. }, Some(it)) if it.known => self.passwords.forget(&it.account),
-                (Told::Accepted | Told::Partial(_), Some(it)) => {
-                    self.passwords.remember(it.account, it.answer);
-                    return Ok(told);
-                }
-                _ => return Ok(told),
-            }
-        }
-    }
-
-    /// One exchange from its start to its verdict. `recalled` gets the answer to a question for the password.
-    async fn exchange(
-        &mut self,
-        handle: &mut Handle<Client>,
-        recalled: &mut Option<Recalled>,
-    ) -> Result<Told, Failure> {
-        const STEP: &str = "waiting for the next keyboard-interactive question";
-        let user = self.settings.user.as_str();
-        let started = handle.authenticate_keyboard_interactive_start(user, None::<String>);
-        let mut answer = self.bounded(STEP, started).await?;
-        let mut asked = false;
-        for _ in 0..limits::INTERACTIVE_ROUNDS {
-            let told = match answer {
-                Ok(Interactive::InfoRequest {
-                    name,
-                    instructions,
-                    prompts,
-                }) => {
-                    asked |= !prompts.is_empty();
-                    let responses = self.respond(name, instructions, prompts, recalled).await?;
-                    let sent = handle.authenticate_keyboard_interactive_respond(responses);
-                    answer = self.within(limits::AUTH_ANSWER, STEP, sent).await?;
-                    continue;
-                }
-                Ok(Interactive::Success) => Told::Accepted,
-                Ok(Interactive::Failure {
-                    remaining_methods,
-                    partial_success,
-                }) => denied(&remaining_methods, partial_success, asked),
-                Err(_) => Told::Closed,
-            };
-            self.write_down(Method::KeyboardInteractive, String::new(), &told);
-            return Ok(told);
-        }
-        Err(Failure::Protocol {
-            step: format!("logging in as {user}"),
-            source: "the server does not stop asking questions".into(),
-        })
-    }
-
-    async fn respond(
-        &self,
-        name: String,
-        instructions: String,
-        prompts: Vec<russh::client::Prompt>,
-        recalled: &mut Option<Recalled>,
-    ) -> Result<Vec<String>, Failure> {
-        if prompts.is_empty() {
-            // RFC 4256, 3.2: such a request only tells something, and wants an empty answer.
-            let text = [name, instructions].join("\n").trim().to_owned();
-            if !text.is_empty() {
-                self.report.notice(text).await;
-            }
-            return Ok(Vec::new());
-        }
-        let count = prompts.len();
-        let prompt = |it: russh::client::Prompt| Prompt {
-            text: it.prompt,
-            echo: it.echo,
-        };
-        let prompts: Vec<Prompt> = prompts.into_iter().map(prompt).collect();
-        let account = Account::of_prompts(self.settings, &prompts);
-        // A second question for the password in one exchange says that the first answer was wrong.
-        if let Some(account) = &account
-            && recalled.is_none()
-            && let Some(answer) = self.passwords.of(account)
-        {
-            let text = answer.as_str().to_owned();
-            *recalled = Some(Recalled {
-                account: account.clone(),
-                answer,
-                known: true,
-            });
-            return Ok(vec![text]);
-        }
-        let host = self.hop.clone();
-        let question = Question::KeyboardInteractive {
-            host,
-            name,
-            instructions,
-            prompts,
-        };
-        match self
-            .conversation
-            .ask(question, "the answer to the server's question")
-            .await?
-        {
-            Answer::Secrets(secrets) if secrets.len() == count => {
-                if let (Some(account), [answer]) = (account, secrets.as_slice()) {
-                    let (answer, known) = (answer.clone(), false);
-                    *recalled = Some(Recalled {
-                        account,
-                        answer,
-                        known,
-                    });
-                }
-                Ok(secrets.iter().map(|secret| secret.as_str().to_owned()).collect())
-            }
-            _ => Err(Failure::Cancelled("the server's question".to_owned())),
-        }
-    }
-
-    async fn bounded<T>(&self, step: &str, sent: impl Future<Output = T>) -> Result<T, Failure> {
+    pub(super) async fn bounded<T>(&self, step: &str, sent: impl Future<Output = T>) -> Result<T, Failure> {
         self.within(limits::AUTH_STEP, step, sent).await
     }
 
-    async fn within<T>(
+    pub(super) async fn within<T>(
         &self,
         limit: Duration,
         step: &str,
@@ -543,7 +381,7 @@ impl State<'_> {
         Told::Skipped
     }
 
-    fn write_down(&mut self, method: Method, what: String, told: &Told) {
+    pub(super) fn write_down(&mut self, method: Method, what: String, told: &Told) {
         let outcome = match told {
             Told::Accepted => Outcome::Accepted,
             Told::Partial(_) => Outcome::Partial,
@@ -613,7 +451,7 @@ impl State<'_> {
     }
 }
 
-fn told(result: Result<AuthResult, russh::Error>) -> Told {
+pub(super) fn told(result: Result<AuthResult, russh::Error>) -> Told {
     match result {
         Ok(AuthResult::Success) => Told::Accepted,
         Ok(AuthResult::Failure {
@@ -624,7 +462,7 @@ fn told(result: Result<AuthResult, russh::Error>) -> Told {
     }
 }
 
-fn denied(remaining: &MethodSet, partial: bool, asked: bool) -> Told {
+pub(super) fn denied(remaining: &MethodSet, partial: bool, asked: bool) -> Told {
     let accepts: Vec<String> = remaining.iter().map(String::from).collect();
     match (accepts.is_empty(), partial) {
         // russh's way to say that the server has hung up.

@@ -2,6 +2,7 @@
 
 mod add;
 mod agent;
+mod asked;
 mod conversation;
 mod key;
 mod keyring;
