@@ -2,7 +2,7 @@
 
 use std::{path::Path, path::PathBuf, process::Command, time::Duration};
 
-use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Model};
+use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Model, Part, Shell, available};
 
 use crate::{
     Outcome,
@@ -63,8 +63,13 @@ impl Rig {
             link,
             _hosts: Vec::new(),
         };
+        // How long a login shell takes to start is not what is measured.
+        let shell = match available(Part::Dash) {
+            true => Shell::Dash,
+            false => Shell::Bash,
+        };
         for index in 0..HOSTS {
-            let host = rig.host(|options| options.codex(Codex::Absent))?;
+            let host = rig.host(|options| options.codex(Codex::Absent).shell(shell))?;
             let alias = rig.alias(&alias(index), &host);
             rig.home.add(&alias);
             match index {
