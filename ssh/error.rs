@@ -239,6 +239,35 @@ impl Failure {
         }
     }
 
+    fn login_hint(&self, alias: &str) -> Option<String> {
+        Some(match self {
+            Failure::Impatient { .. } => {
+                "answer sooner: the server bounds the time of a login (LoginGraceTime in its sshd_config)"
+                    .to_owned()
+            }
+            Failure::Unauthorized {
+                tried,
+                closing: Some(text),
+                ..
+            } if text.contains("Too many authentication failures") => {
+                let keys = tried.iter().filter(|it| it.method == "publickey").count();
+                match keys {
+                    0 | 1 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
+                    keys => format!(
+                        "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
+                    ),
+                }
+            }
+            Failure::Unauthorized { accepts, .. } if accepts.iter().all(|it| it == "publickey") => {
+                format!(
+                    "the server wants a key: `ssh-copy-id {alias}` installs one, IdentityFile selects one"
+                )
+            }
+            Failure::Unauthorized { .. } => format!("compare with `ssh -v {alias}`"),
+            _ => return None,
+        })
+    }
+
     fn hint(&self, hop: &Hop) -> Option<String> {
         let alias = &hop.alias;
         Some(match self {
@@ -266,29 +295,7 @@ impl Failure {
             Failure::HostKeyRevoked { .. } => {
                 "do not use this host: its key is marked as compromised".to_owned()
             }
-            Failure::Impatient { .. } => {
-                "answer sooner: the server bounds the time of a login (LoginGraceTime in its sshd_config)"
-                    .to_owned()
-            }
-            Failure::Unauthorized {
-                tried,
-                closing: Some(text),
-                ..
-            } if text.contains("Too many authentication failures") => {
-                let keys = tried.iter().filter(|it| it.method == "publickey").count();
-                match keys {
-                    0 | 1 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
-                    keys => format!(
-                        "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
-                    ),
-                }
-            }
-            Failure::Unauthorized { accepts, .. } if accepts.iter().all(|it| it == "publickey") => {
-                format!(
-                    "the server wants a key: `ssh-copy-id {alias}` installs one, IdentityFile selects one"
-                )
-            }
-            Failure::Unauthorized { .. } => format!("compare with `ssh -v {alias}`"),
+            Failure::Impatient { .. } | Failure::Unauthorized { .. } => return self.login_hint(alias),
             Failure::ForwardingRefused { via, .. } => {
                 format!("the sshd of {via} needs AllowTcpForwarding yes")
             }
