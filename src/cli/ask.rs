@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
 };
 
-use codex_hosts::{Hop, HostKey, Question, Reply, Secret};
+use codex_hosts::{Hop, HostKey, Prompt, Question, Reply, Secret};
 use codex_tui::text::sanitize::{sanitize, sanitize_line};
 use rustix::termios::{self, OptionalActions, Termios};
 use zeroize::Zeroizing;
@@ -100,24 +100,29 @@ pub(crate) fn ask(question: &Question) -> Reply {
             {
                 text += &format!("{}\n", sanitize(part).trim());
             }
-            let mut answers = Vec::new();
-            for prompt in prompts {
-                text += &format!("{} ", sanitize_line(&prompt.text).trim_end());
-                let answer = if prompt.echo {
-                    read_line(&text)
-                } else {
-                    read_secret(&text)
-                };
-                let is_answered = answer.is_some();
-                answers.push(answer);
-                if !is_answered {
-                    break;
-                }
-                text.clear();
-            }
-            secrets(answers)
+            secrets(read_answers(text, prompts))
         }
     }
+}
+
+/// Asks one prompt after another, the first one behind `text`, until one is not answered.
+fn read_answers(mut text: String, prompts: &[Prompt]) -> Vec<Option<Zeroizing<String>>> {
+    let mut answers = Vec::new();
+    for prompt in prompts {
+        text += &format!("{} ", sanitize_line(&prompt.text).trim_end());
+        let answer = if prompt.echo {
+            read_line(&text)
+        } else {
+            read_secret(&text)
+        };
+        let is_answered = answer.is_some();
+        answers.push(answer);
+        if !is_answered {
+            break;
+        }
+        text.clear();
+    }
+    answers
 }
 
 /// Only `yes` is one.

@@ -267,5 +267,5 @@ async fn slow_user(settings: HostSettings) -> ConnectError {
     };
     let both = async { tokio::join!(connector.connect(&route, sender), listen).0 };
     let result = tokio::time::timeout(Duration::from_secs(20), both).await;
-    refused(result.expect("the end is noticed"))
+    refused(result.unwrap_or_else(|_| panic!("the end is not noticed")))
 }
