@@ -177,8 +177,8 @@ async fn idle(near: Arc<Near>, aliases: Vec<String>) -> Outcome {
     let mut held = Vec::new();
     for some in aliases.chunks(AT_ONCE) {
         let mut connecting = JoinSet::new();
-        for alias in some.iter().cloned() {
-            let near = Arc::clone(&near);
+        for alias in some {
+            let (near, alias) = (Arc::clone(&near), alias.clone());
             connecting.spawn(async move {
                 let session = near.connect(&alias).await?;
                 let process = near.exec(&session).await?;
