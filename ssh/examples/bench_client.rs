@@ -13,7 +13,7 @@
 use std::{
     error::Error,
     fs::File,
-    io::{self, BufRead, Read, Write},
+    io::{self, Read, Write},
     os::fd::AsFd,
     path::PathBuf,
     sync::Arc,
@@ -25,7 +25,8 @@ use codex_ssh::{
     route,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    net::unix::pipe,
     sync::mpsc,
     task::{JoinSet, spawn_blocking},
 };
@@ -112,13 +113,13 @@ async fn first(near: Arc<Near>, aliases: Vec<String>) -> Outcome {
 
 async fn again(near: &Near, alias: &str) -> Outcome {
     let session = near.connect(alias).await?;
-    let mut wishes = lines();
+    let mut wishes = lines()?;
     loop {
         let mut process = near.exec(&session).await?;
         process.read_u8().await?;
         say("first byte")?;
         while process.read(&mut [0; 64]).await? > 0 {}
-        if wishes.recv().await.is_none() {
+        if wishes.next_line().await?.is_none() {
             return Ok(());
         }
     }
@@ -170,14 +171,14 @@ async fn ended(process: &Process) -> Outcome {
 }
 
 async fn idle(near: Arc<Near>, aliases: Vec<String>) -> Outcome {
-    let mut wishes = lines();
+    let mut wishes = lines()?;
     say("before")?;
-    wishes.recv().await;
+    wishes.next_line().await?;
     let mut held = Vec::new();
     for some in aliases.chunks(AT_ONCE) {
         let mut connecting = JoinSet::new();
-        for alias in some.iter().cloned() {
-            let near = Arc::clone(&near);
+        for alias in some {
+            let (near, alias) = (Arc::clone(&near), alias.clone());
             connecting.spawn(async move {
                 let session = near.connect(&alias).await?;
                 let process = near.exec(&session).await?;
@@ -189,7 +190,7 @@ async fn idle(near: Arc<Near>, aliases: Vec<String>) -> Outcome {
         }
     }
     say("connected")?;
-    wishes.recv().await;
+    wishes.next_line().await?;
     Ok(())
 }
 
@@ -199,15 +200,8 @@ fn say(line: &str) -> io::Result<()> {
     output.flush()
 }
 
-/// The lines of standard input; the end of the channel is its end.
-fn lines() -> mpsc::Receiver<()> {
-    let (sender, lines) = mpsc::channel(1);
-    std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            if line.is_err() || sender.blocking_send(()).is_err() {
-                return;
-            }
-        }
-    });
-    lines
+/// The lines of standard input, which is a pipe: read on the runtime itself, as a wish in the process would come.
+fn lines() -> io::Result<Lines<BufReader<pipe::Receiver>>> {
+    let input = pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
+    Ok(BufReader::new(input).lines())
 }
