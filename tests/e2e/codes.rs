@@ -79,6 +79,9 @@ const CODES: [(&str, Provoke); 14] = [
     }),
 ];
 
+/// Comes about by `--forward` alone, which `doctor` does not take: `forward.rs` provokes it.
+const FORWARD_FAILED: &str = "forward-failed";
+
 /// The script with an answer for `doctor`, which asks for the version too.
 fn quick(script: &str) -> String {
     script.replacen(
@@ -168,6 +171,7 @@ fn no_code_of_the_readme_is_without_its_provocation() {
     let (_, table) = readme.split_once("\n| code | what it means |").unwrap();
     let rows = table.lines().skip(1).take_while(|it| it.starts_with('|'));
     let codes = rows.filter_map(|it| it.split('`').nth(1));
+    let codes = codes.filter(|it| *it != FORWARD_FAILED);
     let provoked = CODES.map(|(code, _)| code);
     assert_eq!(codes.collect::<Vec<_>>(), provoked);
 }

@@ -16,6 +16,9 @@ impl Builder<'_> {
         if self.text("proxyjump").is_some() && self.yes("proxyusefdpass") {
             self.replace("proxyusefdpass", "no");
         }
+        if self.yes("clearallforwardings") {
+            self.replace("tunnel", "false");
+        }
         for (keyword, what) in self.refused() {
             let message = format!("{keyword}: {what}");
             self.problems

@@ -227,11 +227,24 @@ impl Rng {
     }
 }
 
-/// Answers that changed between releases are no questions to an old one.
+/// Answers that changed between releases are no questions to an old one, and what depends on other files is none.
 pub(crate) fn comparable(text: &str, version: (u32, u32)) -> bool {
-    let jump_off = text.to_ascii_lowercase().contains("proxyjump none");
-    let command = text.to_ascii_lowercase().contains("proxycommand");
+    let lower = text.to_ascii_lowercase();
+    // OpenSSH ends when the agent's socket is missing, which says nothing about the configuration.
+    let agent = ["forwardagent /", "forwardagent $"];
+    if lower.contains("exitonforwardfailure yes") && agent.iter().any(|it| lower.contains(it)) {
+        return false;
+    }
+    if version < (10, 1) {
+        let is_refused_now = |line: &str| {
+            let mut words = line.split([' ', '\t', '=']).filter(|it| !it.is_empty());
+            let begins = matches!(words.next(), Some("ciphers" | "macs"));
+            // Old releases ignore a list behind an empty name.
+            begins && words.any(|it| it.trim_start_matches(['"', '+', '^']).starts_with(','))
+        };
+        let jump_off = lower.contains("proxyjump none") && lower.contains("proxycommand");
+        return !jump_off && !lower.lines().any(|it| is_refused_now(it.trim()));
+    }
     // The newest release lets the first mask win; all others the last one, wherever it stands.
-    let mask = version >= (10, 6) && text.contains("StreamLocalBindMask");
-    !mask && (version >= (10, 1) || !(jump_off && command))
+    version < (10, 6) || !text.contains("StreamLocalBindMask")
 }
