@@ -115,4 +115,8 @@ pub(crate) const POLICY: Policy = Policy {
     probe_patience: Duration::from_millis(1500),
     limited_retries_max: 3,
     stable_after: Duration::from_secs(60),
+    // A link that thaws brings its host back within two seconds and the time of a connection. Longer than a minute
+    // is a network that is gone: then the user's eyes, or the machine's waking up, end the pause.
+    eager_for: Duration::from_secs(60),
+    eager_pause: Duration::from_millis(1500),
 };

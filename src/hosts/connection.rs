@@ -136,6 +136,11 @@ pub struct Policy {
     /// A connection that held this long ends the row of failures; one that breaks again and again right
     /// after it was made is retried ever more slowly.
     pub stable_after: Duration,
+    /// For so long after a loss the host is expected back at any moment, and the pauses between attempts that do not
+    /// even reach it stay at [`eager_pause`](Self::eager_pause).
+    pub eager_for: Duration,
+    /// The longest of those pauses.
+    pub eager_pause: Duration,
 }
 
 pub struct HostConnection {
@@ -143,6 +148,8 @@ pub struct HostConnection {
     attempt: Attempt,
     retry: u32,
     limited_retry: u32,
+    /// When the connection was lost that was up last.
+    lost_at: Option<Instant>,
     /// Logins in a row that nobody finished.
     unfinished_logins: u32,
     state: State,
@@ -178,6 +185,7 @@ impl HostConnection {
             attempt: Attempt(0),
             retry: 0,
             limited_retry: 0,
+            lost_at: None,
             unfinished_logins: 0,
             state: State::Offline,
             actions: VecDeque::new(),
@@ -393,11 +401,17 @@ impl HostConnection {
 
     fn lose(&mut self, now: Instant, failure: Failure, jitter: f64) {
         self.actions.push_back(Action::Abandon(self.attempt));
+        let mut pause_max = Duration::MAX;
         if let State::Ready { since, .. } = &self.state {
+            self.lost_at = Some(now);
             self.unfinished_logins = 0;
             if self.policy.stable_after <= now - *since {
                 (self.retry, self.limited_retry) = (0, 0);
             }
+        } else if self.lost_at.is_some_and(|it| now - it < self.policy.eager_for)
+            && failure.is_far_from_host()
+        {
+            pause_max = self.policy.eager_pause;
         }
         let retries_on = match failure.recovery() {
             Recovery::Always => true,
@@ -415,7 +429,8 @@ impl HostConnection {
             self.enter(State::Failed(failure));
             return;
         }
-        let until = now + self.policy.backoff.delay(self.retry, jitter);
+        let pause = self.policy.backoff.delay(self.retry, jitter);
+        let until = now + pause.min(pause_max);
         self.retry = self.retry.saturating_add(1);
         self.enter(State::Waiting { until, failure });
     }

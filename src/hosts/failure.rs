@@ -118,6 +118,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Whether the attempt ended before the host could take it for a login.
+    pub(crate) fn is_far_from_host(&self) -> bool {
+        matches!(self.phase, Some(Phase::Resolving | Phase::Connecting))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

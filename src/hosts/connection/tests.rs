@@ -16,6 +16,8 @@ const POLICY: Policy = Policy {
     probe_patience: Duration::from_millis(1500),
     limited_retries_max: 3,
     stable_after: Duration::from_secs(60),
+    eager_for: Duration::from_secs(60),
+    eager_pause: Duration::from_millis(1500),
 };
 
 fn failure(kind: FailureKind) -> Failure {
@@ -139,6 +141,54 @@ fn a_lost_network_is_retried_without_limit_and_a_refused_login_never() {
         0.0,
     );
     assert_eq!(host.status(), Status::Failed(failure(FailureKind::Unauthorized)));
+}
+
+#[test]
+fn a_host_that_was_there_a_moment_ago_is_looked_for_eagerly_and_after_a_minute_no_more() {
+    let lost = |phase| {
+        let kind = FailureKind::TimedOut;
+        Report::Lost(Failure {
+            phase,
+            ..failure(kind)
+        })
+    };
+    let (begun, mut host) = (Instant::now(), ready(Instant::now()));
+    host.handle_report(begun, Attempt(1), lost(None), 0.0);
+    let (mut now, mut attempt, mut pauses) = (begun, 1, Vec::new());
+    while now - begun < 2 * POLICY.eager_for {
+        let until = host.poll_timeout().unwrap();
+        pauses.push((now - begun, until - now));
+        now = until;
+        host.handle_timeout(now, 0.0);
+        attempt += 1;
+        host.handle_report(now, Attempt(attempt), lost(Some(Phase::Connecting)), 0.0);
+    }
+    for (since, pause) in pauses {
+        let max = if since < POLICY.eager_for {
+            POLICY.eager_pause
+        } else {
+            POLICY.backoff.max
+        };
+        assert!(
+            pause <= max && (since < POLICY.eager_for || pause == max),
+            "{pause:?} after {since:?}"
+        );
+    }
+    // What came as far as a login is not repeated in a hurry.
+    let mut host = ready(begun);
+    host.handle_report(begun, Attempt(1), lost(None), 0.0);
+    for attempt in 2..10 {
+        let until = host.poll_timeout().unwrap();
+        host.handle_timeout(until, 0.0);
+        let failed = Report::Lost(Failure {
+            phase: Some(Phase::Launching),
+            ..failure(FailureKind::Unreachable)
+        });
+        host.handle_report(until, Attempt(attempt), failed, 0.0);
+        if attempt == 9 {
+            assert_eq!(host.poll_timeout(), Some(until + POLICY.backoff.max));
+        }
+    }
 }
 
 #[test]
