@@ -42,6 +42,11 @@ const ONLY: &str = "CODEX_COMPARE";
 /// How many conversations are had at a time. Most of the time is spent in waiting for retries and commands.
 const AT_A_TIME: usize = 4;
 
+/// How often a conversation is had again in which messages stood in another place than usual. The official server
+/// leaves some orders to chance, and what happens once in a hundred runs is in no list; what is in our nature shows
+/// again.
+const AGAIN_MAX: usize = 2;
+
 type Transcript = Vec<(Direction, Value)>;
 
 #[derive(Clone, Copy)]
@@ -62,8 +67,26 @@ struct Compared {
     differences: Vec<Difference>,
     /// What does not fit the schema.
     unfit: Vec<String>,
-    /// What both have said, if it is to be printed.
+    /// What is to be printed: why it was had again, and what both have said if that is wanted.
     text: String,
+}
+
+impl Compared {
+    /// The differences that are not listed.
+    fn unlisted<'a>(&'a self, listed: &'a [Listed]) -> impl Iterator<Item = &'a Difference> {
+        let is_listed = |it: &Difference| {
+            listed
+                .iter()
+                .any(|entry| entry.covers(self.name, &it.place).is_some())
+        };
+        self.differences.iter().filter(move |it| !is_listed(it))
+    }
+
+    /// Whether nothing is wrong but the place of messages.
+    fn has_only_moved(&self, listed: &[Listed]) -> bool {
+        let mut unlisted = self.unlisted(listed).peekable();
+        self.unfit.is_empty() && unlisted.peek().is_some() && unlisted.all(|it| it.place.starts_with('~'))
+    }
 }
 
 fn conversations() -> Vec<(&'static str, Kind)> {
@@ -155,7 +178,11 @@ fn compare(name: &'static str, kind: Kind, schema: &Mutex<Schema>, is_shown: boo
 }
 
 /// Has all of the conversations, some at a time.
-fn compare_all(chosen: &[(&'static str, Kind)], is_shown: bool) -> (Vec<Compared>, Vec<&'static str>) {
+fn compare_all(
+    chosen: &[(&'static str, Kind)],
+    listed: &[Listed],
+    is_shown: bool,
+) -> (Vec<Compared>, Vec<&'static str>) {
     let schema = Mutex::new(Schema::new());
     let (next, done, broken) = (
         AtomicUsize::new(0),
@@ -166,7 +193,20 @@ fn compare_all(chosen: &[(&'static str, Kind)], is_shown: bool) -> (Vec<Compared
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 while let Some((name, kind)) = chosen.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let run = || compare(name, *kind, &schema, is_shown);
+                    let run = || {
+                        let mut compared = compare(name, *kind, &schema, is_shown);
+                        for _ in 0..AGAIN_MAX {
+                            if !compared.has_only_moved(listed) {
+                                break;
+                            }
+                            let moved: Vec<_> =
+                                compared.unlisted(listed).map(|it| it.place.as_str()).collect();
+                            let told = format!("{name}: had again, for these had moved: {moved:?}\n");
+                            compared = compare(name, *kind, &schema, is_shown);
+                            compared.text.insert_str(0, &told);
+                        }
+                        compared
+                    };
                     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
                         Ok(compared) => done.lock().unwrap().push(compared),
                         Err(_) => broken.lock().unwrap().push(*name),
@@ -222,8 +262,6 @@ fn the_same_conversations_give_the_same_messages_apart_from_what_is_listed() {
             .is_none_or(|it| it.split(',').any(|it| it == name))
     };
     let chosen: Vec<_> = conversations().into_iter().filter(|it| is_chosen(it.0)).collect();
-    let (compared, broken) = compare_all(&chosen, only.is_some());
-    compared.iter().for_each(|it| print!("{}", it.text));
     let mut listed = listed::read();
     if only.is_some() {
         for entry in &mut listed {
@@ -232,8 +270,35 @@ fn the_same_conversations_give_the_same_messages_apart_from_what_is_listed() {
             entry.conversations.retain(|it| it.contains('*') || is_chosen(it));
         }
     }
+    let (compared, broken) = compare_all(&chosen, &listed, only.is_some());
+    compared.iter().for_each(|it| print!("{}", it.text));
     let text = judge(&compared, &listed);
     assert!(text.is_empty() && broken.is_empty(), "broken: {broken:?}\n{text}");
+}
+
+#[test]
+fn only_messages_that_moved_are_a_reason_to_have_a_conversation_again() {
+    let compared = |places: &[&str]| Compared {
+        name: "talk",
+        differences: places
+            .iter()
+            .map(|place| Difference {
+                place: (*place).to_owned(),
+                what: String::new(),
+            })
+            .collect(),
+        unfit: Vec::new(),
+        text: String::new(),
+    };
+    let listed = [Listed {
+        conversations: vec!["*".to_owned()],
+        place: "- a".to_owned(),
+        why: "it is meant".to_owned(),
+        sometimes: false,
+    }];
+    assert!(compared(&["- a", "~ b"]).has_only_moved(&listed));
+    assert!(!compared(&["- a"]).has_only_moved(&listed));
+    assert!(!compared(&["~ b", "+ c"]).has_only_moved(&listed));
 }
 
 #[test]
