@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
-use codex_ssh::Session;
+use codex_ssh::{Process, Session};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout, timeout_at},
@@ -22,10 +22,10 @@ pub use program::{Program, ProgramError};
 use crate::{
     attempt::{FromAttempt, Reporter},
     child::Child,
-    launch::{NOISE_BYTES_MAX, Server},
+    launch::{self, NOISE_BYTES_MAX, Server},
     limits,
     run::FleetConfig,
-    server::{nonce, not_launched, not_started, said},
+    server::{nonce, not_launched, not_started, run_after_another, said},
     system,
     witness::{Ended, Witness},
 };
@@ -95,17 +95,44 @@ pub(crate) async fn over_ssh(
 ) -> Result<(), Failure> {
     check_server(id, order, server)?;
     for attempt in 1.. {
-        let nonce = nonce();
-        let started = session.exec(&line(&nonce, order)).await;
-        let stream = started.map_err(|error| not_started(&error))?;
-        let witness = Witness::Ssh(stream.exit(), stream.stderr());
-        let dialog = Dialog::new(id, stream, witness, nonce, reporter);
+        let dialog = begin(id, session, order, reporter).await?;
         if dialog.carry_out(order, attempt < TRIES_MAX).await? == Outcome::Done {
             break;
         }
     }
     finish(order).await;
     Ok(())
+}
+
+/// Starts the script; in another way, as the launch does, where start-up files keep it from beginning.
+async fn begin<'a>(
+    id: &'a HostId,
+    session: &Session,
+    order: &Install,
+    reporter: &'a Reporter,
+) -> Result<Dialog<'a, Process>, Failure> {
+    let first = nonce();
+    let started = session.exec(&line(&first, order, "")).await;
+    let stream = started.map_err(|error| not_started(&error))?;
+    let witness = Witness::Ssh(stream.exit(), stream.stderr());
+    let mut dialog = Dialog::new(id, stream, witness, first, reporter);
+    if timeout(limits::SHELL_PATIENCE, dialog.until_it_begins())
+        .await
+        .is_ok()
+    {
+        return Ok(dialog);
+    }
+    _ = dialog.stream.shutdown().await;
+    _ = timeout(limits::LAST_WORDS_PATIENCE, dialog.witness.ended()).await;
+    drop(dialog);
+    let second = nonce();
+    let line = line(&second, order, launch::DRAIN);
+    let mut stream = run_after_another(session, &line).await?;
+    // A shell that does not read shows itself by its silence.
+    let input = launch::fed(&line, &second);
+    _ = timeout(limits::LAUNCH_PATIENCE, stream.write_all(input.as_bytes())).await;
+    let witness = Witness::Ssh(stream.exit(), stream.stderr());
+    Ok(Dialog::new(id, stream, witness, second, reporter))
 }
 
 /// Carries out the order over the system's `ssh`.
@@ -119,7 +146,7 @@ pub(crate) async fn by_system(
     check_server(id, order, server)?;
     for attempt in 1.. {
         let nonce = nonce();
-        let opened = system::open(id, config, &line(&nonce, order), reporter).await?;
+        let opened = system::open(id, config, &line(&nonce, order, ""), reporter).await?;
         let witness = Witness::System(opened.child.watch());
         let mut dialog = Dialog::new(id, opened.child, witness, nonce, reporter);
         dialog.printed = opened.printed;
@@ -147,7 +174,7 @@ pub(crate) async fn by_command(
             not_launched(FailureKind::BadConfig, format!("starting `{program}`: {error}"))
         });
         let mut stream = started?;
-        let line = format!("{}\n", line(&nonce, order));
+        let line = format!("{}\n", line(&nonce, order, ""));
         // A program that does not read shows itself by its end, or by its silence.
         _ = timeout(limits::LAUNCH_PATIENCE, stream.write_all(line.as_bytes())).await;
         let witness = Witness::Child(stream.watch());
@@ -194,10 +221,11 @@ async fn finish(order: &Install) {
     }
 }
 
-fn line(nonce: &str, order: &Install) -> String {
+/// `prelude` is run before the script's first word.
+fn line(nonce: &str, order: &Install, prelude: &str) -> String {
     match order {
-        Install::Put { program, .. } => script::put(nonce, program.sha256(), program.length()),
-        Install::Remove => script::remove(nonce),
+        Install::Put { program, .. } => script::put(nonce, program.sha256(), program.length(), prelude),
+        Install::Remove => script::remove(nonce, prelude),
     }
 }
 
@@ -352,10 +380,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
         let mut removed = Vec::new();
         loop {
             let fields = self.hear(limits::INSTALL_PATIENCE).await?;
-            if fields[0] == "end" {
-                break;
+            match fields[0].as_str() {
+                "end" => break,
+                "host" => {}
+                _ => removed.push((field(&fields, 1), field(&fields, 2).parse().unwrap_or(0))),
             }
-            removed.push((field(&fields, 1), field(&fields, 2).parse().unwrap_or(0)));
         }
         self.tell(InstallEvent::Removed(removed)).await;
         Ok(())
@@ -396,6 +425,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
             stderr: said(&self.printed, &self.witness),
             ..not_launched(FailureKind::LaunchFailed, message)
         })
+    }
+
+    /// Waits for the script's first word, or for the end of what is printed before it.
+    async fn until_it_begins(&mut self) {
+        let mark = format!("\x1ecodex-{}\t", self.nonce);
+        while memchr::memmem::find(&self.printed, mark.as_bytes()).is_none()
+            && self.printed.len() <= NOISE_BYTES_MAX
+            && matches!(self.stream.read_buf(&mut self.printed).await, Ok(1..))
+        {}
     }
 
     /// `None` when there is none. Nothing is lost when this is given up.

@@ -174,18 +174,23 @@ pub(crate) fn command_line(nonce: &str, server: &Server) -> String {
 
 /// The same for a shell whose start-up files take its input: with it goes [`input`].
 pub(crate) fn command_line_with_input(nonce: &str, server: &Server) -> String {
-    // What nobody took stands before the server's own input.
-    let drain = "while read -r l; do case $l in end-$n) break;; esac; done;";
-    line(nonce, server, drain)
+    line(nonce, server, DRAIN)
 }
+
+/// For a script: takes what nobody took of [`fed`], which stands before its own input.
+pub(crate) const DRAIN: &str = "while read -r l; do case $l in end-$n) break;; esac; done;";
 
 /// Lines a start-up file may take of its shell's input before the launch fails.
 const SPARE_LINES: usize = 16;
 
-/// What to write on the standard input of [`command_line_with_input`]: the line once more, for a shell that
-/// was started without it, and some that may be lost.
+/// What to write on the standard input of [`command_line_with_input`].
 pub(crate) fn input(nonce: &str, server: &Server) -> String {
-    let line = command_line_with_input(nonce, server);
+    fed(&command_line_with_input(nonce, server), nonce)
+}
+
+/// What to write on the standard input of a line with [`DRAIN`] in it: the line once more, for a shell that was
+/// started without it, and some that may be lost.
+pub(crate) fn fed(line: &str, nonce: &str) -> String {
     format!("{line}{}end-{nonce}\n", "\n".repeat(SPARE_LINES))
 }
 

@@ -93,7 +93,7 @@ pub(crate) fn not_started(error: &ExecError) -> Failure {
 
 /// The same behind a command that has just ended: where a server allows one at a time (`MaxSessions`), its
 /// place may be free a round trip later.
-async fn run_after_another(session: &Session, line: &str) -> Result<Process, Failure> {
+pub(crate) async fn run_after_another(session: &Session, line: &str) -> Result<Process, Failure> {
     for _ in 1..TRIES_MAX {
         match session.exec(line).await {
             Err(ExecError::ChannelRefused { .. }) => _ = session.ping(limits::LAST_WORDS_PATIENCE).await,

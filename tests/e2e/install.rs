@@ -137,24 +137,37 @@ fn a_host_with_only_sshd_becomes_a_host() {
 
 #[test]
 fn every_login_shell_passes_the_program_on() {
-    require!(Sshd, Fish, Zsh, Dash);
+    require!(Sshd, Fish, Zsh, Dash, Tcsh);
     let client = Client::new();
-    let start = |(name, shell)| {
-        let options = HostOptions::new()
-            .shell(shell)
-            .codex(Codex::Absent)
-            .rc("echo noise\n");
+    let start = |(name, shell, rc)| {
+        let options = HostOptions::new().shell(shell).codex(Codex::Absent).rc(rc);
         let host = Host::start(options.authorize(client.key()));
         client.add(&Alias::new(name, &host));
         host
     };
-    let _hosts = [("fish", Shell::Fish), ("zsh", Shell::Zsh), ("dash", Shell::Dash)].map(start);
+    let _hosts = [
+        ("fish", Shell::Fish, "echo noise\n"),
+        ("zsh", Shell::Zsh, "echo noise\n"),
+        ("dash", Shell::Dash, "echo noise\n"),
+        ("tcsh", Shell::Tcsh, "echo noise\n"),
+        // Start-up files that become another shell, or take its input.
+        ("other", Shell::Bash, "exec zsh\n"),
+        ("input", Shell::Bash, "read x; read y\n"),
+    ]
+    .map(start);
     let binary = tiny().to_str().unwrap();
-    let outcome = codex(&client, &["install", "fish", "zsh", "dash", "--binary", binary]);
-    assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    for name in ["fish", "zsh", "dash"] {
+    let names = ["fish", "zsh", "dash", "tcsh", "other", "input"];
+    let installed = codex(
+        &client,
+        &[&["install"], &names[..], &["--binary", binary]].concat(),
+    );
+    assert_eq!(installed.code, Some(0), "{installed:?}");
+    let removed = codex(&client, &[&["install", "--remove"], &names[..]].concat());
+    assert_eq!(removed.code, Some(0), "{removed:?}");
+    for name in names {
         let said = format!("{name}: codex 9.8.7 at ");
-        assert!(outcome.stdout.contains(&said), "{outcome:?}");
+        assert!(installed.stdout.contains(&said), "{installed:?}");
+        assert!(removed.stdout.contains(&format!("{name}: ")), "{removed:?}");
     }
 }
 

@@ -27,6 +27,9 @@ const IS_VERSION: &str = "ours() { [ ${#q} = 64 ] && [ -z \"$(printf %s \"$q\" |
 /// `say KIND FIELD…` writes one marked line.
 const SAY: &str = "say() { printf \"\\036codex-%s\" \"$n\"; printf \"\\t%s\" \"$@\"; printf \"\\n\"; }; bad() { say \"$@\"; exit 1; };";
 
+/// The first word.
+const HOST: &str = "say host \"$(uname -sm 2>/dev/null)\" \"$HOME\";";
+
 /// `sum FILE` puts its SHA-256 into `m`. openssl(1) writes it behind `= `, the others before a space.
 const SUM: &str = "sum() { if command -v sha256sum >/dev/null 2>&1; then m=$(sha256sum <\"$1\"); \
     elif command -v shasum >/dev/null 2>&1; then m=$(shasum -a 256 <\"$1\"); \
@@ -91,13 +94,14 @@ fn begin(nonce: &str) -> Vec<String> {
 
 /// The line that takes a program of `length` bytes with this SHA-256. `nonce` is alphanumeric, and new each
 /// time.
-pub(super) fn put(nonce: &str, sha256: &str, length: u64) -> String {
+pub(super) fn put(nonce: &str, sha256: &str, length: u64, prelude: &str) -> String {
     let mut script = begin(nonce);
+    script.push(prelude.to_owned());
     script.extend([
         format!("h={sha256}; z={length};"),
         [SUM, FITS, CHECK].join(" "),
         shell::places(Shared::Made),
-        "say host \"$(uname -sm 2>/dev/null)\" \"$HOME\"; read -r v && [ \"$v\" = go ] || exit 0;".to_owned(),
+        format!("{HOST} read -r v && [ \"$v\" = go ] || exit 0;"),
         "sum /dev/null || bad nosum; places fits || bad noplace \"$g\";".to_owned(),
         [LOOK, TAKE, SWITCH].join(" "),
         format!("find \"$d\" -name \"*.part\" -mtime +{PART_DAYS_MAX} -exec rm -f {{}} + 2>/dev/null;"),
@@ -107,9 +111,11 @@ pub(super) fn put(nonce: &str, sha256: &str, length: u64) -> String {
 }
 
 /// The line that removes what [`put`] put there.
-pub(super) fn remove(nonce: &str) -> String {
+pub(super) fn remove(nonce: &str, prelude: &str) -> String {
     let mut script = begin(nonce);
     script.extend([
+        prelude.to_owned(),
+        HOST.to_owned(),
         GONE.to_owned(),
         shell::places(Shared::Found),
         "places gone; say end".to_owned(),
@@ -123,7 +129,8 @@ mod tests {
 
     #[test]
     fn the_lines_are_safe_in_every_login_shell() {
-        for line in [put("n0nce", &"0a".repeat(32), 5), remove("n0nce")] {
+        let drain = crate::launch::DRAIN;
+        for line in [put("n0nce", &"0a".repeat(32), 5, drain), remove("n0nce", drain)] {
             let script = line
                 .strip_prefix("exec /bin/sh -c '")
                 .and_then(|it| it.strip_suffix('\''))
