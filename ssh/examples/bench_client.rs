@@ -5,7 +5,7 @@
 //! | mode | what it does |
 //! |---|---|
 //! | `first` | connects to all aliases at once and tells each first byte of the command's output |
-//! | `again` | connects once, then runs the command again for each line of its standard input |
+//! | `again` | connects once, then runs the command again for each line of its standard input, and writes the nanoseconds to the first byte |
 //! | `download` | writes the command's output; a line on standard error tells that it has begun |
 //! | `upload` | feeds the command with its standard input and writes the output |
 //! | `idle` | says `before`, waits for a line, connects to all, says `connected`, and keeps the commands running |
@@ -17,6 +17,7 @@ use std::{
     os::fd::AsFd,
     path::PathBuf,
     sync::Arc,
+    time::Instant,
 };
 
 use codex_ssh::{
@@ -115,9 +116,10 @@ async fn again(near: &Near, alias: &str) -> Outcome {
     let session = near.connect(alias).await?;
     let mut wishes = lines()?;
     loop {
+        let begun = Instant::now();
         let mut process = near.exec(&session).await?;
         process.read_u8().await?;
-        say("first byte")?;
+        say(&begun.elapsed().as_nanos().to_string())?;
         while process.read(&mut [0; 64]).await? > 0 {}
         if wishes.next_line().await?.is_none() {
             return Ok(());
