@@ -55,18 +55,22 @@ impl Report {
         if let Some(askpass) = &self.askpass {
             return askpass.answer(&question).await;
         }
-        let (answer, answered) = oneshot::channel();
-        let hop = self.hop;
-        let event = Event::Question {
-            hop,
-            question,
-            answer,
-        };
+        let (event, answered) = asking(self.hop, question);
         if self.events.send(event).await.is_err() {
             return Answer::Refuse;
         }
         answered.await.unwrap_or(Answer::Refuse)
     }
+}
+
+fn asking(hop: usize, question: Question) -> (Event, oneshot::Receiver<Answer>) {
+    let (answer, answered) = oneshot::channel();
+    let event = Event::Question {
+        hop,
+        question,
+        answer,
+    };
+    (event, answered)
 }
 
 pub(crate) struct WeakReport {
@@ -81,13 +85,7 @@ impl WeakReport {
         if let Some(askpass) = &self.askpass {
             return Some(askpass.answer(&question).await);
         }
-        let (answer, answered) = oneshot::channel();
-        let hop = self.hop;
-        let event = Event::Question {
-            hop,
-            question,
-            answer,
-        };
+        let (event, answered) = asking(self.hop, question);
         self.events.upgrade()?.send(event).await.ok()?;
         answered.await.ok()
     }

@@ -67,7 +67,7 @@ impl ConnectError {
 
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
-        self.kind.hint(&self.hop)
+        Some(self.kind.hint(&self.hop))
     }
 
     /// Every login that was tried, in order; empty when it did not come to that.
@@ -245,9 +245,9 @@ impl Failure {
         }
     }
 
-    fn hint(&self, hop: &Hop) -> Option<String> {
+    fn hint(&self, hop: &Hop) -> String {
         let alias = &hop.alias;
-        Some(match self {
+        match self {
             Failure::Resolve { .. } => {
                 format!("check the name, or set HostName for `{alias}` in the SSH configuration")
             }
@@ -306,7 +306,7 @@ impl Failure {
                     "run the ProxyCommand of `{alias}` by hand: the server's identification (SSH-2.0-…) is what it prints first"
                 )
             }
-        })
+        }
     }
 }
 

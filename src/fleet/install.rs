@@ -25,7 +25,7 @@ use crate::{
     launch::{self, NOISE_BYTES_MAX, Server},
     limits,
     run::FleetConfig,
-    server::{nonce, not_launched, not_started, run_after_another, said},
+    server::{begins, go_around, nonce, not_launched, not_started, said},
     system,
     witness::{Ended, Witness},
 };
@@ -113,26 +113,18 @@ async fn begin<'a>(
 ) -> Result<Dialog<'a, Process>, Failure> {
     let first = nonce();
     let started = session.exec(&line(&first, order, "")).await;
-    let stream = started.map_err(|error| not_started(&error))?;
-    let witness = Witness::Ssh(stream.exit(), stream.stderr());
-    let mut dialog = Dialog::new(id, stream, witness, first, reporter);
-    if timeout(limits::SHELL_PATIENCE, dialog.until_it_begins())
-        .await
-        .is_ok()
-    {
-        return Ok(dialog);
+    let mut stream = started.map_err(|error| not_started(&error))?;
+    let (mut nonce, mut printed) = (first, BytesMut::new());
+    if !begins(&mark(&nonce), &mut stream, &mut printed).await {
+        nonce = self::nonce();
+        printed.clear();
+        let line = line(&nonce, order, launch::DRAIN);
+        stream = go_around(session, stream, &nonce, &line).await?;
     }
-    _ = dialog.stream.shutdown().await;
-    _ = timeout(limits::LAST_WORDS_PATIENCE, dialog.witness.ended()).await;
-    drop(dialog);
-    let second = nonce();
-    let line = line(&second, order, launch::DRAIN);
-    let mut stream = run_after_another(session, &line).await?;
-    // A shell that does not read shows itself by its silence.
-    let input = launch::fed(&line, &second);
-    _ = timeout(limits::LAUNCH_PATIENCE, stream.write_all(input.as_bytes())).await;
     let witness = Witness::Ssh(stream.exit(), stream.stderr());
-    Ok(Dialog::new(id, stream, witness, second, reporter))
+    let mut dialog = Dialog::new(id, stream, witness, nonce, reporter);
+    dialog.printed = printed;
+    Ok(dialog)
 }
 
 /// Carries out the order over the system's `ssh`.
@@ -427,15 +419,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
         })
     }
 
-    /// Waits for the script's first word, or for the end of what is printed before it.
-    async fn until_it_begins(&mut self) {
-        let mark = format!("\x1ecodex-{}\t", self.nonce);
-        while memchr::memmem::find(&self.printed, mark.as_bytes()).is_none()
-            && self.printed.len() <= NOISE_BYTES_MAX
-            && matches!(self.stream.read_buf(&mut self.printed).await, Ok(1..))
-        {}
-    }
-
     /// `None` when there is none. Nothing is lost when this is given up.
     async fn read_line(&mut self) -> Option<Vec<String>> {
         loop {
@@ -539,9 +522,14 @@ fn field(fields: &[String], index: usize) -> String {
     fields.get(index).cloned().unwrap_or_default()
 }
 
+/// What a line of the script begins with.
+fn mark(nonce: &str) -> String {
+    format!("\x1ecodex-{nonce}\t")
+}
+
 /// Takes everything up to the end of the next marked line out of the buffer.
 fn take_line(nonce: &str, buffer: &mut BytesMut) -> Option<Vec<String>> {
-    let mark = format!("\x1ecodex-{nonce}\t");
+    let mark = mark(nonce);
     let start = memchr::memmem::find(buffer, mark.as_bytes())?;
     let end = start + memchr::memchr(b'\n', &buffer[start..])?;
     let line = String::from_utf8_lossy(&buffer[start + mark.len()..end]).into_owned();

@@ -172,7 +172,7 @@ pub(crate) fn command_line(nonce: &str, server: &Server) -> String {
     line(nonce, server, "")
 }
 
-/// The same for a shell whose start-up files take its input: with it goes [`input`].
+/// The same for a shell whose start-up files take its input: with it goes [`fed`].
 pub(crate) fn command_line_with_input(nonce: &str, server: &Server) -> String {
     line(nonce, server, DRAIN)
 }
@@ -182,11 +182,6 @@ pub(crate) const DRAIN: &str = "while read -r l; do case $l in end-$n) break;; e
 
 /// Lines a start-up file may take of its shell's input before the launch fails.
 const SPARE_LINES: usize = 16;
-
-/// What to write on the standard input of [`command_line_with_input`].
-pub(crate) fn input(nonce: &str, server: &Server) -> String {
-    fed(&command_line_with_input(nonce, server), nonce)
-}
 
 /// What to write on the standard input of a line with [`DRAIN`] in it: the line once more, for a shell that was
 /// started without it, and some that may be lost.
@@ -205,12 +200,11 @@ fn line(nonce: &str, server: &Server, prelude: &str) -> String {
         "if is \"$c\"; then printf \"\\036codex-%s\\tok\\t%s\\t%s\\t%s\\n\" \"$n\" \"$w\" \"$HOME\" \"$c\"; exec \"$c\" app-server; fi;".to_owned(),
         "printf \"\\036codex-%s\\tmissing-%s\\t%s\\t%s\\t%s\\n\" \"$n\" \"$a\" \"$w\" \"$HOME\" \"$PATH\"; exit 127".to_owned(),
     ];
-    // A start-up file may leave a PATH on which there is no `sh`.
-    format!("exec /bin/sh -c '{}'", script.join(" "))
+    shell::line(&script)
 }
 
 /// The first word of the script.
-fn first_word(nonce: &str) -> String {
+pub(crate) fn first_word(nonce: &str) -> String {
     format!("\x1ecodex-{nonce}-runs\n")
 }
 

@@ -4,13 +4,7 @@ use codex_hosts::{Hop, HostKey, HostKeyQuestion, Prompt, Question, Reply, Secret
 use codex_ssh as ssh;
 
 pub(crate) fn question(asked: ssh::Question, is_jump: bool) -> Question {
-    let hop = |it: ssh::Hop| Hop {
-        alias: it.alias,
-        user: it.user,
-        host_name: it.host_name,
-        port: it.port,
-        is_jump,
-    };
+    let hop = |it: ssh::Hop| hop(it, is_jump);
     match asked {
         ssh::Question::HostKey {
             host,
@@ -70,6 +64,17 @@ pub(crate) fn question(asked: ssh::Question, is_jump: bool) -> Question {
                 prompts,
             }
         }
+    }
+}
+
+/// A hop as questions name it.
+pub(crate) fn hop(it: ssh::Hop, is_jump: bool) -> Hop {
+    Hop {
+        alias: it.alias,
+        user: it.user,
+        host_name: it.host_name,
+        port: it.port,
+        is_jump,
     }
 }
 

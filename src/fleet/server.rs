@@ -41,24 +41,46 @@ pub(crate) async fn launch(
         run(session, &command_line(&nonce, server)).await?,
         BytesMut::new(),
     );
-    let begun = timeout(
-        limits::SHELL_PATIENCE,
-        until_it_runs(&nonce, &mut process, &mut printed),
-    );
-    if begun.await.is_ok() {
-        let witness = Witness::Ssh(process.exit(), process.stderr());
-        return launched(id, &nonce, process, printed, &witness, server).await;
+    let word = launch::first_word(&nonce);
+    if !begins(&word, &mut process, &mut printed).await {
+        let line = command_line_with_input(&nonce, server);
+        (process, printed) = (go_around(session, process, &nonce, &line).await?, BytesMut::new());
     }
-    // A start-up file takes the shell's input, or made another shell of it: neither goes on without any.
+    let witness = Witness::Ssh(process.exit(), process.stderr());
+    launched(id, &nonce, process, printed, &witness, server).await
+}
+
+/// Whether a script has said its first word, or ended, in time. What was read stays in `printed`.
+pub(crate) async fn begins(
+    word: &str,
+    stream: &mut (impl AsyncRead + Unpin),
+    printed: &mut BytesMut,
+) -> bool {
+    let said = async {
+        while memchr::memmem::find(printed, word.as_bytes()).is_none()
+            && printed.len() <= launch::NOISE_BYTES_MAX
+            && matches!(stream.read_buf(printed).await, Ok(1..))
+        {}
+    };
+    timeout(limits::SHELL_PATIENCE, said).await.is_ok()
+}
+
+/// Ends a process that did not begin and starts this line, which has [`launch::DRAIN`] in it, in its place: a
+/// start-up file takes the shell's input, or made another shell of it, and neither goes on without any.
+pub(crate) async fn go_around(
+    session: &Session,
+    mut process: Process,
+    nonce: &str,
+    line: &str,
+) -> Result<Process, Failure> {
     _ = process.shutdown().await;
     _ = timeout(limits::LAST_WORDS_PATIENCE, process.exit().wait()).await;
     drop(process);
-    let mut process = run_after_another(session, &command_line_with_input(&nonce, server)).await?;
+    let mut process = run_after_another(session, line).await?;
     // A shell that does not read shows itself by its silence.
-    let input = launch::input(&nonce, server);
+    let input = launch::fed(line, nonce);
     _ = timeout(limits::LAUNCH_PATIENCE, process.write_all(input.as_bytes())).await;
-    let witness = Witness::Ssh(process.exit(), process.stderr());
-    launched(id, &nonce, process, BytesMut::new(), &witness, server).await
+    Ok(process)
 }
 
 /// Tries to start a command in the place of one that has just ended.
@@ -93,7 +115,7 @@ pub(crate) fn not_started(error: &ExecError) -> Failure {
 
 /// The same behind a command that has just ended: where a server allows one at a time (`MaxSessions`), its
 /// place may be free a round trip later.
-pub(crate) async fn run_after_another(session: &Session, line: &str) -> Result<Process, Failure> {
+async fn run_after_another(session: &Session, line: &str) -> Result<Process, Failure> {
     for _ in 1..TRIES_MAX {
         match session.exec(line).await {
             Err(ExecError::ChannelRefused { .. }) => _ = session.ping(limits::LAST_WORDS_PATIENCE).await,
@@ -235,15 +257,6 @@ async fn marked(
         Ok(Some(found)) => Ok(found),
         Ok(None) => Err(NoMark::Ended),
         Err(_) => Err(NoMark::Late),
-    }
-}
-
-/// Reads until the script has said its first word, or what is printed ends or is too much.
-async fn until_it_runs(nonce: &str, stream: &mut (impl AsyncRead + Unpin), printed: &mut BytesMut) {
-    while !launch::runs(nonce, printed) && printed.len() <= launch::NOISE_BYTES_MAX {
-        if !matches!(stream.read_buf(printed).await, Ok(1..)) {
-            return;
-        }
     }
 }
 

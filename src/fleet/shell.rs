@@ -6,6 +6,12 @@
 /// Seconds that the user's shell, or a program that is asked for its version, may take.
 pub(crate) const SHELL_PATIENCE_S: u32 = 8;
 
+/// The line for a login shell that runs a script of these pieces.
+pub(crate) fn line(pieces: &[String]) -> String {
+    // A start-up file may leave a PATH on which there is no `sh`.
+    format!("exec /bin/sh -c '{}'", pieces.join(" "))
+}
+
 /// Defines `lim PROGRAM…`, which runs it for a bounded time, and `ask FLAGS`, which takes over the environment
 /// of the login shell started with these flags. They need `n` (a mark of its own for each launch) and `s` (the
 /// login shell); `ask` sets `a` to `y` when the shell told its environment.

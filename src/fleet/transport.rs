@@ -63,14 +63,23 @@ pub(crate) enum What {
     },
 }
 
-/// The methods that this program has not, in OpenSSH's order, and whether the configuration allows them.
-fn foreign(settings: &HostSettings) -> [(&'static str, bool); 3] {
+/// The methods that this program has not, that the configuration allows and the server takes, in OpenSSH's order.
+fn foreign(settings: &HostSettings, takes: impl Fn(&str) -> bool) -> Option<What> {
     let beyond = &settings.beyond;
-    [
+    let methods: Vec<_> = [
         ("gssapi-with-mic", beyond.gssapi),
         ("gssapi-keyex", beyond.gssapi),
         ("hostbased", beyond.hostbased),
     ]
+    .into_iter()
+    .filter(|(method, on)| *on && is_preferred(settings, method) && takes(method))
+    .map(|(method, _)| method)
+    .collect();
+    (!methods.is_empty()).then_some(What::Logins(methods))
+}
+
+fn is_preferred(settings: &HostSettings, method: &str) -> bool {
+    settings.preferred_authentications.iter().any(|it| it == method)
 }
 
 impl Need {
@@ -138,19 +147,18 @@ impl Need {
 
 /// The logins that a configuration allows, when this program has none of them.
 fn no_login(settings: &HostSettings) -> Option<What> {
-    let is_preferred = |method: &str| settings.preferred_authentications.iter().any(|it| it == method);
     let own = [
         ("publickey", settings.pubkey_authentication),
         ("keyboard-interactive", settings.kbd_interactive_authentication),
         ("password", settings.password_authentication),
     ];
-    if own.iter().any(|(method, on)| *on && is_preferred(method)) {
+    if own
+        .iter()
+        .any(|(method, on)| *on && is_preferred(settings, method))
+    {
         return None;
     }
-    let allowed = foreign(settings).into_iter();
-    let allowed: Vec<_> = allowed.filter(|(it, on)| *on && is_preferred(it)).collect();
-    let methods: Vec<_> = allowed.into_iter().map(|(it, _)| it).collect();
-    (!methods.is_empty()).then_some(What::Logins(methods))
+    foreign(settings, |_| true)
 }
 
 /// The token, when there is no key but its own.
@@ -164,14 +172,9 @@ fn only_token(settings: &HostSettings, exists: &dyn Fn(&Path) -> bool) -> Option
 /// What the configuration allows, the server takes and this program has not.
 fn untried(settings: &HostSettings, tried: &[Attempt], accepts: &[String]) -> Option<What> {
     let takes = |method: &str| accepts.iter().any(|it| it == method);
-    let is_preferred = |method: &str| settings.preferred_authentications.iter().any(|it| it == method);
-    let methods: Vec<_> = foreign(settings)
-        .into_iter()
-        .filter(|(method, on)| *on && takes(method) && is_preferred(method))
-        .map(|(method, _)| method)
-        .collect();
-    if !methods.is_empty() {
-        return Some(What::Logins(methods));
+    let foreign = foreign(settings, takes);
+    if foreign.is_some() {
+        return foreign;
     }
     if !takes("publickey") {
         return None;

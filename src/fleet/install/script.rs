@@ -107,7 +107,7 @@ pub(super) fn put(nonce: &str, sha256: &str, length: u64, prelude: &str) -> Stri
         format!("find \"$d\" -name \"*.part\" -mtime +{PART_DAYS_MAX} -exec rm -f {{}} + 2>/dev/null;"),
         "say done \"$v\" \"$x\" \"$c\"".to_owned(),
     ]);
-    format!("exec /bin/sh -c '{}'", script.join(" "))
+    shell::line(&script)
 }
 
 /// The line that removes what [`put`] put there.
@@ -120,7 +120,7 @@ pub(super) fn remove(nonce: &str, prelude: &str) -> String {
         shell::places(Shared::Found),
         "places gone; say end".to_owned(),
     ]);
-    format!("exec /bin/sh -c '{}'", script.join(" "))
+    shell::line(&script)
 }
 
 #[cfg(test)]

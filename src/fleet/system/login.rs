@@ -25,7 +25,7 @@ use crate::{
     attempt::{FromAttempt, Reporter},
     child::Child,
     launch::NOISE_BYTES_MAX,
-    limits,
+    limits, question,
     server::said,
     witness::{SSH_FAILED, Witness},
 };
@@ -55,13 +55,7 @@ pub(super) fn places(query: &Query, route: Option<&Route>) -> Vec<Place> {
 }
 
 pub(super) fn hop(route: &Route, index: usize, settings: &HostSettings) -> Hop {
-    Hop {
-        alias: settings.alias.clone(),
-        user: settings.user.clone(),
-        host_name: settings.host_name.clone(),
-        port: settings.port,
-        is_jump: index + 1 < route.hops.len(),
-    }
+    question::hop(settings.into(), index + 1 < route.hops.len())
 }
 
 /// A login of the client's, with its questions.

@@ -27,7 +27,7 @@ use crate::{
     server::Server,
     threads::{
         Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Owner, View, apply_overrides, git_info,
-        new_id, on_the_wire, refuse,
+        known_provider, new_id, on_the_wire, refuse,
     },
 };
 
@@ -222,10 +222,8 @@ pub(super) fn header(
         None => configured(server, &config),
     };
     let settings = apply_overrides(&params.overrides, &settings, &config, &setup.cwd)?;
-    let provider = &settings.model_provider;
-    if source.is_none() && config.provider(provider).is_none() && setup.model.is_none() {
-        let text = format!("failed to load configuration: Model provider `{provider}` not found");
-        return Err(Refusal::invalid(text));
+    if source.is_none() && setup.model.is_none() {
+        known_provider(&settings.model_provider, &config)?;
     }
     let mut extra = Map::new();
     for (key, text) in [

@@ -51,7 +51,7 @@ pub(crate) use context::{BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS};
 pub(crate) use git::git_info;
 pub(crate) use hands::reason;
 pub(crate) use live::View;
-pub(crate) use overrides::apply as apply_overrides;
+pub(crate) use overrides::{apply as apply_overrides, known as known_provider};
 pub(crate) use wire::{refuse, refuse_missing, thread as on_the_wire};
 
 pub(crate) use owner::Owner;

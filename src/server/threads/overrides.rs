@@ -94,7 +94,7 @@ fn configure(
 }
 
 /// The id of a provider, if there is such a one.
-fn known(provider: &str, config: &Config) -> Result<String, Refusal> {
+pub(crate) fn known(provider: &str, config: &Config) -> Result<String, Refusal> {
     match config.provider(provider) {
         Some(_) => Ok(provider.to_owned()),
         None => Err(Refusal::invalid(format!(

@@ -15,6 +15,8 @@ use tokio::{
     task::JoinSet,
 };
 
+use crate::host::{Sshd, keygen};
+
 pub(crate) struct Agent {
     pub(crate) socket: PathBuf,
     child: Child,
@@ -42,6 +44,18 @@ impl Agent {
             std::thread::yield_now();
         }
         Agent { socket, child }
+    }
+
+    /// One that holds so many other keys before the user's.
+    pub(crate) fn full(sshd: &Sshd, others: usize) -> Agent {
+        let agent = Agent::start(sshd.dir.path());
+        for number in 0..others {
+            let path = sshd.path(&format!("other{number}"));
+            keygen(&path, "ed25519", "");
+            agent.add(&path);
+        }
+        agent.add(&sshd.path("user"));
+        agent
     }
 
     pub(crate) fn add(&self, key: &Path) {

@@ -179,6 +179,17 @@ pub(crate) fn keygen(path: &Path, kind: &str, passphrase: &str) {
     assert!(done.success());
 }
 
+/// Signs `key` by `ca`, with these arguments of ssh-keygen.
+pub(crate) fn sign(ca: &Path, key: &Path, arguments: &[&str]) {
+    let signed = Command::new("ssh-keygen")
+        .args(["-q", "-I", "test", "-s"])
+        .arg(ca)
+        .args(arguments)
+        .arg(key)
+        .status();
+    assert!(signed.unwrap().success());
+}
+
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -114,13 +114,7 @@ async fn an_agent_logs_in_and_identities_only_chooses_its_key() {
         return;
     }
     let sshd = Sshd::start("");
-    let agent = Agent::start(sshd.dir.path());
-    for number in 0..7 {
-        let path = sshd.path(&format!("other{number}"));
-        keygen(&path, "ed25519", "");
-        agent.add(&path);
-    }
-    agent.add(&sshd.path("user"));
+    let agent = Agent::full(&sshd, 7);
     let mut settings = sshd.settings();
     settings.identity_agent = IdentityAgent::Socket(agent.socket.clone());
     settings.identity_files = Vec::new();

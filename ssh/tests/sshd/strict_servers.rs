@@ -1,6 +1,6 @@
 //! Servers that let few in, for a short time, or to do little: what they refuse is said in words.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
 use codex_ssh::{
     Answer, Class, ConnectError, Event, Outcome, Route,
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     agent::Agent,
-    host::{Sshd, available, connect, connect_with, connector, keygen, refused},
+    host::{Sshd, available, connect, connect_with, connector, keygen, refused, sign},
 };
 
 async fn said(settings: HostSettings, command: &str) -> String {
@@ -31,13 +31,7 @@ async fn an_agent_full_of_keys_is_too_much_for_a_server_with_two_tries_until_the
         return;
     }
     let sshd = Sshd::start("MaxAuthTries 2");
-    let agent = Agent::start(sshd.dir.path());
-    for number in 0..6 {
-        let path = sshd.path(&format!("other{number}"));
-        keygen(&path, "ed25519", "");
-        agent.add(&path);
-    }
-    agent.add(&sshd.path("user"));
+    let agent = Agent::full(&sshd, 6);
     let mut settings = sshd.settings();
     settings.identity_agent = IdentityAgent::Socket(agent.socket.clone());
     settings.identity_files = Vec::new();
@@ -134,16 +128,6 @@ async fn certificates_that_are_not_for_now_or_not_for_this_user_do_not_log_in() 
     assert_eq!(said(settings.clone(), "echo free").await, "forced\n");
     sign(&ca, &key, &["-n", &user, "-O", "source-address=192.0.2.1"]);
     assert_eq!(refused(connect(settings).await).class(), Class::Unauthorized);
-}
-
-fn sign(ca: &Path, key: &Path, arguments: &[&str]) {
-    let signed = Command::new("ssh-keygen")
-        .args(["-q", "-I", "test", "-s"])
-        .arg(ca)
-        .args(arguments)
-        .arg(key)
-        .status();
-    assert!(signed.unwrap().success());
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! Servers that leave little choice.
 
-use std::process::Command;
-
 use codex_ssh::{
     Class, Exit, Session,
     config::settings::{HostSettings, IdentityAgent, StrictHostKeyChecking},
@@ -10,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     agent::Agent,
-    host::{Sshd, available, connect, keygen, refused, until},
+    host::{Sshd, available, connect, keygen, refused, sign, until},
 };
 
 async fn output(session: &Session, command: &str) -> String {
@@ -158,17 +156,6 @@ async fn our_own_rekey_limit_is_kept_where_the_server_has_none() {
     let kexes = sshd.log().matches("SSH2_MSG_KEXINIT received").count();
     // A window of data is on its way while keys are exchanged, so there are fewer than eight.
     assert!(kexes >= 3, "{kexes} key exchanges");
-}
-
-/// Signs `key` by `ca`, with these arguments of ssh-keygen.
-fn sign(ca: &std::path::Path, key: &std::path::Path, arguments: &[&str]) {
-    let signed = Command::new("ssh-keygen")
-        .args(["-q", "-I", "test", "-s"])
-        .arg(ca)
-        .args(arguments)
-        .arg(key)
-        .status();
-    assert!(signed.unwrap().success());
 }
 
 #[tokio::test]
