@@ -21,7 +21,7 @@ use std::{
 };
 
 use codex_ssh::{
-    Connector, Exit, Local, Process, Session,
+    Connector, Exit, ExitWatch, Local, Process, Session,
     config::{Query, Sources, SystemWorld, resolve},
     route,
 };
@@ -53,7 +53,8 @@ fn main() -> Outcome {
         .enable_all()
         .build()?;
     let one = aliases.first().cloned().ok_or("an ALIAS is wanted")?;
-    runtime.block_on(async {
+    // A task, as every host of the fleet is one: what a runtime blocks on is woken through the kernel.
+    runtime.block_on(runtime.spawn(async move {
         match mode.as_str() {
             "first" => first(near, aliases).await,
             "again" => again(&near, &one).await,
@@ -62,7 +63,7 @@ fn main() -> Outcome {
             "idle" => idle(near, aliases).await,
             _ => Err(format!("`{mode}` is no mode").into()),
         }
-    })?;
+    }))??;
     // As for OpenSSH's client, what is still open ends with the process.
     std::process::exit(0)
 }
@@ -140,7 +141,7 @@ async fn download(near: &Near, alias: &str) -> Outcome {
             told = true;
         }
         if read == 0 {
-            return ended(&process).await;
+            return ended(process.exit()).await;
         }
         output.write_all(&chunk[..read])?;
     }
@@ -162,11 +163,11 @@ async fn upload(near: &Near, alias: &str) -> Outcome {
     }
     process.shutdown().await?;
     while process.read(&mut chunk).await? > 0 {}
-    ended(&process).await
+    ended(process.exit()).await
 }
 
-async fn ended(process: &Process) -> Outcome {
-    match process.exit().wait().await {
+async fn ended(exit: ExitWatch) -> Outcome {
+    match exit.wait().await {
         Exit::Status(0) => Ok(()),
         other => Err(other.to_string().into()),
     }
