@@ -2,6 +2,7 @@
 
 mod app_server;
 mod ask;
+mod asker;
 mod connect;
 mod demo;
 mod doctor;
@@ -16,6 +17,7 @@ mod login;
 mod machine;
 mod report;
 mod settings;
+mod signals;
 mod ssh;
 mod ways;
 

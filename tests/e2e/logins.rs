@@ -247,17 +247,21 @@ fn giving_up_at_a_password_leaves_a_terminal_with_echo() {
     let client = Client::new();
     let host = Host::start(HostOptions::new().login(Login::Password));
     client.add(&Alias::new("devbox", &host));
-    let shell = format!(
-        "{CODEX} exec --host devbox 'say hello'; echo code $?; stty -a | grep -o '[-]*\\becho\\b'; cat"
-    );
-    let terminal = Tmux::start(&["sh", "-c", &shell], &client.environment(), 100, 30);
-    terminal.wait_for_text("assword");
-    terminal.send(&["C-c"]);
-    terminal.wait_for_text("code 130");
-    let screen = terminal.wait_for("the settings", |it| {
-        it.lines().any(|it| it.trim().ends_with("echo"))
-    });
-    assert!(!screen.contains("-echo"), "{screen}");
+    for command in [
+        "exec --host devbox 'say hello'",
+        "doctor devbox",
+        "install devbox",
+    ] {
+        let shell = format!("{CODEX} {command}; echo code $?; stty -a | grep -o '[-]*\\becho\\b'; cat");
+        let terminal = Tmux::start(&["sh", "-c", &shell], &client.environment(), 100, 30);
+        terminal.wait_for_text("assword for");
+        terminal.send(&["C-c"]);
+        terminal.wait_for_text("code 130");
+        let screen = terminal.wait_for("the settings", |it| {
+            it.lines().any(|it| it.trim().ends_with("echo"))
+        });
+        assert!(!screen.contains("-echo"), "{command}: {screen}");
+    }
 }
 
 /// A host with one more key than the client knows, whose alias asks before it is recorded; the key's folder has to stay.

@@ -1,13 +1,9 @@
 //! Hosts: their examinations side by side, and the questions of their logins one after another.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use codex_fleet::{Answering, Examined as Told, FleetConfig, Outcome, Step, examine as walk};
-use codex_hosts::{HostId, Question, Reply};
+use codex_hosts::HostId;
 use codex_ssh::config::{Effective, Query, Sources, SystemWorld, resolve};
 use serde_json::{Value, json};
 use tokio::{
@@ -22,8 +18,10 @@ use super::{
 };
 use crate::cli::{
     ask,
+    asker::Asker,
     machine::{Machine, THIS_MACHINE},
     report::{Code, Problem},
+    signals::Signals,
     ssh::SshConfig,
     ways,
 };
@@ -41,17 +39,20 @@ const DECISIVE: &[&str] = &[
     "hostkeyalias",
 ];
 
-pub(super) fn examine(args: &DoctorArgs) -> Result<Vec<Examined>, Problem> {
+/// What was found, and the exit code of the signal that ended it before it was done.
+pub(super) fn examine(args: &DoctorArgs) -> Result<(Vec<Examined>, Option<Code>), Problem> {
     ways::check_destinations(&args.hosts)?;
     if args.hosts.iter().any(|it| it == THIS_MACHINE) {
         return Err(
             Problem::usage("this machine is no host to connect to").hint("run `codex doctor` without a HOST")
         );
     }
+    let failed =
+        |error: &std::io::Error| Problem::new(Code::TurnFailed, format!("starting the runtime: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Problem::new(Code::TurnFailed, format!("starting the runtime: {error}")))?;
+        .map_err(|it| failed(&it))?;
     let machine = Machine::default();
     let mut fleet = SshConfig::new(&args.ssh).fleet("codex-doctor", &machine);
     if args.batch {
@@ -60,10 +61,13 @@ pub(super) fn examine(args: &DoctorArgs) -> Result<Vec<Examined>, Problem> {
         fleet.system.batch();
     }
     let fleet = Arc::new(fleet);
-    let examined = runtime.block_on(Desk::new(args).run(&args.hosts, &fleet));
+    let examined = runtime.block_on(async {
+        let signals = Signals::listen().map_err(|it| failed(&it))?;
+        Ok(Desk::new(args).run(&args.hosts, &fleet, signals).await)
+    });
     // A question that is still open on the terminal must not keep the program from ending.
     runtime.shutdown_timeout(Duration::ZERO);
-    Ok(examined)
+    examined
 }
 
 /// Takes what all hosts tell.
@@ -74,9 +78,7 @@ struct Desk {
     /// Each stage is told when it ends. The stages of several hosts would be mixed.
     is_live: bool,
     found: BTreeMap<String, Examined>,
-    asking: JoinSet<()>,
-    /// At most one of each host.
-    waiting: VecDeque<(Question, Answering)>,
+    asker: Asker<Answering>,
 }
 
 impl Desk {
@@ -91,12 +93,16 @@ impl Desk {
             is_json: args.json,
             is_live: args.hosts.len() == 1,
             found: BTreeMap::new(),
-            asking: JoinSet::new(),
-            waiting: VecDeque::new(),
+            asker: Asker::new(),
         }
     }
 
-    async fn run(mut self, hosts: &[String], fleet: &Arc<FleetConfig>) -> Vec<Examined> {
+    async fn run(
+        mut self,
+        hosts: &[String],
+        fleet: &Arc<FleetConfig>,
+        mut signals: Signals,
+    ) -> (Vec<Examined>, Option<Code>) {
         let mut walks = JoinSet::new();
         let (told, mut received) = mpsc::channel(TOLD_MAX);
         for host in hosts {
@@ -121,17 +127,20 @@ impl Desk {
             });
         }
         drop(told);
-        loop {
+        let mut stopped = None;
+        while stopped.is_none() {
             tokio::select! {
                 told = received.recv() => match told {
                     Some((host, it)) => self.take(&host, it),
                     None => break,
                 },
-                Some(_) = self.asking.join_next() => self.ask_next(),
+                (answering, reply) = self.asker.answered() => answering.answer(reply),
+                code = signals.next() => stopped = Some(code),
             }
         }
         let mut found = self.found;
-        hosts.iter().filter_map(|it| found.remove(it)).collect()
+        let examined = hosts.iter().filter_map(|it| found.remove(it)).collect();
+        (examined, stopped)
     }
 
     fn take(&mut self, host: &str, it: Told) {
@@ -157,22 +166,8 @@ impl Desk {
             // Dropped, it is refused.
             Told::Question(..) if !self.can_ask => (),
             Told::Question(question, answering) => {
-                self.waiting.push_back((question, answering));
-                self.ask_next();
+                self.asker.push(answering, question);
             }
-        }
-    }
-
-    /// One question at a time: the terminal is one. Meanwhile the other hosts go on.
-    fn ask_next(&mut self) {
-        if !self.asking.is_empty() {
-            return;
-        }
-        if let Some((question, answering)) = self.waiting.pop_front() {
-            self.asking.spawn(async move {
-                let reply = spawn_blocking(move || ask::ask(&question)).await;
-                answering.answer(reply.unwrap_or(Reply::Refuse));
-            });
         }
     }
 }

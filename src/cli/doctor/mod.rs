@@ -28,6 +28,7 @@ use finding::{Examined, Finding, Verdict};
   0  fine                          1  something is broken here
   2  usage, configuration          3  could not connect
   4  authentication (of the host or of you)
+  130  interrupted, 143 ended by SIGTERM: what was found until then is told
 
 Examples:
   codex doctor
@@ -55,8 +56,8 @@ pub(crate) struct DoctorArgs {
 }
 
 pub(crate) fn run(args: DoctorArgs) -> Result<Code, Problem> {
-    let examined = match args.hosts.is_empty() {
-        true => vec![here::examine(args.online)?],
+    let (examined, stopped) = match args.hosts.is_empty() {
+        true => (vec![here::examine(args.online)?], None),
         false => hosts::examine(&args)?,
     };
     // The stages of a single host were told as they ended.
@@ -71,7 +72,8 @@ pub(crate) fn run(args: DoctorArgs) -> Result<Code, Problem> {
             file.display()
         ));
     }
-    Ok(examined.iter().map(code).max().unwrap_or(Code::Done))
+    let worst = examined.iter().map(code).max();
+    Ok(stopped.or(worst).unwrap_or(Code::Done))
 }
 
 fn say(text: &str) {

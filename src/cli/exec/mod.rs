@@ -10,22 +10,21 @@ use std::{
 };
 
 use codex_fleet::{Command, Event, Fleet, FleetConfig};
-use codex_hosts::{HostId, Question, QuestionId, Reply, Ticket};
+use codex_hosts::{HostId, QuestionId, Reply, Ticket};
 use codex_protocol::ThreadId;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    task::{JoinSet, spawn_blocking},
-};
+use tokio::sync::mpsc;
 
 use self::{
     output::Output,
     turn::{Order, Resume, Turn, TurnOptions},
 };
 use super::{
-    Directories, ExecArgs, ExecCommand, ResumeArgs, SshArgs, ask, forward, home,
+    Directories, ExecArgs, ExecCommand, ResumeArgs, SshArgs, ask,
+    asker::Asker,
+    forward, home,
     machine::{Machine, THIS_MACHINE},
     report::{Code, Problem},
+    signals::Signals,
     ssh::SshConfig,
     ways,
 };
@@ -129,9 +128,7 @@ fn drive(turns: BTreeMap<HostId, Turn>, is_json: bool, fleet_config: FleetConfig
             turns,
             output,
             fleet,
-            asking: JoinSet::new(),
-            terminal: None,
-            waiting: Vec::new(),
+            asker: Asker::new(),
             tickets: 0,
         };
         exec.drive(events, signals).await
@@ -169,39 +166,11 @@ async fn at(deadline: Option<Instant>) {
     }
 }
 
-/// What ends the program from outside. Listening begins once: a signal that came between two waits would be
-/// lost otherwise.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// The next one, as the exit code that it leads to.
-    async fn next(&mut self) -> Code {
-        tokio::select! {
-            _ = self.interrupt.recv() => Code::Interrupted,
-            _ = self.terminate.recv() => Code::Terminated,
-        }
-    }
-}
-
 struct Exec {
     turns: BTreeMap<HostId, Turn>,
     output: Output,
     fleet: Fleet,
-    /// The question on the terminal, one at a time.
-    asking: JoinSet<(HostId, QuestionId, Reply)>,
-    /// Held while a question is on the terminal.
-    terminal: Option<ask::SavedTerminal>,
-    waiting: Vec<(HostId, QuestionId, Question)>,
+    asker: Asker<(HostId, QuestionId)>,
     tickets: u64,
 }
 
@@ -225,10 +194,8 @@ impl Exec {
                     Some(event) => self.handle(event).await,
                     None => return Err(Problem::new(Code::Unreachable, "the connections ended unexpectedly")),
                 },
-                Some(Ok((host, question, reply))) = self.asking.join_next() => {
-                    self.terminal = None;
+                ((host, question), reply) = self.asker.answered() => {
                     self.fleet.send(Command::Answer(host, question, reply)).await;
-                    self.ask_next();
                 }
                 () = at(deadline) => {
                     self.with_all(|turn, orders, output| {
@@ -278,8 +245,7 @@ impl Exec {
             Event::Asked(host, id, question) => {
                 self.with(&host, |turn, _, _| turn.asked(&question)).await;
                 if ask::can_ask() {
-                    self.waiting.push((host, id, question));
-                    self.ask_next();
+                    self.asker.push((host, id), question);
                 } else {
                     self.with(&host, |turn, _, output| turn.nobody_to_ask(&question, output))
                         .await;
@@ -290,7 +256,7 @@ impl Exec {
             Event::Install(..) => (),
             // Their notices say it.
             Event::Forwards(..) => (),
-            Event::Withdrawn(_, id) => self.waiting.retain(|(_, it, _)| *it != id),
+            Event::Withdrawn(_, id) => self.asker.retain(|(_, it)| *it != id),
             Event::Host(host, event) => {
                 self.with(&host, |turn, orders, output| {
                     turn.handle_host(event, orders, output)
@@ -343,18 +309,5 @@ impl Exec {
             };
             self.fleet.send(command).await;
         }
-    }
-
-    /// Puts the next question on the terminal, when none is there.
-    fn ask_next(&mut self) {
-        if !self.asking.is_empty() || self.waiting.is_empty() {
-            return;
-        }
-        let (host, id, question) = self.waiting.remove(0);
-        self.terminal = ask::SavedTerminal::save();
-        self.asking.spawn(async move {
-            let reply = spawn_blocking(move || ask::ask(&question)).await;
-            (host, id, reply.unwrap_or(Reply::Refuse))
-        });
     }
 }

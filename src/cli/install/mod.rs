@@ -9,18 +9,16 @@ use clap::Args;
 use codex_fleet::{Command, Event, Fleet, FleetConfig, Install, Program, ProgramError};
 use codex_hosts::{HostEvent, HostId, Question, QuestionId, Reply};
 use codex_tui::app::install::Offer;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    task::{JoinSet, spawn_blocking},
-};
+use tokio::sync::mpsc;
 
 use self::{job::Job, output::Output};
 use super::{
     SshArgs, ask,
+    asker::Asker,
     machine::Machine,
     report::{Code, Problem},
     settings::Settings,
+    signals::Signals,
     ssh::SshConfig,
     ways,
 };
@@ -146,18 +144,15 @@ fn drive(
         .build()
         .map_err(|it| failed(&it))?;
     let code = runtime.block_on(async {
-        let interrupt = signal(SignalKind::interrupt()).map_err(|it| failed(&it))?;
-        let terminate = signal(SignalKind::terminate()).map_err(|it| failed(&it))?;
+        let signals = Signals::listen().map_err(|it| failed(&it))?;
         let (fleet, events) = Fleet::start(config).map_err(|it| failed(&it))?;
         let installing = Installing {
             jobs,
             output,
             fleet,
-            asking: JoinSet::new(),
-            terminal: None,
-            waiting: Vec::new(),
+            asker: Asker::new(),
         };
-        installing.drive(order, events, (interrupt, terminate)).await
+        installing.drive(order, events, signals).await
     });
     // A question that is still open on the terminal must not keep the program from ending.
     runtime.shutdown_timeout(Duration::ZERO);
@@ -168,11 +163,7 @@ struct Installing {
     jobs: BTreeMap<HostId, Job>,
     output: Output,
     fleet: Fleet,
-    /// The question on the terminal, one at a time.
-    asking: JoinSet<(HostId, QuestionId, Reply)>,
-    /// Held while a question is on the terminal.
-    terminal: Option<ask::SavedTerminal>,
-    waiting: Vec<(HostId, QuestionId, Question)>,
+    asker: Asker<(HostId, QuestionId)>,
 }
 
 impl Installing {
@@ -180,7 +171,7 @@ impl Installing {
         mut self,
         order: Install,
         mut events: mpsc::Receiver<Event>,
-        (mut interrupt, mut terminate): (tokio::signal::unix::Signal, tokio::signal::unix::Signal),
+        mut signals: Signals,
     ) -> Result<Code, Problem> {
         let hosts: Vec<HostId> = self.jobs.keys().cloned().collect();
         for host in hosts {
@@ -193,13 +184,11 @@ impl Installing {
                     Some(event) => self.handle(event).await,
                     None => return Err(Problem::new(Code::Unreachable, "the connections ended unexpectedly")),
                 },
-                Some(Ok((host, question, reply))) = self.asking.join_next() => {
-                    self.terminal = None;
+                ((host, question), reply) = self.asker.answered() => {
+                    self.output.hold(self.asker.is_asking());
                     self.fleet.send(Command::Answer(host, question, reply)).await;
-                    self.ask_next();
                 }
-                _ = interrupt.recv() => stopped = Some(Code::Interrupted),
-                _ = terminate.recv() => stopped = Some(Code::Terminated),
+                code = signals.next() => stopped = Some(code),
             }
         }
         self.output.end();
@@ -213,7 +202,7 @@ impl Installing {
             Event::Asked(host, id, question) => self.asked(host, id, question).await,
             // Nothing is forwarded here.
             Event::Forwards(..) => (),
-            Event::Withdrawn(_, id) => self.waiting.retain(|(_, it, _)| *it != id),
+            Event::Withdrawn(_, id) => self.asker.retain(|(_, it)| *it != id),
             Event::Notice(host, text) => self.output.notice(&host.0, &text),
             Event::Host(host, HostEvent::StatusChanged(status)) => {
                 self.with(&host, |job, output| job.handle_status(status, output))
@@ -258,8 +247,8 @@ impl Installing {
 
     async fn asked(&mut self, host: HostId, id: QuestionId, question: Question) {
         if ask::can_ask() {
-            self.waiting.push((host, id, question));
-            self.ask_next();
+            self.output.hold(true);
+            self.asker.push((host, id), question);
             return;
         }
         let text = format!(
@@ -269,19 +258,5 @@ impl Installing {
         );
         self.output.notice(&host.0, &text);
         self.fleet.send(Command::Answer(host, id, Reply::Refuse)).await;
-    }
-
-    /// Puts the next question on the terminal, when none is there.
-    fn ask_next(&mut self) {
-        if !self.asking.is_empty() || self.waiting.is_empty() {
-            return;
-        }
-        let (host, id, question) = self.waiting.remove(0);
-        self.output.end();
-        self.terminal = ask::SavedTerminal::save();
-        self.asking.spawn(async move {
-            let reply = spawn_blocking(move || ask::ask(&question)).await;
-            (host, id, reply.unwrap_or(Reply::Refuse))
-        });
     }
 }

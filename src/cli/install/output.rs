@@ -24,6 +24,8 @@ const COLUMNS: usize = 80;
 pub(super) struct Output {
     form: Form,
     hosts: usize,
+    /// A question is on the terminal, and the bar waits for its end.
+    is_held: bool,
     uploads: BTreeMap<String, Upload>,
 }
 
@@ -81,6 +83,7 @@ impl Output {
         Output {
             form,
             hosts,
+            is_held: false,
             uploads: BTreeMap::new(),
         }
     }
@@ -229,6 +232,12 @@ impl Output {
         self.event(host, "removed", json!({ "folders": folders }));
     }
 
+    /// Keeps the bar away while a question is on the terminal.
+    pub(super) fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+        self.end();
+    }
+
     /// Takes the bar away, for what comes next on the terminal.
     pub(super) fn end(&mut self) {
         if let Form::Bar { is_drawn } = &mut self.form
@@ -240,6 +249,9 @@ impl Output {
     }
 
     fn draw(&mut self) {
+        if self.is_held {
+            return;
+        }
         let texts: Vec<String> = self
             .uploads
             .iter()
