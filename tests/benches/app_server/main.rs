@@ -1,15 +1,7 @@
 //! Measures our app-server beside the official one: the same machine, the same scripted model, in turn.
 //!
 //! `cargo bench --bench app_server` builds what is released (`.ci/release`), measures and prints a table and
-//! which targets are met. After `--`:
-//!
-//! | option | |
-//! |---|---|
-//! | `--ours PATH` | measures this program instead of what `.ci/release` builds |
-//! | `--runs N` | instead of ten |
-//! | `--only NAME,…` | some of `start`, `turns`, `flood`, `slow`, `threads`, `burst` |
-//! | `--without-official` | measures ours alone; no ratios, and targets that need one are open |
-//! | `--json FILE` | writes every single value |
+//! which targets are met. `-- --help` says what else it takes.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -30,6 +22,7 @@ mod wire;
 
 use std::{error::Error, fs, process::ExitCode};
 
+use clap::Parser;
 use options::Options;
 use report::Report;
 use server::Program;
@@ -47,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Outcome {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let options = Options::parse();
     let programs = programs(&options)?;
     let mut report = Report::new();
     report.record(
@@ -68,7 +61,7 @@ fn run() -> Outcome {
     for (name, measure) in measures {
         if options.wants(name) {
             eprintln!("app_server: {name}");
-            measure(&programs, options.runs, &mut report)?;
+            measure(&programs, options.runs.get(), &mut report)?;
         } else {
             eprintln!("app_server: {name}: left out, as --only says");
         }
@@ -88,7 +81,7 @@ fn programs(options: &Options) -> Outcome<Vec<Program>> {
         Some(path) => Program::ours(path.clone()),
         None => Program::release()?,
     }];
-    if options.official {
+    if !options.without_official {
         programs.push(Program::official()?);
     } else {
         eprintln!("app_server: the official server is left out, as --without-official says");

@@ -1,66 +1,39 @@
 //! The command line of the benchmark.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
-use crate::Outcome;
-
-/// How often each figure is taken unless somebody says otherwise.
-const RUNS: usize = 10;
+use clap::{Parser, builder::PossibleValuesParser};
 
 /// What can be measured by itself.
 const NAMES: [&str; 6] = ["start", "turns", "burst", "flood", "slow", "threads"];
 
-/// What the command line asks for.
-#[derive(Debug)]
+/// Measures our app-server beside the official one.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench app_server --")]
 pub(crate) struct Options {
-    /// The program to measure, instead of what `.ci/release` builds.
+    /// Measure this program instead of what `.ci/release` builds
+    #[arg(long, value_name = "PATH", value_parser = |it: &str| std::path::absolute(it))]
     pub(crate) ours: Option<PathBuf>,
-    /// How often each figure is taken.
-    pub(crate) runs: usize,
-    /// Whether the official server is measured too.
-    pub(crate) official: bool,
-    /// Where every single value is written.
+    /// How often each figure is taken
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) runs: NonZeroUsize,
+    /// Measure ours alone: no ratios, and targets that need one are open
+    #[arg(long)]
+    pub(crate) without_official: bool,
+    /// Write every single value
+    #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    only: Option<Vec<String>>,
+    /// Measure these alone
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = PossibleValuesParser::new(NAMES))]
+    only: Vec<String>,
+    /// What cargo adds.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 impl Options {
-    /// Reads the arguments after the program's name; cargo adds `--bench`.
-    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Options> {
-        let mut options = Options {
-            ours: None,
-            runs: RUNS,
-            official: true,
-            json: None,
-            only: None,
-        };
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-            match argument.as_str() {
-                "--bench" => (),
-                "--without-official" => options.official = false,
-                "--ours" => options.ours = Some(std::path::absolute(value()?)?),
-                "--json" => options.json = Some(value()?.into()),
-                "--runs" => options.runs = value()?.parse::<usize>()?.max(1),
-                "--only" => options.only = Some(names(&value()?)?),
-                _ => return Err(format!("`{argument}` is no option of this benchmark").into()),
-            }
-        }
-        Ok(options)
-    }
-
     /// Whether this is to be measured.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.only
-            .as_ref()
-            .is_none_or(|only| only.iter().any(|it| it == name))
-    }
-}
-
-fn names(list: &str) -> Outcome<Vec<String>> {
-    let names: Vec<_> = list.split(',').map(str::to_owned).collect();
-    match names.iter().find(|it| !NAMES.contains(&it.as_str())) {
-        Some(unknown) => Err(format!("`{unknown}` is not one of {}", NAMES.join(", ")).into()),
-        None => Ok(names),
+        self.only.is_empty() || self.only.iter().any(|it| it == name)
     }
 }

@@ -2,17 +2,8 @@
 //! loopback and over a round trip of 50 ms.
 //!
 //! `cargo bench --bench ssh` builds what is measured as it is released, starts the hosts and prints tables. It
-//! has to be root for the slow link; without it says so and leaves that part out. After `--`:
-//!
-//! | option | |
-//! |---|---|
-//! | `--runs N` | instead of ten |
-//! | `--only NAME,…` | some of `first`, `many`, `again`, `jump`, `download`, `upload`, `idle`, `ready` |
-//! | `--without-delay` | on loopback alone |
-//! | `--without-loopback` | over the slow link alone |
-//! | `--client PATH` | measures this build of `ssh/examples/bench_client.rs` |
-//! | `--codex PATH` | measures this program instead of what `.ci/release` builds, in `ready` |
-//! | `--json FILE` | writes every single value |
+//! has to be root for the slow link; without it says so and leaves that part out. `-- --help` says what else it
+//! takes.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -33,6 +24,7 @@ mod running;
 
 use std::{error::Error, fs, path::Path, process::ExitCode};
 
+use clap::Parser;
 use codex_testkit::{Part, available};
 use options::Options;
 use report::Report;
@@ -58,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Outcome {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let options = Options::parse();
     if ![Part::Ssh, Part::Sshd].into_iter().all(available) {
         return Err("OpenSSH is needed on both ends".into());
     }
@@ -73,7 +65,10 @@ fn run() -> Outcome {
     };
     let load = load_average();
     let mut report = Report::default();
-    for (way, wanted) in [(Way::Loopback, options.loopback), (Way::Delayed, options.delayed)] {
+    for (way, wanted) in [
+        (Way::Loopback, !options.without_loopback),
+        (Way::Delayed, !options.without_delay),
+    ] {
         if !wanted {
             eprintln!("ssh: {}: left out, as the options say", way.name());
             continue;
@@ -111,14 +106,14 @@ fn measure(rig: &Rig, options: &Options, codex: Option<&Path>, report: &mut Repo
         // Nothing of an idle connection depends on the distance.
         if options.wants(name) && (name, rig.way) != ("idle", Way::Delayed) {
             eprintln!("ssh: {}: {name}", rig.way.name());
-            measure(rig, options.runs, report)?;
+            measure(rig, options.runs.get(), report)?;
         }
     }
     let Some(codex) = codex else { return Ok(()) };
     eprintln!("ssh: {}: ready", rig.way.name());
-    ready::ours(codex, rig, options.runs, report)?;
+    ready::ours(codex, rig, options.runs.get(), report)?;
     if available(Part::Official) {
-        ready::official(codex, rig, options.runs, report)?;
+        ready::official(codex, rig, options.runs.get(), report)?;
     }
     Ok(())
 }
