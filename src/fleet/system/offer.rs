@@ -30,7 +30,10 @@ pub(crate) async fn offer(
     let failure = failure.unwrap_or_else(|| Failure {
         kind: FailureKind::Unauthorized,
         phase: Some(Phase::Resolving),
-        message: format!("{missing}, and the configuration allows no other login"),
+        message: match need.what {
+            What::Pkcs11(_) => format!("{missing}, and neither a file nor an agent has another key"),
+            _ => format!("{missing}, and the configuration allows no other login"),
+        },
         hint: None,
         stderr: None,
     });
