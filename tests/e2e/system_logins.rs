@@ -161,7 +161,7 @@ fn a_wrong_pin_is_explained_and_not_tried_again() {
     type_secret(&terminal, "not the PIN");
     let screen = terminal.wait_for_text("devbox: failed");
     let words = screen.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("the token refused the PIN"), "{screen}");
+    assert!(words.contains("try again with the right PIN"), "{screen}");
     assert!(!screen.contains("Enter PIN"), "{screen}");
     assert_eq!(accepted(&host, "publickey"), 0, "{}", host.log());
 }
@@ -238,7 +238,15 @@ fn a_machine_that_vouches_for_its_user_logs_in() {
     let (client, _model, host) = that_believes(&machine);
     let codex = |args: &[&str]| run(machine.command(&client, CODEX).args(args));
     told(&codex(&SAY), 4, &["[unauthorized]", "devbox takes hostbased"]);
+    let warns = || {
+        let outcome = codex(&["hosts"]);
+        outcome
+            .stderr
+            .contains("hostbasedauthentication is not supported")
+    };
+    assert!(warns());
     set_hosts(&client, SYSTEM);
+    assert!(!warns(), "what is not ours to do is no problem");
     says_hello(&codex(&SAY));
     has_stage(
         &stages(&codex(&["doctor", "devbox", "--json"])),
@@ -283,6 +291,19 @@ fn a_host_key_in_a_security_key_is_asked_about_and_known_from_then_on() {
         &[
             "[ssh-protocol]",
             "devbox has only host keys sk-ssh-ed25519@openssh.com",
+        ],
+    );
+    // Who has such a server may have said so.
+    let listed = Alias::new("listed", &host).known(Known::No);
+    near.client
+        .add(&listed.line("HostKeyAlgorithms sk-ssh-ed25519@openssh.com"));
+    told(
+        &near.codex(&["exec", "--host", "listed", "say hello"]),
+        2,
+        &[
+            "[bad-config]",
+            "wants host keys sk-ssh-ed25519@openssh.com for listed",
+            "`[hosts.listed]`",
         ],
     );
     let terminal = near.terminal(&SAY, 40);

@@ -71,7 +71,7 @@ const CAUSES: &[(&str, &str)] = &[
     ),
     (
         "PKCS#11 login failed: PIN ",
-        "the token refused the PIN; after a few wrong ones it locks itself",
+        "try again with the right PIN: the token refused this one, and locks itself after a few",
     ),
     (
         "pin required",
@@ -181,8 +181,8 @@ mod tests {
         let hint = |said: &str| hint(FailureKind::Unauthorized, "devbox", said).unwrap();
         let denied = "dev@devbox: Permission denied (publickey).";
         for (said, word) in [
-            ("PKCS#11 login failed: PIN incorrect", "refused the PIN"),
-            ("PKCS#11 login failed: PIN length out of range", "refused the PIN"),
+            ("PKCS#11 login failed: PIN incorrect", "the right PIN"),
+            ("PKCS#11 login failed: PIN length out of range", "the right PIN"),
             ("PKCS#11 login failed: PIN locked", "has locked itself"),
             ("pin required", "from a terminal"),
             (
