@@ -99,6 +99,8 @@ pub enum Outcome {
     /// Accepted, and the server wants another method too.
     Partial,
     Denied,
+    /// Denied before anything was asked: no answer of the user's was wrong.
+    Unasked,
     /// Not sent or not answered, and why.
     Skipped(String),
 }
@@ -113,6 +115,7 @@ impl fmt::Display for Attempt {
             Outcome::Accepted => out.write_str(": accepted"),
             Outcome::Partial => out.write_str(": accepted, more is needed"),
             Outcome::Denied => out.write_str(": denied"),
+            Outcome::Unasked => out.write_str(": denied without a question"),
             Outcome::Skipped(why) => write!(out, ": {why}"),
         }
     }

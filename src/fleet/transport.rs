@@ -311,6 +311,14 @@ mod tests {
         assert_eq!(untried(false, None, &skipped, "publickey"), key);
         assert!(is_refused_secret(&attempt("password", Outcome::Denied)));
         assert!(!is_refused_secret(&denied[0]));
+        assert!(is_refused_secret(&attempt(
+            "keyboard-interactive",
+            Outcome::Denied
+        )));
+        assert!(!is_refused_secret(&attempt(
+            "keyboard-interactive",
+            Outcome::Unasked
+        )));
     }
 
     #[test]

@@ -91,16 +91,32 @@ fn accepted(host: &Host, method: &str) -> usize {
     host.log().matches(&format!("Accepted {method} for ")).count()
 }
 
+/// How the configuration names the key of a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// Only its library: the settings alone show that there is no other key.
+    ByLibrary,
+    /// Also its public half, as who has many keys does: a login of our own is tried first.
+    ByFile,
+}
+
 /// A host that lets a token in, which is all that its alias has.
-fn behind_a_token(codex: Codex) -> (Near, Model, Token, Host) {
+fn behind_a_token(codex: Codex, named: Named) -> (Near, Model, Token, Host) {
     let (token, model) = (Token::new(), Model::start());
     let near = Near::new([token.environment()]);
     let options = HostOptions::new().authorize(token.key()).model(&model);
     let host = Host::start(options.codex(codex));
     // Not the alias of the test kit: its own key would be another login.
+    let identity = match named {
+        Named::ByLibrary => "/nowhere/id".to_owned(),
+        Named::ByFile => {
+            let public = token.key().path().with_extension("pub");
+            format!("{}\n    IdentitiesOnly yes", public.display())
+        }
+    };
     near.client.append_config(&format!(
         "Host devbox\n    HostName 127.0.0.1\n    Port {}\n    User {}\n    UserKnownHostsFile {}\n    \
-         IdentityFile /nowhere/id\n    PKCS11Provider {}\n",
+         IdentityFile {identity}\n    PKCS11Provider {}\n",
         host.port(),
         host.user(),
         near.client.known_hosts().display(),
@@ -114,7 +130,7 @@ fn behind_a_token(codex: Codex) -> (Near, Model, Token, Host) {
 #[test]
 fn the_pin_of_a_token_is_asked_on_the_terminal_and_logs_in() {
     require!(Ssh, Sshd, Official, Tmux, Token);
-    let (near, _model, _token, host) = behind_a_token(Codex::Official);
+    let (near, _model, _token, host) = behind_a_token(Codex::Official, Named::ByFile);
     let terminal = near.terminal(&SAY, 40);
     terminal.wait_for_text("devbox uses keys of a PKCS#11 token");
     terminal.wait_for_text("Type yes to agree");
@@ -133,7 +149,7 @@ fn the_pin_of_a_token_is_asked_on_the_terminal_and_logs_in() {
 #[test]
 fn the_pin_of_a_token_is_a_dialog_of_the_interface() {
     require!(Ssh, Sshd, Official, Tmux, Token);
-    let (near, _model, _token, host) = behind_a_token(Codex::Official);
+    let (near, _model, _token, host) = behind_a_token(Codex::Official, Named::ByLibrary);
     let terminal = near.terminal(&["connect", "devbox"], 24);
     terminal.wait_for_text("devbox: yes or no?");
     press_until(&terminal, &["Right", "Enter"], || {
@@ -149,7 +165,7 @@ fn the_pin_of_a_token_is_a_dialog_of_the_interface() {
 #[test]
 fn a_wrong_pin_is_explained_and_not_tried_again() {
     require!(Ssh, Sshd, Tmux, Token);
-    let (near, _model, _token, host) = behind_a_token(Codex::Absent);
+    let (near, _model, _token, host) = behind_a_token(Codex::Absent, Named::ByLibrary);
     set_hosts(&near.client, SYSTEM);
     told(
         &near.codex(&SAY),

@@ -78,6 +78,10 @@ const CAUSES: &[(&str, &str)] = &[
         "the token asks for its PIN, and here nobody can be asked: connect from a terminal",
     ),
     (
+        "is not a PKCS11 library",
+        "correct PKCS11Provider: it names no library for PKCS#11",
+    ),
+    (
         "ssh-keysign not enabled",
         "hostbased logins need `EnableSSHKeysign yes` in this machine's own file, which is /etc/ssh/ssh_config",
     ),
@@ -185,6 +189,10 @@ mod tests {
             ("PKCS#11 login failed: PIN length out of range", "the right PIN"),
             ("PKCS#11 login failed: PIN locked", "has locked itself"),
             ("pin required", "from a terminal"),
+            (
+                "provider /p11.so is not a PKCS11 library",
+                "correct PKCS11Provider",
+            ),
             (
                 "ssh-keysign not enabled in /etc/ssh/ssh_config",
                 "EnableSSHKeysign yes",
