@@ -77,15 +77,16 @@ const CAUSES: &[(&str, &str)] = &[
         "pin required",
         "the token asks for its PIN, and here nobody can be asked: connect from a terminal",
     ),
-    (
-        "is not a PKCS11 library",
-        "correct PKCS11Provider: it names no library for PKCS#11",
-    ),
+    // Newer clients look into the file first.
+    ("is not a PKCS11 library", NO_LIBRARY),
+    ("dlopen ", NO_LIBRARY),
     (
         "ssh-keysign not enabled",
         "hostbased logins need `EnableSSHKeysign yes` in this machine's own file, which is /etc/ssh/ssh_config",
     ),
 ];
+
+const NO_LIBRARY: &str = "correct PKCS11Provider: it names no library for PKCS#11 that can be loaded";
 
 /// The hint for a refused login. Whoever lets nobody in without a ticket does not say that there is none.
 fn refused(id: &str, said: &str) -> String {
@@ -193,6 +194,7 @@ mod tests {
                 "provider /p11.so is not a PKCS11 library",
                 "correct PKCS11Provider",
             ),
+            ("dlopen /p11.so failed: cannot open", "correct PKCS11Provider"),
             (
                 "ssh-keysign not enabled in /etc/ssh/ssh_config",
                 "EnableSSHKeysign yes",
