@@ -48,21 +48,7 @@ pub(crate) async fn offer(
             "the system's `ssh` may, and there is none in PATH; install OpenSSH's client",
         ));
     }
-    // A jump host has a client of its own.
-    let client = match route.hops.get(need.hop) {
-        Some(hop) if need.hop + 1 < route.hops.len() => &hop.alias,
-        _ => &id.0,
-    };
-    let would_help = match &need.what {
-        What::Algorithms { keyword, theirs } => {
-            let is_theirs = |ours: &str| theirs.iter().any(|it| it == ours);
-            system.has_one(client, keyword, is_theirs).await
-        }
-        // A list with nothing that it has ends the client with an error.
-        What::Configured { keyword, .. } => system.has_one(client, keyword, |_| true).await,
-        What::Pkcs11(_) | What::Logins(_) | What::SecurityKey(_) => true,
-    };
-    if !would_help {
+    if !would_help(id, system, need, route).await {
         return Err(failure);
     }
     let setting = format!(
@@ -81,11 +67,11 @@ pub(crate) async fn offer(
     let Some(settings) = route.hops.get(need.hop) else {
         return Err(refusal);
     };
-    let cause = match need.what {
-        // They say it all.
-        What::Algorithms { .. } | What::Configured { .. } => String::new(),
-        _ if was_tried => format!("{}.\n", failure.message),
-        _ => String::new(),
+    // Of algorithms what is missing says it all.
+    let is_plain = matches!(need.what, What::Algorithms { .. } | What::Configured { .. });
+    let cause = match was_tried && !is_plain {
+        true => format!("{}.\n", failure.message),
+        false => String::new(),
     };
     let text = format!(
         "{cause}{missing}, which this program's own SSH cannot do.\nGo on with the system's ssh, until this program \
@@ -103,6 +89,24 @@ pub(crate) async fn offer(
             Ok(())
         }
         _ => Err(refusal),
+    }
+}
+
+/// Whether the system's `ssh` may have it: of algorithms it says so itself.
+async fn would_help(id: &HostId, system: &System, need: &Need, route: &Route) -> bool {
+    // A jump host has a client of its own.
+    let client = match route.hops.get(need.hop) {
+        Some(hop) if need.hop + 1 < route.hops.len() => &hop.alias,
+        _ => &id.0,
+    };
+    match &need.what {
+        What::Algorithms { keyword, theirs } => {
+            let is_theirs = |ours: &str| theirs.iter().any(|it| it == ours);
+            system.has_one(client, keyword, is_theirs).await
+        }
+        // A list with nothing that it has ends the client with an error.
+        What::Configured { keyword, .. } => system.has_one(client, keyword, |_| true).await,
+        What::Pkcs11(_) | What::Logins(_) | What::SecurityKey(_) => true,
     }
 }
 
