@@ -133,7 +133,7 @@ pub(crate) fn signatures(configured: Option<&str>) -> Result<Vec<String>, Failur
 /// Applies a list of ssh_config(5): a plain list replaces the defaults, `+` adds, `-` removes, `^`
 /// puts first; `*` and `?` match several names. Names that we do not have are left out.
 fn select<T: AsRef<str> + Copy + PartialEq>(
-    keyword: &str,
+    keyword: &'static str,
     configured: Option<&str>,
     defaults: &[T],
     on_request: &[T],
@@ -168,11 +168,11 @@ fn select<T: AsRef<str> + Copy + PartialEq>(
         _ => named,
     };
     if selected.is_empty() {
-        let all: Vec<&str> = all.iter().map(AsRef::as_ref).collect();
-        let all = all.join(",");
-        return Err(Failure::Config(format!(
-            "{keyword} {list}: leaves none of what this client has ({all})"
-        )));
+        return Err(Failure::NoAlgorithmLeft {
+            keyword,
+            list: list.to_owned(),
+            ours: all.iter().map(|it| it.as_ref().to_owned()).collect(),
+        });
     }
     Ok(selected)
 }

@@ -99,6 +99,8 @@ pub enum Outcome {
     /// Accepted, and the server wants another method too.
     Partial,
     Denied,
+    /// Denied before anything was asked: no answer of the user's was wrong.
+    Unasked,
     /// Not sent or not answered, and why.
     Skipped(String),
 }
@@ -113,6 +115,7 @@ impl fmt::Display for Attempt {
             Outcome::Accepted => out.write_str(": accepted"),
             Outcome::Partial => out.write_str(": accepted, more is needed"),
             Outcome::Denied => out.write_str(": denied"),
+            Outcome::Unasked => out.write_str(": denied without a question"),
             Outcome::Skipped(why) => write!(out, ": {why}"),
         }
     }
@@ -134,6 +137,15 @@ pub struct KnownKey {
 pub enum Failure {
     #[error("{0}")]
     Config(String),
+    /// A list of the configuration names nothing that this client has; another client may have it.
+    #[error("{keyword} {list}: leaves none of what this client has ({})", .ours.join(","))]
+    NoAlgorithmLeft {
+        /// As ssh_config(5) spells it.
+        keyword: &'static str,
+        /// As it is configured: it may begin with `+`, `-` or `^` and hold patterns.
+        list: String,
+        ours: Vec<String>,
+    },
     #[error("resolving {host}: {source}")]
     Resolve { host: String, source: io::Error },
     #[error("connecting to {target}: {source}")]
@@ -224,7 +236,9 @@ pub enum Failure {
 impl Failure {
     pub fn class(&self) -> Class {
         match self {
-            Failure::Config(_) | Failure::KnownHostsCommand { .. } => Class::Config,
+            Failure::Config(_) | Failure::NoAlgorithmLeft { .. } | Failure::KnownHostsCommand { .. } => {
+                Class::Config
+            }
             Failure::Resolve { .. } => Class::Resolve,
             Failure::Unreachable { .. }
             | Failure::Closed { .. }
@@ -287,7 +301,7 @@ impl Failure {
             Failure::KnownHostsCommand { .. } => {
                 "run the command by hand: host keys are trusted only when it ends with status 0".to_owned()
             }
-            Failure::Config(_) => {
+            Failure::Config(_) | Failure::NoAlgorithmLeft { .. } => {
                 format!(
                     "correct the SSH configuration: `codex hosts -G {alias}` says which line decides what"
                 )

@@ -33,10 +33,10 @@ pub(crate) fn run(args: &HostsArgs) -> Result<Code, Problem> {
         return effective::run(args, host);
     }
     let config = SshConfig::new(&args.ssh);
-    let (listed, problems) = config.list(usize::MAX)?;
+    let settings = Settings::read()?;
+    let (listed, problems) = config.list(usize::MAX, &settings)?;
     let mut rows: Vec<Row> = listed.into_iter().map(row).collect();
     let has_aliases = !rows.is_empty();
-    let settings = Settings::read()?;
     for (name, host) in &settings.hosts {
         let (line, command, error) = match host {
             // Settings for a host of SSH: its alias, if it has one, is in the list.

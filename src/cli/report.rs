@@ -115,7 +115,7 @@ pub(crate) fn failure_text(host: &str, failure: &Failure) -> String {
         text += &format!("\nhint: {}", sanitize(hint));
     }
     if let Some(stderr) = &failure.stderr {
-        text += "\nthe host said:";
+        text += "\nit said:";
         for line in sanitize(stderr).lines() {
             text += &format!("\n  {}", sanitize_line(line));
         }

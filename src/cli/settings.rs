@@ -70,6 +70,14 @@ impl Settings {
                 .hint("correct the file: it is TOML, a table `[hosts.NAME]` for each host")
         })
     }
+
+    /// Whether this program's own SSH may be the way to the host: nothing says that something else is.
+    pub(crate) fn allow_own_ssh(&self, name: &str) -> bool {
+        match self.hosts.get(name) {
+            Some(Ok(host)) => host.command.is_none() && host.transport != Transport::System,
+            Some(Err(_)) | None => true,
+        }
+    }
 }
 
 fn read(file: &Path) -> io::Result<String> {

@@ -15,7 +15,7 @@ use codex_ssh::{
     route,
 };
 
-use super::{SshArgs, ask, machine::Machine, report::Problem, ways};
+use super::{SshArgs, ask, machine::Machine, report::Problem, settings::Settings, ways};
 
 /// More aliases than this are shown in the picker without their addresses: it opens at once.
 const PICKER_RESOLVED_MAX: usize = 300;
@@ -60,19 +60,27 @@ impl SshConfig {
 
     /// The concrete aliases with what each resolves to, and what is wrong with the files. Nothing is
     /// connected to and no program of the configuration is run. Beyond `resolved_max` aliases nothing is
-    /// resolved: each is an interpretation of all files.
-    pub(crate) fn list(&self, resolved_max: usize) -> Result<(Vec<Listed>, Vec<ConfigProblem>), Problem> {
+    /// resolved: each is an interpretation of all files. What our own SSH has not is no problem of hosts that
+    /// `settings` give to another way.
+    pub(crate) fn list(
+        &self,
+        resolved_max: usize,
+        settings: &Settings,
+    ) -> Result<(Vec<Listed>, Vec<ConfigProblem>), Problem> {
         let mut world = SystemWorld::for_listing();
         let (aliases, mut problems) = aliases(&self.sources, &mut world).map_err(|it| problem(&it))?;
         let resolves = aliases.len() <= resolved_max;
         let mut listed = Vec::with_capacity(aliases.len());
         for alias in aliases {
+            let is_ours = settings.allow_own_ssh(&alias.name);
             let settings = resolves.then(|| {
                 let resolved = resolve(&Query::host(&alias.name), &self.sources, &mut world)?;
                 // Most are found again with each alias.
                 let is_new = |it: &ConfigProblem| it.in_effect && !problems.iter().any(|old| same(old, it));
-                let new: Vec<ConfigProblem> = resolved.problems.into_iter().filter(is_new).collect();
-                problems.extend(new);
+                if is_ours {
+                    let new: Vec<ConfigProblem> = resolved.problems.into_iter().filter(is_new).collect();
+                    problems.extend(new);
+                }
                 Ok(resolved.settings)
             });
             listed.push(Listed { alias, settings });
@@ -83,7 +91,9 @@ impl SshConfig {
 
     /// The aliases as the picker shows them.
     pub(crate) fn hosts(&self) -> Result<(Vec<Host>, Vec<ConfigProblem>), Problem> {
-        let (listed, problems) = self.list(PICKER_RESOLVED_MAX)?;
+        // What is wrong with them is told where they are read for the hosts beside those of SSH.
+        let settings = Settings::read().unwrap_or_default();
+        let (listed, problems) = self.list(PICKER_RESOLVED_MAX, &settings)?;
         let home = SystemWorld::new().home();
         // The picker's lines are short, and nearly all aliases stand in `~/.ssh/config`.
         let short = |file: PathBuf| match file.strip_prefix(&home) {

@@ -61,7 +61,26 @@ pub(crate) enum What {
         keyword: &'static str,
         theirs: Vec<String>,
     },
+    /// The configuration leaves none of the algorithms of this program.
+    Configured {
+        /// As in [`What::Algorithms`].
+        keyword: &'static str,
+        list: String,
+    },
 }
+
+/// The lists of algorithms: as ssh_config(5) spells their keywords, as `ssh -G` does, and what is in them.
+const LISTS: [(&str, &str, &str); 5] = [
+    ("KexAlgorithms", "kexalgorithms", "key exchanges"),
+    ("HostKeyAlgorithms", "hostkeyalgorithms", "host keys"),
+    ("Ciphers", "ciphers", "ciphers"),
+    ("MACs", "macs", "MACs"),
+    (
+        "PubkeyAcceptedAlgorithms",
+        "pubkeyacceptedalgorithms",
+        "signatures",
+    ),
+];
 
 /// The methods that this program has not, that the configuration allows and the server takes, in OpenSSH's order.
 fn foreign(settings: &HostSettings, takes: impl Fn(&str) -> bool) -> Option<What> {
@@ -103,12 +122,14 @@ impl Need {
         let settings = route.hops.get(error.index)?;
         let (what, after_refusal) = match error.kind() {
             SshFailure::NoCommonAlgorithm { kind, theirs, .. } => {
-                let keyword = ["KexAlgorithms", "HostKeyAlgorithms", "Ciphers", "MACs"]
-                    .into_iter()
-                    .zip(["kexalgorithms", "hostkeyalgorithms", "ciphers", "macs"])
-                    .find_map(|(name, keyword)| kind.contains(name).then_some(keyword))?;
+                let (_, keyword, _) = LISTS.into_iter().find(|(name, ..)| kind.contains(name))?;
                 let theirs = theirs.clone();
                 (What::Algorithms { keyword, theirs }, false)
+            }
+            SshFailure::NoAlgorithmLeft { keyword, list, .. } => {
+                let (_, keyword, _) = LISTS.into_iter().find(|(name, ..)| name == keyword)?;
+                let list = list.clone();
+                (What::Configured { keyword, list }, false)
             }
             SshFailure::Unauthorized { tried, accepts, .. } => (
                 untried(settings, tried, accepts)?,
@@ -133,16 +154,18 @@ impl Need {
             What::Logins(methods) => format!("{name} takes {}", methods.join(" and ")),
             What::SecurityKey(file) => format!("{name} uses a security key ({file})"),
             What::Algorithms { keyword, theirs } => {
-                let kind = match *keyword {
-                    "kexalgorithms" => "key exchanges",
-                    "hostkeyalgorithms" => "host keys",
-                    "ciphers" => "ciphers",
-                    _ => "MACs",
-                };
-                format!("{name} has only {kind} {}", theirs.join(", "))
+                format!("{name} has only {} {}", kind_of(keyword), theirs.join(", "))
+            }
+            What::Configured { keyword, list } => {
+                format!("the configuration wants {} {list} for {name}", kind_of(keyword))
             }
         }
     }
+}
+
+fn kind_of(keyword: &str) -> &'static str {
+    let found = LISTS.iter().find(|it| it.1 == keyword);
+    found.map_or("algorithms", |it| it.2)
 }
 
 /// The logins that a configuration allows, when this program has none of them.
@@ -288,6 +311,14 @@ mod tests {
         assert_eq!(untried(false, None, &skipped, "publickey"), key);
         assert!(is_refused_secret(&attempt("password", Outcome::Denied)));
         assert!(!is_refused_secret(&denied[0]));
+        assert!(is_refused_secret(&attempt(
+            "keyboard-interactive",
+            Outcome::Denied
+        )));
+        assert!(!is_refused_secret(&attempt(
+            "keyboard-interactive",
+            Outcome::Unasked
+        )));
     }
 
     #[test]

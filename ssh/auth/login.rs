@@ -385,6 +385,7 @@ impl State<'_> {
         let outcome = match told {
             Told::Accepted => Outcome::Accepted,
             Told::Partial(_) => Outcome::Partial,
+            Told::Denied { asked: false, .. } if method == Method::KeyboardInteractive => Outcome::Unasked,
             Told::Denied { .. } => Outcome::Denied,
             Told::Closed => Outcome::Skipped("the connection ended".to_owned()),
             Told::Skipped => return,
@@ -412,7 +413,8 @@ impl State<'_> {
                 Outcome::Skipped(why),
             );
         }
-        let denied = self.tried.iter().any(|it| it.outcome == Outcome::Denied);
+        let is_denied = |it: &Attempt| matches!(it.outcome, Outcome::Denied | Outcome::Unasked);
+        let denied = self.tried.iter().any(is_denied);
         let closing = if self.cut {
             Some(self.closing().await)
         } else {

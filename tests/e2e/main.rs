@@ -24,5 +24,6 @@ mod screen;
 mod serving;
 mod setting;
 mod shells;
+mod system_logins;
 mod transport;
 mod wire;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use rustix::process::{Signal, kill_process};
 
 use crate::namespace::Namespace;
-use crate::{Key, Model, accounts, official, skip, wait};
+use crate::{Key, Model, SecurityKey, accounts, official, skip, wait};
 
 pub use crate::accounts::AUTHENTICATOR_CODES;
 
@@ -128,6 +128,7 @@ pub struct HostOptions {
     sshd: String,
     home: OsString,
     setup: Option<String>,
+    token: Option<(Key, PathBuf)>,
 }
 
 impl Default for HostOptions {
@@ -145,6 +146,7 @@ impl Default for HostOptions {
             sshd: String::new(),
             home: "home".into(),
             setup: None,
+            token: None,
         }
     }
 }
@@ -228,6 +230,13 @@ impl HostOptions {
         self
     }
 
+    /// The token that holds the host's own key, which is the only one then. It has to stay as long as the host, and
+    /// its folder must not be below `/tmp`, which is private on hosts.
+    pub fn host_key(mut self, token: &SecurityKey) -> HostOptions {
+        self.token = Some((token.key().clone(), token.socket().to_owned()));
+        self
+    }
+
     /// Lines of POSIX sh that the host's root runs before sshd starts, e.g. mounts; `$home` is the home directory.
     pub fn setup(mut self, lines: &str) -> HostOptions {
         self.setup = Some(lines.into());
@@ -257,7 +266,10 @@ impl Host {
             .tempdir_in("/var/tmp")
             .unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let key = Key::generate(folder.path(), "host_key", None);
+        let key = match &options.token {
+            Some((key, _)) => key.clone(),
+            None => Key::generate(folder.path(), "host_key", None),
+        };
         let mut host = Host {
             options,
             port: 0,
@@ -499,7 +511,10 @@ impl Host {
         let mut line = |keyword: &str, value: &str| text += &format!("{keyword} {value}\n");
         line("ListenAddress", "127.0.0.1");
         line("Port", &self.port.to_string());
-        line("HostKey", &folder.join("host_key").display().to_string());
+        line("HostKey", &self.key.path().display().to_string());
+        if let Some((_, socket)) = &options.token {
+            line("HostKeyAgent", &socket.display().to_string());
+        }
         line("PidFile", &folder.join("sshd.pid").display().to_string());
         line("StrictModes", "no");
         line("LogLevel", "VERBOSE");
@@ -536,7 +551,7 @@ fn repository_package(codex: &Codex) -> Option<PathBuf> {
 
 /// A port nobody listens on, outside the range that connections are given by the kernel: it has to stay free
 /// while the host is stopped.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const RANGE: std::ops::Range<u16> = 12_000..32_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 199).unwrap() * 100;

@@ -8,14 +8,14 @@ use std::process::{Command, Stdio};
 /// The passphrase of encrypted keys.
 pub const KEY_PASSPHRASE: &str = "a passphrase for tests";
 
-/// An Ed25519 key pair in two files, `PATH` and `PATH.pub`.
+/// A key pair in two files, `PATH` and `PATH.pub`.
 #[derive(Debug, Clone)]
 pub struct Key {
     path: PathBuf,
 }
 
 impl Key {
-    /// Generates a pair named `name` in `folder`, encrypted if there is a passphrase.
+    /// Generates an Ed25519 pair named `name` in `folder`, encrypted if there is a passphrase.
     pub fn generate(folder: &Path, name: &str, passphrase: Option<&str>) -> Key {
         let path = folder.join(name);
         let output = Command::new("ssh-keygen")
@@ -38,6 +38,11 @@ impl Key {
             "ssh-keygen: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        Key { path }
+    }
+
+    /// A pair whose private half is somewhere else: only `PATH.pub` is there.
+    pub(crate) fn at(path: PathBuf) -> Key {
         Key { path }
     }
 
@@ -64,7 +69,7 @@ impl Key {
     pub fn fingerprint(&self) -> String {
         let output = Command::new("ssh-keygen")
             .arg("-lf")
-            .arg(&self.path)
+            .arg(self.path.with_extension("pub"))
             .output()
             .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

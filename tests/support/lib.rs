@@ -31,6 +31,15 @@ pub use host::{AUTHENTICATOR_CODES, Codex, Host, HostOptions, Login, PASSWORD, S
 mod keys;
 pub use keys::{KEY_PASSPHRASE, Key};
 
+mod machine;
+mod realm;
+mod security_key;
+mod token;
+pub use machine::Machine;
+pub use realm::Realm;
+pub use security_key::SecurityKey;
+pub use token::{TOKEN_PIN, Token};
+
 mod client;
 pub use client::{Agent, Alias, Client, Known};
 

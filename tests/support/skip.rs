@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{namespace, official};
+use crate::{machine, namespace, official, realm, token};
 
 /// Names the parts whose absence is an error, separated by commas: `ssh,sshd,official,tmux,fish`.
 const REQUIRED: &str = "CODEX_TESTS_REQUIRE";
@@ -35,6 +35,12 @@ pub enum Part {
     Mksh,
     /// A keyring for a session bus: GNOME Keyring and D-Bus.
     SecretService,
+    /// A Kerberos realm of one's own: MIT's KDC, its tools and `kinit`.
+    Kerberos,
+    /// A PKCS#11 token: SoftHSM.
+    Token,
+    /// A machine that vouches for its users: `ssh-keysign`, and root, who can give it another `/etc/ssh`.
+    Keysign,
 }
 
 impl Part {
@@ -52,6 +58,9 @@ impl Part {
             Part::Tcsh => "tcsh",
             Part::Mksh => "mksh",
             Part::SecretService => "secret-service",
+            Part::Kerberos => "kerberos",
+            Part::Token => "token",
+            Part::Keysign => "keysign",
         }
     }
 
@@ -73,6 +82,9 @@ impl Part {
             Part::SecretService => ["dbus-daemon", "gnome-keyring-daemon"]
                 .into_iter()
                 .find_map(|name| missing(&[name])),
+            Part::Kerberos => realm::lack(),
+            Part::Token => token::lack(),
+            Part::Keysign => machine::lack(),
         }
     }
 }

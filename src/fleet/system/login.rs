@@ -210,7 +210,7 @@ impl<'a> Login<'a> {
             kind,
             phase: Some(phase),
             message,
-            hint: words::hint(kind, &self.id.0),
+            hint: words::hint(kind, &self.id.0, ""),
             stderr: None,
         }
     }
@@ -227,7 +227,7 @@ impl<'a> Login<'a> {
                 "the system's ssh to {}: no answer within {:?}",
                 self.id, self.patience
             ),
-            hint: words::hint(FailureKind::TimedOut, &self.id.0),
+            hint: words::hint(FailureKind::TimedOut, &self.id.0, ""),
             stderr: said(&[], &Witness::System(child.watch())),
         }
     }
@@ -270,7 +270,7 @@ async fn failed(id: &HostId, child: &Child) -> Failure {
         kind,
         phase: Some(phase),
         message: format!("{what} to {id}: {ending}"),
-        hint: words::hint(kind, &id.0),
+        hint: words::hint(kind, &id.0, &said),
         stderr: Some(said).filter(|it| !it.is_empty()),
     }
 }

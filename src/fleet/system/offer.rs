@@ -30,7 +30,10 @@ pub(crate) async fn offer(
     let failure = failure.unwrap_or_else(|| Failure {
         kind: FailureKind::Unauthorized,
         phase: Some(Phase::Resolving),
-        message: format!("{missing}, and the configuration allows no other login"),
+        message: match need.what {
+            What::Pkcs11(_) => format!("{missing}, and neither a file nor an agent has another key"),
+            _ => format!("{missing}, and the configuration allows no other login"),
+        },
         hint: None,
         stderr: None,
     });
@@ -45,9 +48,7 @@ pub(crate) async fn offer(
             "the system's `ssh` may, and there is none in PATH; install OpenSSH's client",
         ));
     }
-    if let What::Algorithms { keyword, theirs } = &need.what
-        && !system.has_one_of(id, keyword, theirs).await
-    {
+    if !would_help(id, system, need, route).await {
         return Err(failure);
     }
     let setting = format!(
@@ -66,7 +67,9 @@ pub(crate) async fn offer(
     let Some(settings) = route.hops.get(need.hop) else {
         return Err(refusal);
     };
-    let cause = match was_tried {
+    // Of algorithms what is missing says it all.
+    let is_plain = matches!(need.what, What::Algorithms { .. } | What::Configured { .. });
+    let cause = match was_tried && !is_plain {
         true => format!("{}.\n", failure.message),
         false => String::new(),
     };
@@ -89,10 +92,28 @@ pub(crate) async fn offer(
     }
 }
 
+/// Whether the system's `ssh` may have it: of algorithms it says so itself.
+async fn would_help(id: &HostId, system: &System, need: &Need, route: &Route) -> bool {
+    // A jump host has a client of its own.
+    let client = match route.hops.get(need.hop) {
+        Some(hop) if need.hop + 1 < route.hops.len() => &hop.alias,
+        _ => &id.0,
+    };
+    match &need.what {
+        What::Algorithms { keyword, theirs } => {
+            let is_theirs = |ours: &str| theirs.iter().any(|it| it == ours);
+            system.has_one(client, keyword, is_theirs).await
+        }
+        // A list with nothing that it has ends the client with an error.
+        What::Configured { keyword, .. } => system.has_one(client, keyword, |_| true).await,
+        What::Pkcs11(_) | What::Logins(_) | What::SecurityKey(_) => true,
+    }
+}
+
 impl System {
-    /// Whether the client would take one of the server's algorithms for this host, as `ssh -G` says.
-    async fn has_one_of(&self, id: &HostId, keyword: &str, theirs: &[String]) -> bool {
-        let Ok(query) = Query::parse(&id.0) else {
+    /// Whether one of the algorithms that the client would take for this host fits, as `ssh -G` says.
+    async fn has_one(&self, name: &str, keyword: &str, fits: impl Fn(&str) -> bool) -> bool {
+        let Ok(query) = Query::parse(name) else {
             return false;
         };
         let mut words = self.destination(&query);
@@ -100,18 +121,18 @@ impl System {
         let Some(said) = run(&words, |it| it.stdout).await else {
             return false;
         };
-        common(&said, keyword, theirs)
+        has_one(&said, keyword, fits)
     }
 }
 
-/// Whether a line of `ssh -G` has one of these algorithms.
-fn common(said: &str, keyword: &str, theirs: &[String]) -> bool {
+/// Whether a line of `ssh -G` has an algorithm that fits.
+fn has_one(said: &str, keyword: &str, fits: impl Fn(&str) -> bool) -> bool {
     let line = said
         .lines()
         .find_map(|it| it.strip_prefix(keyword)?.strip_prefix(' '));
     line.is_some_and(|it| {
-        it.split(',')
-            .any(|ours| theirs.iter().any(|it| it == ours.trim()))
+        let mut names = it.split(',').map(str::trim).filter(|it| !it.is_empty());
+        names.any(fits)
     })
 }
 
@@ -157,15 +178,13 @@ mod tests {
     #[test]
     fn an_algorithm_counts_only_in_its_own_line() {
         let said = "ciphers x\nkexalgorithms a,sntrup761x25519-sha512@openssh.com\nkexalgorithmsx b\n";
-        let theirs = |it: &str| vec![it.to_owned()];
-        assert!(common(
-            said,
-            "kexalgorithms",
-            &theirs("sntrup761x25519-sha512@openssh.com")
-        ));
-        assert!(!common(said, "kexalgorithms", &theirs("b")));
-        assert!(!common(said, "ciphers", &theirs("a")));
-        assert!(!common("", "macs", &theirs("")));
+        let has = |keyword: &str, wanted: &str| has_one(said, keyword, |it| it == wanted);
+        assert!(has("kexalgorithms", "sntrup761x25519-sha512@openssh.com"));
+        assert!(!has("kexalgorithms", "b"));
+        assert!(!has("ciphers", "a"));
+        assert!(has_one(said, "ciphers", |_| true));
+        assert!(!has_one(said, "macs", |_| true));
+        assert!(!has_one("macs \n", "macs", |_| true));
     }
 
     #[test]

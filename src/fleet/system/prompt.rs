@@ -80,17 +80,26 @@ pub(crate) fn read(text: &str, kind: Kind, places: &[Place], target: &Place, att
             return secret(Question::Password { hop, attempt }, true);
         }
     }
+    if between(text, "Enter PIN for ", ": ").is_some() {
+        return secret(in_its_words(target, PIN_ADVICE, text.trim_end()), false);
+    }
     let (instructions, last) = text.trim_end().rsplit_once('\n').unwrap_or(("", text));
-    let question = Question::KeyboardInteractive {
+    secret(in_its_words(target, instructions, last), from_password.is_some())
+}
+
+/// Said with a token's PIN, since the question names the host, which does not ask it.
+const PIN_ADVICE: &str = "The system's ssh asks this. Tokens lock themselves after a few wrong PINs.";
+
+fn in_its_words(target: &Place, instructions: &str, text: &str) -> Question {
+    Question::KeyboardInteractive {
         hop: target.hop.clone(),
         name: String::new(),
         instructions: instructions.to_owned(),
         prompts: vec![Prompt {
-            text: last.to_owned(),
+            text: text.to_owned(),
             echo: false,
         }],
-    };
-    secret(question, from_password.is_some())
+    }
 }
 
 fn secret(question: Question, is_lasting: bool) -> Asked {
@@ -244,6 +253,29 @@ mod tests {
             (prompts[0].text.as_str(), prompts[0].echo),
             ("your phone:", false)
         );
+    }
+
+    #[test]
+    fn the_pin_of_a_token_is_asked_by_this_machine_and_never_remembered() {
+        for text in [
+            "Enter PIN for 'key ring': ",
+            "Enter PIN for ED25519-SK key /home/me/.ssh/id_ed25519_sk: ",
+        ] {
+            let asked = asked(text, Kind::Text);
+            assert!(!asked.is_lasting, "{text}");
+            let Question::KeyboardInteractive {
+                instructions,
+                prompts,
+                ..
+            } = asked.question
+            else {
+                panic!("{text}")
+            };
+            assert_eq!(
+                (instructions.as_str(), prompts[0].text.as_str()),
+                (PIN_ADVICE, text.trim_end())
+            );
+        }
     }
 
     #[test]

@@ -62,8 +62,49 @@ pub(super) fn meaning(said: &str) -> Option<(FailureKind, Phase)> {
     found.map(|&(_, kind, phase)| (kind, phase))
 }
 
+/// Why a login was refused, where the client says so on its way there (`ssh-pkcs11.c`, `ssh-keysign.c`), and what the
+/// user can do; the first that is found.
+const CAUSES: &[(&str, &str)] = &[
+    (
+        "PKCS#11 login failed: PIN locked",
+        "the token has locked itself after wrong PINs: unlock it with its PUK, or ask who gave it out",
+    ),
+    (
+        "PKCS#11 login failed: PIN ",
+        "try again with the right PIN: the token refused this one, and locks itself after a few",
+    ),
+    (
+        "pin required",
+        "the token asks for its PIN, and here nobody can be asked: connect from a terminal",
+    ),
+    // Newer clients look into the file first.
+    ("is not a PKCS11 library", NO_LIBRARY),
+    ("dlopen ", NO_LIBRARY),
+    (
+        "ssh-keysign not enabled",
+        "hostbased logins need `EnableSSHKeysign yes` in this machine's own file, which is /etc/ssh/ssh_config",
+    ),
+];
+
+const NO_LIBRARY: &str = "correct PKCS11Provider: it names no library for PKCS#11 that can be loaded";
+
+/// The hint for a refused login. Whoever lets nobody in without a ticket does not say that there is none.
+fn refused(id: &str, said: &str) -> String {
+    if let Some((_, hint)) = CAUSES.iter().find(|(words, _)| said.contains(words)) {
+        return (*hint).to_owned();
+    }
+    let takes_tickets = |it: &str| it.contains("Permission denied (") && it.contains("gssapi-with-mic");
+    match said.lines().any(takes_tickets) {
+        true => format!(
+            "for gssapi-with-mic a Kerberos ticket is needed: `klist` shows yours, `kinit` gets one; else compare with \
+             `ssh -v {id}`"
+        ),
+        false => format!("compare with `ssh -v {id}`"),
+    }
+}
+
 /// What the user can do, where that is not in the words themselves.
-pub(super) fn hint(kind: FailureKind, id: &str) -> Option<String> {
+pub(super) fn hint(kind: FailureKind, id: &str, said: &str) -> Option<String> {
     Some(match kind {
         FailureKind::HostKeyUnknown => format!("run `ssh {id}` in a terminal and compare the fingerprint"),
         FailureKind::HostKeyChanged => {
@@ -71,7 +112,8 @@ pub(super) fn hint(kind: FailureKind, id: &str) -> Option<String> {
                 .to_owned()
         }
         FailureKind::HostKeyRevoked => "do not use this host: its key is marked as compromised".to_owned(),
-        FailureKind::Unauthorized | FailureKind::Protocol => format!("compare with `ssh -v {id}`"),
+        FailureKind::Unauthorized => refused(id, said),
+        FailureKind::Protocol => format!("compare with `ssh -v {id}`"),
         FailureKind::Unreachable | FailureKind::TimedOut => {
             format!("check that the host is up and that HostName and Port of `{id}` are right")
         }
@@ -137,6 +179,32 @@ mod tests {
             assert_eq!(meaning(said).map(|it| it.0), Some(kind), "{said}");
         }
         assert_eq!(meaning("bash: line 1: nope"), None);
+    }
+
+    #[test]
+    fn a_refused_login_has_a_hint_for_its_cause() {
+        let hint = |said: &str| hint(FailureKind::Unauthorized, "devbox", said).unwrap();
+        let denied = "dev@devbox: Permission denied (publickey).";
+        for (said, word) in [
+            ("PKCS#11 login failed: PIN incorrect", "the right PIN"),
+            ("PKCS#11 login failed: PIN length out of range", "the right PIN"),
+            ("PKCS#11 login failed: PIN locked", "has locked itself"),
+            ("pin required", "from a terminal"),
+            (
+                "provider /p11.so is not a PKCS11 library",
+                "correct PKCS11Provider",
+            ),
+            ("dlopen /p11.so failed: cannot open", "correct PKCS11Provider"),
+            (
+                "ssh-keysign not enabled in /etc/ssh/ssh_config",
+                "EnableSSHKeysign yes",
+            ),
+            ("Permission denied (publickey,gssapi-with-mic).", "`kinit`"),
+        ] {
+            let hint = hint(&format!("{said}\n{denied}"));
+            assert!(hint.contains(word), "{said}: {hint}");
+        }
+        assert_eq!(hint(denied), "compare with `ssh -v devbox`");
     }
 
     #[test]

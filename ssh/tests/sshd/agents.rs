@@ -6,9 +6,10 @@ use codex_ssh::{
     Answer, Askpass, Class, Question, Zeroizing,
     config::settings::{AddKeysToAgent, IdentityAgent},
 };
+use codex_testkit::SecurityKey;
 
 use crate::{
-    agent::{Agent, SecurityKey},
+    agent::Agent,
     host::{Sshd, available, connect, connect_with, connector, keygen, refused},
 };
 
@@ -66,10 +67,10 @@ async fn a_security_key_in_the_agent_logs_in() {
     }
     let sshd = Sshd::start("");
     let token = SecurityKey::start(sshd.dir.path());
-    fs::write(sshd.path("authorized"), &token.public).unwrap();
+    fs::write(sshd.path("authorized"), token.key().public()).unwrap();
     let mut settings = sshd.settings();
     settings.identity_files.clear();
-    settings.identity_agent = IdentityAgent::Socket(token.socket.clone());
+    settings.identity_agent = IdentityAgent::Socket(token.socket().to_owned());
     connect(settings.clone()).await.unwrap();
     settings.pubkey_accepted_algorithms = Some("-sk-*".to_owned());
     let error = refused(connect(settings).await);
