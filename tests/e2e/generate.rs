@@ -409,6 +409,7 @@ fn fields_have_their_official_names() {
 /// approvals, and the three answers that open a thread, share a type each.
 const OUR_OWN: &[&str] = &[
     "FileChangeRequestApprovalResponse decision.acceptWithExecpolicyAmendment",
+    "ThreadForkParams dynamicTools",
     "ThreadForkParams effort",
     "ThreadForkParams sandboxPolicy",
     "ThreadForkResponse collaborationMode",
