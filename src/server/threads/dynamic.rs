@@ -26,7 +26,7 @@ const NAMESPACE_BYTES_MAX: usize = 64;
 /// Characters in the description of a namespace, as the Responses API takes it.
 const DESCRIPTION_CHARS_MAX: usize = 1024;
 /// Namespaces that the Responses API keeps for itself.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 14] = [
     "api_tool",
     "browser",
     "computer",
@@ -36,6 +36,10 @@ const RESERVED: [&str; 10] = [
     "image_gen",
     "multi_tool_use",
     "python",
+    "python_user_visible",
+    "submodel_delegator",
+    "terminal",
+    "tool_search",
     "web",
 ];
 /// Between namespace and name where a provider knows no namespaces.

@@ -20,7 +20,7 @@ pub(super) const TOOLS: &[(&str, Conversation)] = &[
         call(it, "call app.later {}\noutputs", &words("in the end", true));
     }),
     ("tool_shows_an_image", |it| {
-        call(it, "call look {}\noutputs", &image())
+        call(it, "call look {}\nsay seen", &image())
     }),
     ("tool_fails", |it| {
         call(it, "call look {}\noutputs", &words("there is nothing", false));
