@@ -146,7 +146,7 @@ fn everything(whose: Whose) {
     it.shows("• asked the interface");
     let asked = serving.model.requests().into_iter().rev();
     let listed = asked.flat_map(|it| it.outputs()).next().unwrap();
-    assert!(listed.contains("escalate touch"), "{listed}");
+    assert!(listed.contains("say hello there friend"), "{listed}");
     it.say("!echo from-the-user");
     it.shows("You ran echo from-the-user");
     it.say("hold a");
