@@ -79,6 +79,9 @@ impl Owner {
     /// come back under another connection.
     pub(super) fn call_clients(&mut self, called: Called) {
         self.forget_void();
+        if called.answer.is_closed() {
+            return;
+        }
         let id = self.server.questions().open_to_each(self.answers.clone());
         let turn = called.params.turn_id.clone();
         let waiting = Waiting {
