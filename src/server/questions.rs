@@ -34,6 +34,8 @@ struct Open {
 
 struct Asked {
     answers: mpsc::Sender<Answer>,
+    /// Everybody's answer counts until the question is closed.
+    of_each: bool,
     /// An answer is being delivered or looked at.
     answered: bool,
 }
@@ -42,6 +44,16 @@ impl Questions {
     /// Opens a question: its id on the wire, unique in this process. Its answer goes to `answers`, which
     /// the asker keeps receiving from.
     pub fn open(&self, answers: mpsc::Sender<Answer>) -> i64 {
+        self.add(answers, false)
+    }
+
+    /// Opens a question that some of the asked may be unable to answer: all answers go to `answers` until it is
+    /// closed.
+    pub fn open_to_each(&self, answers: mpsc::Sender<Answer>) -> i64 {
+        self.add(answers, true)
+    }
+
+    fn add(&self, answers: mpsc::Sender<Answer>, of_each: bool) -> i64 {
         let mut open = self.lock();
         let id = open.next;
         open.next += 1;
@@ -49,6 +61,7 @@ impl Questions {
             id,
             Asked {
                 answers,
+                of_each,
                 answered: false,
             },
         );
@@ -72,7 +85,7 @@ impl Questions {
         let Id::Integer(id) = id else { return None };
         let mut open = self.lock();
         let asked = open.asked.get_mut(id).filter(|it| !it.answered)?;
-        asked.answered = true;
+        asked.answered = !asked.of_each;
         Some((*id, asked.answers.clone()))
     }
 

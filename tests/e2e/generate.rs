@@ -225,7 +225,10 @@ fn conversation() -> Vec<(Direction, Value)> {
     local.server.initialize();
     let cwd = local.work().display().to_string();
     fs::write(local.work().join("notes.txt"), "old\n").unwrap();
-    let settings = json!({ "cwd": cwd, "sandbox": "danger-full-access", "approvalPolicy": "on-request" });
+    let look = json!({ "type": "function", "name": "look", "description": "It looks.", "inputSchema": {} });
+    let app = json!({ "type": "namespace", "name": "app", "description": "An app.", "tools": [look] });
+    let settings = json!({ "cwd": cwd, "sandbox": "danger-full-access", "approvalPolicy": "on-request",
+        "dynamicTools": [look, app] });
     let opened = local.server.call("thread/start", settings);
     let thread = json!(opened["thread"]["id"].as_str().unwrap());
     let only = json!({ "threadId": thread });
@@ -250,6 +253,14 @@ fn conversation() -> Vec<(Direction, Value)> {
             local.server.finish_turn();
         }
     }
+    local
+        .server
+        .start_turn(thread.as_str().unwrap(), "call app.look {}\nsay seen");
+    let asked = local.server.expect_method("item/tool/call");
+    let parts = json!([{ "type": "inputText", "text": "t" }, { "type": "inputImage", "imageUrl": "data:," }]);
+    let seen = json!({ "contentItems": parts, "success": true });
+    local.server.send(json!({ "id": asked["id"], "result": seen }));
+    local.server.finish_turn();
     local.server.start_turn(thread.as_str().unwrap(), "status 400");
     local.server.finish_turn();
     let mut with = |method: &str, more: Value| {
@@ -409,6 +420,7 @@ fn fields_have_their_official_names() {
 /// approvals, and the three answers that open a thread, share a type each.
 const OUR_OWN: &[&str] = &[
     "FileChangeRequestApprovalResponse decision.acceptWithExecpolicyAmendment",
+    "ThreadForkParams dynamicTools",
     "ThreadForkParams effort",
     "ThreadForkParams sandboxPolicy",
     "ThreadForkResponse collaborationMode",

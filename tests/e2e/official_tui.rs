@@ -142,6 +142,11 @@ fn everything(whose: Whose) {
         fs::read_to_string(home.join("beside.txt")).unwrap(),
         "first\nnew\nlast\n"
     );
+    it.say("call codex_tui.list_threads {}\nsay asked the interface");
+    it.shows("• asked the interface");
+    let asked = serving.model.requests().into_iter().rev();
+    let listed = asked.flat_map(|it| it.outputs()).next().unwrap();
+    assert!(listed.contains("say hello there friend"), "{listed}");
     it.say("!echo from-the-user");
     it.shows("You ran echo from-the-user");
     it.say("hold a");

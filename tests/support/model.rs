@@ -122,7 +122,7 @@ pub enum Step {
     },
     /// One reasoning item with these parts of a summary.
     Reason(Vec<String>),
-    /// A call of a function tool, for instance `exec_command`.
+    /// A call of a function tool, for instance `exec_command`; before a point stands the tool's namespace.
     Call { name: String, arguments: Value },
     /// A call of a freeform tool, for instance `apply_patch`.
     Custom { name: String, input: String },
@@ -177,8 +177,8 @@ impl Step {
 }
 
 impl Model {
-    /// A model that does what the user's text says, one directive a line. After a call (`run`, `escalate`, the
-    /// patches, `plan`) the following lines wait for its output.
+    /// A model that does what the user's text says, one directive a line. After a call (`run`, `escalate`, `call`,
+    /// the patches, `plan`) the following lines wait for its output.
     ///
     /// | line | effect |
     /// |---|---|
@@ -190,6 +190,7 @@ impl Model {
     /// | `patch PATH TEXT` | `apply_patch` that adds a file with this line |
     /// | `replace PATH OLD => NEW` | `apply_patch` that changes one line |
     /// | `delete PATH` | `apply_patch` that deletes a file |
+    /// | `call NAME JSON` | a function of this name, or `NAMESPACE.NAME`, with these arguments |
     /// | `plan STEP \| STEP` | `update_plan`; the first step is done, the second in progress |
     /// | `hold NAME` | a message `holding NAME`, its stream stays open until the gate NAME is opened |
     /// | `wait NAME` | nothing until the gate NAME is opened |

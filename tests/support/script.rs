@@ -62,6 +62,13 @@ fn directive(line: &str, outputs: &[String], gates: &Gates) -> Option<Reply> {
             patch(&format!("*** Update File: {path}\n@@\n-{old}\n+{new}"))
         }
         ("delete", path) => patch(&format!("*** Delete File: {path}")),
+        ("call", rest) => {
+            let (name, arguments) = rest.split_once(' ')?;
+            Step::Call {
+                name: name.into(),
+                arguments: serde_json::from_str(arguments).ok()?,
+            }
+        }
         ("plan", steps) => plan(steps),
         ("hold", name) => Step::Held {
             before: vec!["holding ".into(), name.into()],

@@ -85,8 +85,15 @@ impl Events<'_> {
             Step::Reason(parts) => self.reason(parts),
             Step::Call { name, arguments } => {
                 let id = self.id("call");
-                let item = json!({"type": "function_call", "id": self.id("fc"), "call_id": id, "name": name,
+                let (namespace, name) = match name.split_once('.') {
+                    Some((namespace, name)) => (Some(namespace), name),
+                    None => (None, name.as_str()),
+                };
+                let mut item = json!({"type": "function_call", "id": self.id("fc"), "call_id": id, "name": name,
                     "arguments": arguments.to_string()});
+                if let Some(namespace) = namespace {
+                    item["namespace"] = namespace.into();
+                }
                 self.send(json!({"type": "response.output_item.done", "item": item}))
             }
             Step::Custom { name, input } => {

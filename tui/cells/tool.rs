@@ -1,6 +1,8 @@
 //! Calls of tools: MCP servers, tools of the client, other agents, the web.
 
-use codex_protocol::v2::{CollabAgentToolCall, DynamicToolCall, McpToolCall, WebSearch};
+use codex_protocol::v2::{
+    CollabAgentToolCall, DynamicToolCall, DynamicToolCallOutputContentItem, McpToolCall, WebSearch,
+};
 use ratatui::text::{Line, Span};
 use serde_json::Value;
 
@@ -46,7 +48,16 @@ pub(super) fn dynamic(item: &DynamicToolCall, ctx: &Context<'_>) -> Vec<Line<'st
         Some(namespace) => format!("{namespace}.{}", item.tool),
         None => item.tool.clone(),
     };
-    call(&name, &item.arguments, state, None, ctx)
+    let mut lines = call(&name, &item.arguments, state, item.duration_ms, ctx);
+    let part = |part: &DynamicToolCallOutputContentItem| match part {
+        DynamicToolCallOutputContentItem::Text(it) => it.text.clone(),
+        other => format!("[{}]", other.tag()),
+    };
+    let parts: Vec<_> = item.content_items.iter().flatten().map(part).collect();
+    if !parts.is_empty() {
+        block::output(&parts.join("\n"), RESULT_FOLD, ctx, &mut lines);
+    }
+    lines
 }
 
 pub(super) fn collab(item: &CollabAgentToolCall, ctx: &Context<'_>) -> Vec<Line<'static>> {

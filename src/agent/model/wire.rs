@@ -64,6 +64,14 @@ fn tool(spec: &ToolSpec) -> Value {
             "type": "custom", "name": name, "description": description,
             "format": {"type": "grammar", "syntax": "lark", "definition": grammar},
         }),
+        ToolSpec::Namespace {
+            name,
+            description,
+            tools,
+        } => json!({
+            "type": "namespace", "name": name, "description": description,
+            "tools": tools.iter().map(tool).collect::<Vec<_>>(),
+        }),
     }
 }
 
@@ -205,6 +213,8 @@ pub enum ModelItem {
 pub struct ModelCall {
     pub id: CallId,
     pub kind: CallKind,
+    /// Under which the tool was offered, if under any.
+    pub namespace: Option<String>,
     pub name: String,
     /// JSON for a function, text for a custom tool.
     pub input: String,
@@ -236,6 +246,7 @@ pub fn read_item(item: &RawItem) -> ModelItem {
             ModelItem::Call(ModelCall {
                 id: CallId(id.to_owned()),
                 kind,
+                namespace: text("namespace").filter(|it| !it.is_empty()),
                 name: text("name").unwrap_or_default(),
                 input: text(input).unwrap_or_default(),
             })

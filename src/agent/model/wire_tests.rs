@@ -54,6 +54,37 @@ fn a_request_says_everything_the_api_needs() {
 }
 
 #[test]
+fn tools_in_a_namespace_are_offered_together_and_their_calls_say_where_they_are() {
+    let look = ToolSpec::Function {
+        name: "look".into(),
+        description: "d".into(),
+        parameters: json!({"type": "object"}),
+    };
+    let app = ToolSpec::Namespace {
+        name: "app".into(),
+        description: "an app".into(),
+        tools: vec![look.clone()],
+    };
+    let tools = [look, app].into();
+    let body = request_body(&Prompt {
+        tools,
+        ..prompt(Vec::new())
+    });
+    assert_eq!(body["tools"][1]["type"], "namespace");
+    assert_eq!(body["tools"][1]["tools"][0], body["tools"][0]);
+    let called = |namespace: Value| {
+        let item = json!({"type": "function_call", "call_id": "c", "name": "look", "namespace": namespace,
+            "arguments": "{}"});
+        match read_item(&RawItem::new(item)) {
+            ModelItem::Call(call) => call.namespace,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(called(json!("app")).as_deref(), Some("app"));
+    assert_eq!([called(json!(null)), called(json!(""))], [None, None]);
+}
+
+#[test]
 fn items_are_sent_back_without_what_only_the_provider_understands() {
     let sent = |value: Value| super::sent(&RawItem::new(value));
     let message =

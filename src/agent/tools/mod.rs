@@ -26,6 +26,7 @@ pub enum Invocation {
     ViewImage(ViewImage),
     /// A tool of somebody else: MCP, dynamic.
     Other {
+        namespace: Option<String>,
         name: String,
         arguments: Value,
     },
@@ -127,6 +128,14 @@ pub fn understand(call: &ModelCall) -> Result<Invocation, String> {
     } else {
         &call.input
     };
+    if call.namespace.is_some() {
+        // Its own tools are in none, so that no name of a client's stands for one of them.
+        return Ok(Invocation::Other {
+            namespace: call.namespace.clone(),
+            name: call.name.clone(),
+            arguments: serde_json::from_str(input).map_err(wrong)?,
+        });
+    }
     Ok(match (call.name.as_str(), call.kind) {
         ("exec_command", CallKind::Function) => exec(serde_json::from_str(input).map_err(wrong)?)?,
         ("write_stdin", CallKind::Function) => {
@@ -139,10 +148,12 @@ pub fn understand(call: &ModelCall) -> Result<Invocation, String> {
             Invocation::ViewImage(serde_json::from_str(input).map_err(wrong)?)
         }
         (name, CallKind::Function) => Invocation::Other {
+            namespace: None,
             name: name.to_owned(),
             arguments: serde_json::from_str(input).map_err(wrong)?,
         },
         (name, CallKind::Custom) => Invocation::Other {
+            namespace: None,
             name: name.to_owned(),
             arguments: Value::String(call.input.clone()),
         },
@@ -233,6 +244,7 @@ mod tests {
         understand(&ModelCall {
             id: CallId("c".into()),
             kind,
+            namespace: None,
             name: name.into(),
             input: input.into(),
         })
@@ -278,6 +290,28 @@ mod tests {
         assert_eq!(plan.plan[0].status, TurnPlanStepStatus::InProgress);
         assert_eq!(plan.plan[1].status, TurnPlanStepStatus::Pending);
         assert!(matches!(function("mcp__a__b", ""), Ok(Invocation::Other { .. })));
+    }
+
+    #[test]
+    fn a_tool_in_a_namespace_is_never_taken_for_one_of_ours() {
+        let call = ModelCall {
+            id: CallId("c".into()),
+            kind: CallKind::Function,
+            namespace: Some("app".into()),
+            name: "exec_command".into(),
+            input: r#"{"cmd":"ls"}"#.into(),
+        };
+        let other = Invocation::Other {
+            namespace: Some("app".into()),
+            name: "exec_command".into(),
+            arguments: serde_json::json!({"cmd": "ls"}),
+        };
+        assert_eq!(understand(&call), Ok(other));
+        let wrong = ModelCall {
+            input: "no json".into(),
+            ..call
+        };
+        assert!(understand(&wrong).unwrap_err().contains("not understood"));
     }
 
     #[test]

@@ -19,13 +19,32 @@ pub enum ToolSpec {
         description: String,
         grammar: String,
     },
+    /// Functions under one name, which the model says with each call.
+    Namespace {
+        name: String,
+        description: String,
+        tools: Vec<ToolSpec>,
+    },
 }
 
 impl ToolSpec {
     /// The name by which the model calls it.
     pub fn name(&self) -> &str {
         match self {
-            ToolSpec::Function { name, .. } | ToolSpec::Freeform { name, .. } => name,
+            ToolSpec::Function { name, .. }
+            | ToolSpec::Freeform { name, .. }
+            | ToolSpec::Namespace { name, .. } => name,
+        }
+    }
+
+    /// Whether a call of this name, in this namespace, is one of it.
+    pub fn takes(&self, namespace: Option<&str>, name: &str) -> bool {
+        match (self, namespace) {
+            (ToolSpec::Namespace { name: own, tools, .. }, Some(namespace)) => {
+                own == namespace && tools.iter().any(|it| it.takes(None, name))
+            }
+            (ToolSpec::Namespace { .. }, None) | (_, Some(_)) => false,
+            (tool, None) => tool.name() == name,
         }
     }
 }

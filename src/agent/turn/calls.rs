@@ -84,9 +84,10 @@ impl Turn {
     pub(super) fn add_call(&mut self, _now: UnixMillis, call: ModelCall) {
         let output = match understand(&call) {
             Ok(Invocation::Plan(plan)) => self.update_plan(plan),
-            Ok(_) if !self.setup.tools.iter().any(|it| it.name() == call.name) => {
-                format!("There is no tool `{}`.", call.name)
-            }
+            Ok(_) if !self.is_offered(&call) => match &call.namespace {
+                Some(namespace) => format!("There is no tool `{}` in `{namespace}`.", call.name),
+                None => format!("There is no tool `{}`.", call.name),
+            },
             Ok(invocation) => {
                 let call_kind = call.kind;
                 let call = ToolCall {
@@ -104,6 +105,11 @@ impl Turn {
             Err(reason) => reason,
         };
         self.remember(wire::call_output(call.kind, &call.id, &ToolOutput::Text(output)));
+    }
+
+    fn is_offered(&self, call: &ModelCall) -> bool {
+        let namespace = call.namespace.as_deref();
+        self.setup.tools.iter().any(|it| it.takes(namespace, &call.name))
     }
 
     fn update_plan(&mut self, plan: PlanUpdate) -> String {

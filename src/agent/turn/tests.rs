@@ -502,6 +502,37 @@ fn what_the_model_gets_wrong_is_answered_and_never_run() {
 }
 
 #[test]
+fn a_call_in_a_namespace_needs_a_tool_that_was_offered_there() {
+    let open = ToolSpec::Function {
+        name: "open".into(),
+        description: String::new(),
+        parameters: json!({}),
+    };
+    let app = ToolSpec::Namespace {
+        name: "app".into(),
+        description: String::new(),
+        tools: vec![open],
+    };
+    let mut play = Play::new(Setup {
+        tools: [app].into(),
+        ..setup(TurnKind::Regular)
+    });
+    let called = |id: &str, namespace: Option<&str>| {
+        ModelEvent::ItemDone(RawItem::new(
+            json!({"type": "function_call", "call_id": id, "name": "open", "namespace": namespace, "arguments": "{}"}),
+        ))
+    };
+    assert_eq!(play.model(called("a", None)), "");
+    assert_eq!(play.model(called("b", Some("other"))), "");
+    assert_eq!(play.model(called("c", Some("app"))), "prepare c");
+    let history = serde_json::to_string(play.turn.history()).unwrap();
+    assert!(
+        history.contains("There is no tool `open`.") && history.contains("no tool `open` in `other`"),
+        "{history}"
+    );
+}
+
+#[test]
 fn a_refused_command_is_shown_as_declined() {
     let mut play = Play::new(Setup {
         policy: ApprovalPolicy::Never,

@@ -170,6 +170,7 @@ pub const CALLS: &[Call] = calls! {
 pub const QUESTIONS: &[Call] = calls! {
     Stable "item/commandExecution/requestApproval": CommandExecutionRequestApprovalParams(v2::CommandApprovalParams) => CommandExecutionRequestApprovalResponse(v2::ApprovalResponse);
     Stable "item/fileChange/requestApproval": FileChangeRequestApprovalParams(v2::FileChangeApprovalParams) => FileChangeRequestApprovalResponse(v2::ApprovalResponse);
+    Stable "item/tool/call": DynamicToolCallParams(v2::DynamicToolCallParams) => DynamicToolCallResponse(v2::DynamicToolCallResponse);
     Stable "mcpServer/elicitation/request": McpServerElicitationRequestParams(v2::ElicitationParams) => McpServerElicitationRequestResponse(ElicitationResponse);
 };
 

@@ -58,9 +58,13 @@ pub struct ThreadStartParams {
     pub developer_instructions: Option<String>,
     /// What the thread is for, in the client's own words.
     pub thread_source: Option<String>,
-    /// Tools that the client would run. None is offered to the model, so that they are not described: nobody but
-    /// the official interface has any.
-    #[cfg_attr(feature = "schema", schemars(skip), ts(skip))]
+    /// Tools that the clients of the thread run (`item/tool/call`); kept with the thread. Only with the capability
+    /// `experimentalApi`. A fork has those of its source unless it brings others.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<Vec<crate::v2::DynamicToolSpec>>"),
+        ts(as = "Option<Vec<crate::v2::DynamicToolSpec>>")
+    )]
     pub dynamic_tools: Option<Value>,
     #[serde(flatten)]
     pub overrides: Overrides,

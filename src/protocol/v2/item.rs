@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::turn::UserInput;
+use super::{dynamic::DynamicToolCallOutputContentItem, turn::UserInput};
 use crate::{
     ids::ItemId,
     macros::{string_enum, tagged_union},
@@ -172,6 +172,14 @@ pub struct DynamicToolCall {
     pub status: ToolCallStatus,
     #[serde(default)]
     pub arguments: Value,
+    /// What the client answered, or why it did not; nothing while the call is under way.
+    #[serde(default)]
+    pub content_items: Option<Vec<DynamicToolCallOutputContentItem>>,
+    /// In the client's own words.
+    #[serde(default)]
+    pub success: Option<bool>,
+    #[serde(default)]
+    pub duration_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

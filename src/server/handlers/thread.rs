@@ -26,8 +26,8 @@ use crate::{
     scope::Scope,
     server::Server,
     threads::{
-        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, Look, Mail, Owner, View, apply_overrides, git_info,
-        known_provider, new_id, on_the_wire, refuse,
+        Act, BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS, DYNAMIC_TOOLS, Look, Mail, Owner, View,
+        apply_overrides, git_info, known_provider, new_id, on_the_wire, read_dynamic_tools, refuse,
     },
 };
 
@@ -226,6 +226,9 @@ pub(super) fn header(
         known_provider(&settings.model_provider, &config)?;
     }
     let mut extra = Map::new();
+    if let Some(tools) = params.dynamic_tools.filter(|it| !it.is_null()) {
+        extra.insert(DYNAMIC_TOOLS.to_owned(), json!(read_dynamic_tools(&tools)?));
+    }
     for (key, text) in [
         (BASE_INSTRUCTIONS, params.base_instructions),
         (DEVELOPER_INSTRUCTIONS, params.developer_instructions),

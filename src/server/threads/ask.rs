@@ -15,7 +15,10 @@ use codex_threads::{PendingApproval, Record};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::owner::Owner;
+use super::{
+    calls::{Called, Waiting},
+    owner::Owner,
+};
 use crate::{connection::Connection, notice::Notice, questions::Answer};
 
 /// The question whether a command may run.
@@ -27,6 +30,12 @@ pub(super) struct Elicited {
     pub(super) params: Value,
     /// The client's answer, as it came.
     pub(super) answer: oneshot::Sender<Value>,
+}
+
+/// What the hands of a turn want of the thread's users and their clients.
+pub(super) enum Wish {
+    Elicit(Elicited),
+    Call(Called),
 }
 
 /// What is kept of a question that is open no more.
@@ -42,19 +51,21 @@ pub(super) enum Waits {
     Call(CallId),
     /// The hands of the turn.
     Hands(oneshot::Sender<Value>),
+    /// The hands of the turn; clients answer by themselves.
+    Client(Waiting),
 }
 
 /// One open question, by its id on the wire.
-struct Open {
-    turn: TurnId,
-    waits: Waits,
-    method: &'static str,
-    params: Value,
+pub(super) struct Open {
+    pub(super) turn: TurnId,
+    pub(super) waits: Waits,
+    pub(super) method: &'static str,
+    pub(super) params: Value,
 }
 
 /// A thread's open questions, oldest first: ids grow.
 #[derive(Default)]
-pub(super) struct Asked(BTreeMap<i64, Open>);
+pub(super) struct Asked(pub(super) BTreeMap<i64, Open>);
 
 impl Asked {
     pub(super) fn of(&self, turn: &TurnId, call: &CallId) -> Option<i64> {
@@ -146,9 +157,12 @@ impl Owner {
     }
 
     /// Tells the open questions to somebody who has just come.
-    pub(super) fn put_again(&self, connection: &Connection) {
-        for (id, open) in &self.asked.0 {
+    pub(super) fn put_again(&mut self, connection: &Connection) {
+        for (id, open) in &mut self.asked.0 {
             connection.ask(*id, open.method, &open.params);
+            if let Waits::Client(waiting) = &mut open.waits {
+                waiting.add(connection);
+            }
         }
     }
 
@@ -177,6 +191,10 @@ impl Owner {
                 waits: Waits::Hands(_),
                 ..
             }) => return self.answered_hands(answer),
+            Some(Open {
+                waits: Waits::Client(_),
+                ..
+            }) => return self.answered_call(answer),
             Some(Open {
                 turn,
                 waits: Waits::Call(call),
@@ -234,8 +252,16 @@ impl Owner {
         self.show_status();
     }
 
+    /// Does what the hands of the turn want.
+    pub(super) fn fulfil(&mut self, wish: Wish) {
+        match wish {
+            Wish::Elicit(question) => self.elicit(question),
+            Wish::Call(called) => self.call_clients(called),
+        }
+    }
+
     /// Puts a question of an MCP server to the users.
-    pub(super) fn elicit(&mut self, question: Elicited) {
+    fn elicit(&mut self, question: Elicited) {
         self.forget_void();
         let id = self.server.questions().open(self.answers.clone());
         let open = Open {
@@ -253,7 +279,11 @@ impl Owner {
 
     /// Takes back the questions for whose answers nobody waits any more.
     pub(super) fn forget_void(&mut self) {
-        let is_void = |open: &Open| matches!(&open.waits, Waits::Hands(hands) if hands.is_closed());
+        let is_void = |open: &Open| match &open.waits {
+            Waits::Call(_) => false,
+            Waits::Hands(hands) => hands.is_closed(),
+            Waits::Client(waiting) => waiting.answer.is_closed(),
+        };
         let void: Vec<i64> = self
             .asked
             .0

@@ -27,7 +27,7 @@ pub(crate) const DEVELOPER_INSTRUCTIONS: &str = "developerInstructions";
 /// The window of OpenAI's models, in tokens, of which the official program also goes out where nothing is
 /// configured.
 const OPENAI_WINDOW: i64 = 258_400;
-/// How the names of OpenAI's models begin. They know `apply_patch` as a tool of its own kind.
+/// How the names of OpenAI's models begin. They know `apply_patch` as a tool of its own kind, and namespaces.
 const OPENAI_MODELS: [&str; 2] = ["gpt-", "codex"];
 /// The largest local image in a user's message, in bytes.
 const IMAGE_BYTES_MAX: u64 = 20 << 20;
@@ -105,8 +105,7 @@ pub(super) fn model(settings: &Settings, config: &Config, kind: &TurnKind) -> Mo
         (TurnKind::Review { .. }, Some(model)) => model.clone(),
         _ => settings.model.clone(),
     };
-    let is_known = OPENAI_MODELS.iter().any(|it| name.starts_with(it));
-    let usual_window = is_known.then_some(OPENAI_WINDOW);
+    let usual_window = is_openai(&name).then_some(OPENAI_WINDOW);
     ModelSettings {
         name,
         effort: settings.reasoning_effort.clone(),
@@ -117,10 +116,14 @@ pub(super) fn model(settings: &Settings, config: &Config, kind: &TurnKind) -> Mo
     }
 }
 
-/// The tools that this model is offered.
+/// Whether it is a model of OpenAI.
+pub(super) fn is_openai(model: &str) -> bool {
+    OPENAI_MODELS.iter().any(|it| model.starts_with(it))
+}
+
+/// The tools of every thread that this model is offered.
 pub(super) fn tools(model: &str) -> Vec<codex_agent::tools::ToolSpec> {
-    let is_freeform = OPENAI_MODELS.iter().any(|it| model.starts_with(it));
-    built_in(if is_freeform {
+    built_in(if is_openai(model) {
         PatchTool::Freeform
     } else {
         PatchTool::Function

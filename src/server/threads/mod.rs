@@ -6,7 +6,9 @@
 //! ```
 
 mod ask;
+mod calls;
 mod context;
+mod dynamic;
 mod git;
 mod goal;
 mod hands;
@@ -48,6 +50,7 @@ use crate::{
 };
 
 pub(crate) use context::{BASE_INSTRUCTIONS, DEVELOPER_INSTRUCTIONS};
+pub(crate) use dynamic::{DYNAMIC_TOOLS, read as read_dynamic_tools};
 pub(crate) use git::git_info;
 pub(crate) use hands::reason;
 pub(crate) use live::View;

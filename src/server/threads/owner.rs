@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{
     Act, Mail, Status, apply_overrides,
-    ask::{Asked, Elicited},
+    ask::{Asked, Wish},
     hands::Sessions,
     live::{Live, View},
     rules,
@@ -63,7 +63,7 @@ pub(crate) struct Owner {
     pub(super) sessions: Arc<Sessions>,
     pub(super) asked: Asked,
     pub(super) answers: mpsc::Sender<Answer>,
-    pub(super) elicited: mpsc::Sender<Elicited>,
+    pub(super) wishes: mpsc::Sender<Wish>,
     /// Turns that the loop shall run.
     pub(super) begun: Vec<Begun>,
     /// The status is shown when the next item has ended.
@@ -78,7 +78,7 @@ pub(crate) struct Owner {
 /// What comes to an owner from elsewhere than its clients' requests.
 pub(super) struct Channels {
     answers: mpsc::Receiver<Answer>,
-    elicited: mpsc::Receiver<Elicited>,
+    wishes: mpsc::Receiver<Wish>,
 }
 
 /// What an owner hears.
@@ -86,7 +86,9 @@ enum Heard {
     Mail(Mail),
     Told(TurnId, Vec<TurnOutput>),
     Answer(Answer),
-    Elicited(Elicited),
+    Wish(Wish),
+    /// There is a call of a client's tool that nobody can answer any more.
+    Deserted,
     /// Nothing for as long as a thread stays loaded that nobody listens to.
     Silence,
     Stopping,
@@ -150,7 +152,8 @@ pub(super) async fn run(owner: Owner, mut mailbox: mpsc::Receiver<Mail>, mut hea
             biased;
             () = server.life().stopping().cancelled(), if !stopping => Heard::Stopping,
             Some(answer) = heard.answers.recv() => Heard::Answer(answer),
-            Some(question) = heard.elicited.recv() => Heard::Elicited(question),
+            Some(wish) = heard.wishes.recv() => Heard::Wish(wish),
+            () = owner.asked.deserted() => Heard::Deserted,
             (turn, batch) = running.next() => Heard::Told(turn, batch),
             received = timeout(delay, mailbox.recv()) => match received {
                 Ok(Some(mail)) => Heard::Mail(mail),
@@ -165,8 +168,12 @@ pub(super) async fn run(owner: Owner, mut mailbox: mpsc::Receiver<Mail>, mut hea
             }
             Heard::Told(turn, batch) => on_its_own_thread(owner, move |it| it.told(&turn, batch)).await,
             Heard::Answer(answer) => on_its_own_thread(owner, move |it| it.answered(answer)).await,
-            Heard::Elicited(question) => {
-                owner.elicit(question);
+            Heard::Wish(wish) => {
+                owner.fulfil(wish);
+                Some(owner)
+            }
+            Heard::Deserted => {
+                owner.end_deserted();
                 Some(owner)
             }
             Heard::Mail(mail) => on_its_own_thread(owner, move |it| it.handle(mail)).await,
@@ -234,10 +241,10 @@ impl Owner {
         status: Status,
     ) -> (Owner, Channels) {
         let (answers, answered) = mpsc::channel(ANSWERS_MAX);
-        let (elicited, asked) = mpsc::channel(ANSWERS_MAX);
+        let (wishes, wished) = mpsc::channel(ANSWERS_MAX);
         let heard = Channels {
             answers: answered,
-            elicited: asked,
+            wishes: wished,
         };
         let owner = Owner {
             server,
@@ -255,7 +262,7 @@ impl Owner {
             sessions: Arc::default(),
             asked: Asked::default(),
             answers,
-            elicited,
+            wishes,
             begun: Vec::new(),
             shows_status_late: false,
             last_message: None,
@@ -469,6 +476,7 @@ impl Owner {
             "notSubscribed"
         };
         responder.answer(&json!({ "status": status }));
+        self.left(connection.id());
     }
 
     pub(super) fn status(&self) -> ThreadStatus {

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     context,
+    dynamic::DynamicTools,
     hands::{self, Hands},
     new_id,
     owner::{Owner, Run},
@@ -253,6 +254,8 @@ impl Owner {
                 parameters: it.input_schema.clone(),
             }));
         }
+        let has_namespaces = context::is_openai(model);
+        tools.extend(DynamicTools::of(self.log.header()).offered(has_namespaces, &tools));
         tools
     }
 
@@ -270,7 +273,8 @@ impl Owner {
             thread: self.id.clone(),
             turn: turn.clone(),
             policy_of_questions: ApprovalPolicy::read(&settings.approval_policy),
-            questions: self.elicited.clone(),
+            questions: self.wishes.clone(),
+            dynamic: Arc::new(DynamicTools::of(self.log.header())),
         }
     }
 

@@ -9,6 +9,7 @@ mod normal;
 mod schema;
 mod several;
 mod threads;
+mod tools;
 
 use std::{
     collections::BTreeSet,
@@ -33,6 +34,7 @@ use self::{
     schema::Schema,
     several::{Meeting, SEVERAL},
     threads::THREADS,
+    tools::{TOOLS, TOOLS_OF_TWO},
 };
 use crate::serving::{Serving, Whose};
 
@@ -90,8 +92,15 @@ impl Compared {
 }
 
 fn conversations() -> Vec<(&'static str, Kind)> {
-    let alone = TURNS.iter().chain(THREADS).map(|it| (it.0, Kind::Alone(it.1)));
-    let together = SEVERAL.iter().map(|it| (it.0, Kind::Together(it.1)));
+    let alone = TURNS
+        .iter()
+        .chain(THREADS)
+        .chain(TOOLS)
+        .map(|it| (it.0, Kind::Alone(it.1)));
+    let together = SEVERAL
+        .iter()
+        .chain(TOOLS_OF_TWO)
+        .map(|it| (it.0, Kind::Together(it.1)));
     alone.chain(together).collect()
 }
 

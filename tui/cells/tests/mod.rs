@@ -181,6 +181,20 @@ fn command(command: &str, status: &str, output: Value) -> Value {
 }
 
 #[test]
+fn what_a_clients_tool_answered_is_shown() {
+    let parts = json!([{"type": "inputText", "text": "not \u{1b}[31mnow"}, {"type": "inputImage", "imageUrl": "data:,"}]);
+    let text = draw(
+        json!({"type": "dynamicToolCall", "id": "c", "namespace": "app", "tool": "open", "status": "failed",
+            "arguments": {}, "contentItems": parts, "success": false, "durationMs": 1500}),
+        60,
+    );
+    for shown in ["app.open", "failed", "1.5", "not ", "now", "[inputImage]"] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
 fn a_commands_state_is_a_word() {
     assert_eq!(
         draw_live(command("ls", "inProgress", Value::Null)),

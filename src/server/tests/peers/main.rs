@@ -12,4 +12,5 @@ mod mcp;
 mod schema;
 mod settings;
 mod threads;
+mod tools;
 mod turns;

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Hands;
-use crate::threads::ask::Elicited;
+use crate::threads::ask::{Elicited, Wish};
 
 /// Notices of progress that wait to be told; more are left out, as each is only the latest state.
 const PROGRESS_MAX: usize = 16;
@@ -127,7 +127,7 @@ impl Hands {
             params,
             answer,
         };
-        self.questions.send(question).await.ok()?;
+        self.questions.send(Wish::Elicit(question)).await.ok()?;
         answered.await.ok()
     }
 }

@@ -2,6 +2,7 @@
 
 mod actions;
 mod commands;
+mod dynamic;
 mod environment;
 mod mcp;
 mod patches;
@@ -27,7 +28,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::ask::Elicited;
+use super::{ask::Wish, dynamic::DynamicTools};
 use crate::server::Server;
 
 pub(crate) use commands::reason;
@@ -55,8 +56,10 @@ pub(super) struct Hands {
     pub(super) turn: TurnId,
     /// When the user is asked about calls of MCP servers.
     pub(super) policy_of_questions: ApprovalPolicy,
-    /// Takes questions of MCP servers to the user.
-    pub(super) questions: mpsc::Sender<Elicited>,
+    /// Takes questions of MCP servers to the user, and calls to the clients that run them.
+    pub(super) questions: mpsc::Sender<Wish>,
+    /// The tools of the thread's clients.
+    pub(super) dynamic: Arc<DynamicTools>,
 }
 
 impl Hands {
@@ -95,7 +98,13 @@ impl Tools for Hands {
                     Prepared::Item(ThreadItem::ImageView(ImageView { id, path }))
                 }
                 Invocation::Plan(_) => Prepared::Refused("A plan is not run.".to_owned()),
-                Invocation::Other { name, arguments } => self.prepare_other(&call.id, name, arguments),
+                Invocation::Other {
+                    namespace,
+                    name,
+                    arguments,
+                } => self
+                    .prepare_dynamic(&call.id, namespace.as_deref(), name, arguments)
+                    .unwrap_or_else(|| self.prepare_other(&call.id, name, arguments)),
             }
         })
     }
@@ -113,9 +122,14 @@ impl Tools for Hands {
                 Invocation::WriteStdin(write) => self.sessions.write(write, cancel).await,
                 Invocation::Patch(text) => self.run_patch(text, permission).await,
                 Invocation::ViewImage(view) => self.view(self.cwd.join(view.path)).await,
-                Invocation::Other { name, arguments } => {
-                    self.run_other(call.id, &name, arguments, output, cancel).await
-                }
+                Invocation::Other {
+                    namespace,
+                    name,
+                    arguments,
+                } => match self.dynamic.find(namespace.as_deref(), &name) {
+                    Some(known) => self.run_dynamic(call.id, known, arguments, cancel).await,
+                    None => self.run_other(call.id, &name, arguments, output, cancel).await,
+                },
                 Invocation::Plan(_) => nothing("A plan is not run."),
             }
         })
