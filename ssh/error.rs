@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::event::Hop;
+use crate::{event::Hop, remedy::let_in};
 
 /// The remedy that a failed connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -323,24 +323,6 @@ fn forget(known: &[KnownKey], entry: &str) -> String {
         "if the host was set up anew, remove the old key: {}",
         commands.join(" && ")
     )
-}
-
-/// What would make a server accept a login that it has refused.
-fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing: Option<&str>) -> String {
-    if closing.is_some_and(|it| it.contains("Too many authentication failures")) {
-        return match tried.iter().filter(|it| it.method == "publickey").count() {
-            0 | 1 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
-            keys => format!(
-                "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
-            ),
-        };
-    }
-    if accepts.iter().all(|it| it == "publickey") {
-        return format!(
-            "the server wants a key: `ssh-copy-id {alias}` installs one, IdentityFile selects one"
-        );
-    }
-    format!("compare with `ssh -v {alias}`")
 }
 
 /// Quotes what a shell would take apart.

@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     algorithms,
     ask::Report,
-    client::{Agreed, Client, Presented, Refusal},
+    client::{Agreed, Client, LastWords, Presented, Refusal},
     config::settings::HostSettings,
     doors::Doors,
     error::Failure,
@@ -44,6 +44,7 @@ pub(crate) struct Secured {
     pub(crate) gone: Gone,
     pub(crate) ended: watch::Receiver<Option<Closed>>,
     pub(crate) refusal: Refusal,
+    pub(crate) last_words: LastWords,
     pub(crate) peer: PeerInfo,
     pub(crate) cut: DropGuard,
     pub(crate) carrier: Carrier,
@@ -68,7 +69,7 @@ pub(crate) async fn secure(
     let (presented, mut keys) = mpsc::channel::<Presented>(1);
     let (told, ended) = watch::channel(None);
     let agreed: Arc<OnceLock<Agreed>> = Arc::default();
-    let refusal = Refusal::default();
+    let (refusal, last_words) = (Refusal::default(), LastWords::default());
     let (announce, announced) = mpsc::channel(1);
     let doors: Arc<Doors> = Arc::default();
     let client = Client {
@@ -78,6 +79,7 @@ pub(crate) async fn secure(
         presented,
         agreed: Arc::clone(&agreed),
         refusal: Arc::clone(&refusal),
+        last_words: Arc::clone(&last_words),
         ended: told,
     };
     let Link {
@@ -123,6 +125,7 @@ pub(crate) async fn secure(
         gone,
         ended,
         refusal,
+        last_words,
         peer,
         cut: guard,
         carrier,

@@ -10,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use russh::keys::{HashAlg, PublicKey};
+use russh::keys::{Certificate, HashAlg, PublicKey};
 use tokio::task::spawn_blocking;
 
 use self::command::Purpose;
@@ -92,7 +92,7 @@ impl Check<'_> {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 match known.check_certificate(certificate, name, now.as_secs()) {
                     Ok(verdict) => verdict,
-                    Err(why) => return Err(self.unknown(&key, why)),
+                    Err(why) => self.without_certificate(&known, certificate, &key, why).await?,
                 }
             }
         };
@@ -109,6 +109,24 @@ impl Check<'_> {
             Verdict::Unknown { others } => self.decide(&key, &others).await?,
         };
         self.check_address(&key, verified).await
+    }
+
+    /// A certificate that proves nothing leaves the key, which may be known by itself, as in OpenSSH. It is asked about
+    /// when a stranger has signed the certificate; one of a trusted authority that is wrong is no reason to trust.
+    async fn without_certificate(
+        &self,
+        known: &KnownHosts,
+        certificate: &Certificate,
+        key: &PublicKey,
+        why: &str,
+    ) -> Result<Verdict, Failure> {
+        let verdict = known.check(key);
+        if matches!(verdict, Verdict::Unknown { .. }) && known.trusts(certificate) {
+            return Err(self.unknown(key, why));
+        }
+        let text = format!("{}: {why}; its key counts by itself", self.target());
+        self.report.notice(text).await;
+        Ok(verdict)
     }
 
     fn revoked(&self, key: &PublicKey, file: PathBuf, line: Option<usize>) -> Failure {

@@ -53,6 +53,8 @@ pub(crate) const STDOUT_PACKETS: usize = 32;
 pub(crate) const STDERR_KEPT: usize = 64 * 1024;
 /// Text before or instead of an SSH identification line, kept for the error.
 pub(crate) const SNIFFED: usize = 8 * 1024;
+/// Characters of a server's text that stand in the error when it ends a login after it.
+pub(crate) const LAST_WORDS: usize = 500;
 /// Reads after which the handshake is over and acknowledgements may be delayed again.
 pub(crate) const QUICK_READS: u32 = 64;
 /// sshd's `MaxAuthTries` is 6 by default; one try stays for a password.

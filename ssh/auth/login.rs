@@ -1,6 +1,9 @@
 //! Carries out the plan: asks the server, the agent and the user, and writes down what was tried.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use russh::{
     MethodSet,
@@ -11,6 +14,7 @@ use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
 use super::{
     agent::Agent,
+    certificate,
     conversation::{Conversation, words},
     key::{Files, Private, is_security_key},
     keyring::{Keyring, Opened},
@@ -19,11 +23,12 @@ use super::{
     passwords::Passwords,
     plan::{Method, Plan, Rules, Step},
     signer::{Clock, KeySigner, Passphrases, SignError},
+    unused::Keys,
 };
 use crate::{
     algorithms,
     ask::Report,
-    client::Client,
+    client::{Client, LastWords, SERVER_CLOSED},
     config::settings::{HostSettings, IdentityAgent},
     error::{Attempt, Failure, Outcome},
     event::{Hop, Stage},
@@ -43,6 +48,7 @@ pub(crate) struct Login<'a> {
     pub(crate) report: &'a Report,
     pub(crate) gone: &'a Gone,
     pub(crate) ended: watch::Receiver<Option<Closed>>,
+    pub(crate) last_words: &'a LastWords,
 }
 
 /// Logs in. Says what was tried, in either case.
@@ -56,6 +62,7 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
         report,
         gone,
         ended,
+        last_words,
     } = login;
     let conversation = Conversation {
         report,
@@ -79,7 +86,12 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
         agent: None,
         tried: Vec::new(),
         rsa: None,
+        refused: Vec::new(),
         ended,
+        trust,
+        last_words,
+        keys: Keys::default(),
+        sent: false,
         cut: false,
     };
     let mut offers = state.collect(handle).await;
@@ -141,7 +153,14 @@ pub(super) struct State<'a> {
     tried: Vec<Attempt>,
     /// The hash for RSA signatures, once the server was asked; SHA-1 is none.
     rsa: Option<Option<HashAlg>>,
+    /// Keys that the server has refused, as opposed to those that could not be used.
+    refused: Vec<PublicKey>,
     ended: watch::Receiver<Option<Closed>>,
+    trust: Trust,
+    last_words: &'a LastWords,
+    keys: Keys,
+    /// The last step gave the server something to let us in by.
+    pub(super) sent: bool,
     /// The connection ended.
     cut: bool,
 }
@@ -198,6 +217,14 @@ impl State<'_> {
             .as_ref()
             .map(|it| it.keys.as_slice())
             .unwrap_or_default();
+        let held = |public: &PublicKey| keys.iter().any(|it| it.public.key_data() == public.key_data());
+        let empty = match (&self.agent, &self.settings.identity_agent) {
+            (Some(agent), IdentityAgent::Socket(socket)) if agent.keys.is_empty() && agent.unknown == 0 => {
+                Some(socket.as_path())
+            }
+            _ => None,
+        };
+        self.keys = Keys::new(&files, held, empty);
         order(&files, keys, self.settings.identities_only)
     }
 
@@ -221,6 +248,8 @@ impl State<'_> {
             Step::Password { .. } => Method::Password.name(),
             Step::Probe | Step::GiveUp => "none",
         };
+        self.sent = false;
+        *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.report
             .stage(Stage::Authenticating {
                 method: name.to_owned(),
@@ -259,6 +288,9 @@ impl State<'_> {
         let Some(public) = offer.public.clone() else {
             return Ok(Told::Skipped);
         };
+        if let Some(why) = offer.certificate.as_ref().and_then(certificate::unusable) {
+            return Ok(self.skip(&offer, why.to_owned()));
+        }
         if is_short_rsa(&public, self.settings.host_keys.required_rsa_size) {
             return Ok(self.skip(&offer, "RequiredRSASize excludes it".to_owned()));
         }
@@ -270,12 +302,16 @@ impl State<'_> {
             Ok(hash) => hash,
             Err(why) => return Ok(self.skip(&offer, why)),
         };
+        if offer.again && !self.refused.contains(&public) {
+            return Ok(Told::Skipped);
+        }
         let clock = Clock::start();
         let mut signer = KeySigner {
             offer: &offer,
             agent: self.agent.as_mut(),
             passphrases: self.passphrases,
             clock: &clock,
+            signed: false,
         };
         let user = self.settings.user.as_str();
         let certificate = offer.certificate.clone();
@@ -297,6 +333,7 @@ impl State<'_> {
             sent = sent => sent,
             () = clock.expired() => return Err(self.timed_out("waiting for the answer to a key", limits::AUTH_STEP)),
         };
+        self.sent = signer.signed;
         let told = match sent {
             Ok(result) => told(Ok(result)),
             Err(SignError::Gone) => Told::Closed,
@@ -304,7 +341,15 @@ impl State<'_> {
             // The server has accepted the key and counts no failure for the missing signature.
             Err(SignError::Skipped(why)) => return Ok(self.skip(&offer, why)),
         };
-        self.write_down(Method::PublicKey, offer.describe(), &told);
+        if let (Told::Denied { .. }, Some(public)) = (&told, &offer.public) {
+            self.refused.push(public.clone());
+        }
+        let remark = match (&told, &offer.certificate) {
+            (Told::Denied { .. }, Some(it)) => certificate::remark(it, user, SystemTime::now()),
+            _ => None,
+        };
+        let remark = remark.map_or(String::new(), |it| format!(" ({it})"));
+        self.write_down(Method::PublicKey, offer.describe() + &remark, &told);
         Ok(told)
     }
 
@@ -412,6 +457,10 @@ impl State<'_> {
                 Outcome::Skipped(why),
             );
         }
+        let untried = self
+            .keys
+            .untried(self.settings, self.trust, plan.accepts(), &self.tried);
+        self.tried.extend(untried);
         let denied = self.tried.iter().any(|it| it.outcome == Outcome::Denied);
         let closing = if self.cut {
             Some(self.closing().await)
@@ -423,8 +472,9 @@ impl State<'_> {
                 step: format!("logging in to {} as {}", self.hop, self.settings.user),
                 source: "the server's banner or question is not UTF-8, as RFC 4252 wants it; on the server, correct the file that Banner in its sshd_config names".into(),
             },
-            // Nothing was wrong with the login itself: it may work the next time.
-            Some(text) if !denied && text.is_empty() => Failure::Closed {
+            // Nothing was wrong with the login itself: it may work the next time. A server that ends it on the very
+            // word that was to let us in has decided: PAM's rules about accounts are asked then.
+            Some(text) if !denied && text.is_empty() && !(self.sent && self.is_by_server()) => Failure::Closed {
                 step: format!("logging in to {} as {}", self.hop, self.settings.user),
                 text,
             },
@@ -442,12 +492,27 @@ impl State<'_> {
         matches!(&*self.ended.borrow(), Some(Closed::Lost(why)) if why.contains("encoding"))
     }
 
-    /// The server's last words. russh may tell them a little later than that it is over.
+    /// Whether the server ended the connection in an orderly way.
+    fn is_by_server(&self) -> bool {
+        match &*self.ended.borrow() {
+            Some(Closed::ByServer(_)) => true,
+            Some(Closed::Lost(why)) => why == SERVER_CLOSED,
+            _ => false,
+        }
+    }
+
+    /// The server's last words: those of its good-bye, else the text that came since the last step began. russh may
+    /// tell them a little later than that it is over.
     async fn closing(&mut self) -> String {
-        match timeout(limits::GOODBYE, self.ended.wait_for(Option::is_some)).await {
+        let text = match timeout(limits::GOODBYE, self.ended.wait_for(Option::is_some)).await {
             Ok(Ok(closed)) => closed.as_ref().map(words).unwrap_or_default(),
             _ => String::new(),
+        };
+        if !text.is_empty() {
+            return text;
         }
+        let text = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        text.clone().unwrap_or_default()
     }
 }
 
