@@ -276,7 +276,9 @@ impl Failure {
                 ..
             } => let_in(alias, tried, accepts, closing.as_deref()),
             Failure::ForwardingRefused { via, .. } => {
-                format!("the sshd of {via} needs AllowTcpForwarding yes")
+                format!(
+                    "the sshd of {via} needs AllowTcpForwarding yes, and nothing against it: DisableForwarding, a PermitOpen without this target, `restrict` or `permitopen` at the key"
+                )
             }
             Failure::NoCommonAlgorithm { .. } => {
                 format!("check Ciphers, MACs, KexAlgorithms and HostKeyAlgorithms of `{alias}`")

@@ -44,7 +44,7 @@ fn stripped() -> &'static Path {
 }
 
 /// A small static program that only knows its version.
-fn tiny() -> &'static Path {
+pub(crate) fn tiny() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         made("tiny-codex", file!(), |path| {
