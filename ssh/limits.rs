@@ -28,6 +28,8 @@ pub(crate) const AGENT: Duration = Duration::from_secs(5);
 pub(crate) const AGENT_SIGN: Duration = Duration::from_secs(60);
 /// Opening a channel, and the answer to `exec`.
 pub(crate) const CHANNEL: Duration = Duration::from_secs(10);
+/// How long a channel that was opened ahead may wait: servers that end idle channels give them minutes at least.
+pub(crate) const SPARE_AGE: Duration = Duration::from_secs(120);
 /// Telling the server good-bye: the connection ends in any case.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(500);
 /// What a closed channel may still take to be confirmed by the server.

@@ -22,6 +22,7 @@ mod logins;
 mod one_of_each;
 mod pam;
 mod processes;
+mod restricted;
 mod routes;
 mod servers;
 mod spare;
