@@ -179,7 +179,7 @@ fn never_ran(id: &HostId, why: &str, stderr: &str) -> (String, String) {
         )
     } else {
         format!(
-            "either a start-up file of the login shell (such as .bashrc or .zshenv) ends it, or the account has a shell that runs nothing (nologin, false), or the server runs another command (ForceCommand in sshd_config, command= in authorized_keys): see what `ssh {id} echo hello` prints"
+            "either a start-up file of the login shell (such as .bashrc or .zshenv) ends it, or the account has a shell that runs nothing (nologin, false) or is shut into a folder without its shell (ChrootDirectory), or the server runs another command (ForceCommand in sshd_config, command= in authorized_keys): see what `ssh {id} echo hello` prints"
         )
     };
     (message, hint)

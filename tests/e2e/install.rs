@@ -172,6 +172,26 @@ fn every_login_shell_passes_the_program_on() {
 }
 
 #[test]
+fn servers_that_run_one_command_at_a_time_or_pass_it_on_by_a_program_take_it() {
+    require!(Sshd);
+    let client = Client::new();
+    let forced = "ForceCommand exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"";
+    let start = |name: &str, line: &str| {
+        let options = HostOptions::new().codex(Codex::Absent).sshd(line);
+        let host = Host::start(options.authorize(client.key()));
+        client.add(&Alias::new(name, &host));
+        host
+    };
+    let hosts = [start("one", "MaxSessions 1"), start("forced", forced)];
+    let binary = tiny().to_str().unwrap();
+    let outcome = codex(&client, &["install", "one", "forced", "--binary", binary]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for host in hosts {
+        assert!(host.home().join(BIN).join("codex").exists(), "{outcome:?}");
+    }
+}
+
+#[test]
 fn an_upload_that_is_cut_goes_on_where_it_ended() {
     require!(Sshd);
     let client = Client::new();
