@@ -474,7 +474,7 @@ impl State<'_> {
             },
             // Nothing was wrong with the login itself: it may work the next time. A server that ends it on the very
             // word that was to let us in has decided: PAM's rules about accounts are asked then.
-            Some(text) if !denied && text.is_empty() && !(self.sent && self.is_by_server()) => Failure::Closed {
+            Some(text) if !denied && text.is_empty() && !self.is_refused_at_the_end() => Failure::Closed {
                 step: format!("logging in to {} as {}", self.hop, self.settings.user),
                 text,
             },
@@ -492,13 +492,14 @@ impl State<'_> {
         matches!(&*self.ended.borrow(), Some(Closed::Lost(why)) if why.contains("encoding"))
     }
 
-    /// Whether the server ended the connection in an orderly way.
-    fn is_by_server(&self) -> bool {
-        match &*self.ended.borrow() {
-            Some(Closed::ByServer(_)) => true,
-            Some(Closed::Lost(why)) => why == SERVER_CLOSED,
-            _ => false,
-        }
+    /// Whether the server ended the connection, in an orderly way, on what was to let us in.
+    fn is_refused_at_the_end(&self) -> bool {
+        self.sent
+            && match &*self.ended.borrow() {
+                Some(Closed::ByServer(_)) => true,
+                Some(Closed::Lost(why)) => why == SERVER_CLOSED,
+                _ => false,
+            }
     }
 
     /// The server's last words: those of its good-bye, else the text that came since the last step began. russh may
@@ -508,7 +509,8 @@ impl State<'_> {
             Ok(Ok(closed)) => closed.as_ref().map(words).unwrap_or_default(),
             _ => String::new(),
         };
-        if !text.is_empty() {
+        // A text from before, such as sshd's `Banner`, says nothing about a link that broke.
+        if !text.is_empty() || !self.is_refused_at_the_end() {
             return text;
         }
         let text = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);

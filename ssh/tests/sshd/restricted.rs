@@ -2,10 +2,20 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use codex_ssh::{Answer, Class, ExecError, Exit, Session, config::settings::HostSettings};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use codex_ssh::{
+    Answer, Class, ExecError, Exit, Session,
+    config::settings::{HostSettings, IdentityAgent, StrictHostKeyChecking},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    task::JoinSet,
+};
 
-use crate::host::{Sshd, available, connect, connect_with, connector, refused, until};
+use crate::{
+    agent::Agent,
+    host::{Sshd, available, connect, connect_with, connector, refused, until},
+};
 
 /// What a command says on stdout and on stderr, and how it ends.
 async fn run(session: &Session, command: &str) -> (String, String, Exit) {
@@ -212,4 +222,91 @@ async fn an_idle_session_stays_up_where_the_server_asks_every_second() {
     let mut line = [0; 6];
     process.read_exact(&mut line).await.unwrap();
     assert_eq!(&line, b"alive\n");
+}
+
+#[tokio::test]
+async fn a_link_that_breaks_during_the_login_is_no_refusal_whatever_the_banner_said() {
+    if !available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let banner = folder.path().join("banner");
+    fs::write(&banner, "AUTHORIZED USE ONLY\n").unwrap();
+    let sshd = Sshd::start(&format!("Banner {}", banner.display()));
+    let agent = Agent::full(&sshd, 0);
+    let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut settings = sshd.settings();
+    settings.identity_files.clear();
+    settings.port = front.local_addr().unwrap().port();
+    settings.strict_host_key_checking = StrictHostKeyChecking::Off;
+    let ours = sshd.path("ours");
+    let (listener, real) = (UnixListener::bind(&ours).unwrap(), agent.socket.clone());
+    settings.identity_agent = IdentityAgent::Socket(ours);
+    let (cut, cuts) = tokio::sync::oneshot::channel();
+    let mut tasks = JoinSet::new();
+    // The link breaks when a signature is wanted, so that none is sent.
+    tasks.spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut real = UnixStream::connect(real).await.unwrap();
+        loop {
+            let length = client.read_u32().await.unwrap();
+            let mut request = vec![0; length as usize];
+            client.read_exact(&mut request).await.unwrap();
+            if request[0] == 13 {
+                cut.send(()).unwrap();
+                return std::future::pending().await;
+            }
+            real.write_all(&[&length.to_be_bytes()[..], &request].concat())
+                .await
+                .unwrap();
+            let length = real.read_u32().await.unwrap();
+            let mut answer = vec![0; length as usize];
+            real.read_exact(&mut answer).await.unwrap();
+            client
+                .write_all(&[&length.to_be_bytes()[..], &answer].concat())
+                .await
+                .unwrap();
+        }
+    });
+    let port = sshd.port;
+    tasks.spawn(async move {
+        let (mut near, _) = front.accept().await.unwrap();
+        let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+            _ = cuts => {}
+        }
+    });
+    let (result, heard) = connect_with(&connector(), vec![settings], |_| Answer::Refuse).await;
+    let error = refused(result);
+    assert!(
+        heard.notices.iter().any(|it| it.contains("AUTHORIZED")),
+        "{:?}",
+        heard.notices
+    );
+    assert_eq!(error.class(), Class::Unreachable, "{error}");
+    assert!(!error.to_string().contains("AUTHORIZED"), "{error}");
+}
+
+#[tokio::test]
+async fn users_of_every_name_are_sent_as_they_are() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    for user in ["user@realm", "DOMAIN\\user", "first.last+tag", "j\u{f6}rg"] {
+        let mut settings = sshd.settings();
+        settings.user = user.to_owned();
+        let error = refused(connect(settings).await);
+        assert_eq!(error.class(), Class::Unauthorized, "{user}: {error}");
+        assert!(
+            error.to_string().contains(&format!("logging in as {user}")),
+            "{error}"
+        );
+    }
+    // As sshd's log writes them.
+    for user in ["user@realm", "DOMAIN\\\\user", "first.last+tag", "j\\303\\266rg"] {
+        let line = format!("Invalid user {user} from");
+        assert!(sshd.log().contains(&line), "{line}: {}", sshd.log());
+    }
 }
