@@ -67,11 +67,9 @@ pub(crate) async fn secure(
     let (cut, greeting) = (CancellationToken::new(), Arc::new(Greeting::default()));
     let guard = cut.clone().drop_guard();
     let (presented, mut keys) = mpsc::channel::<Presented>(1);
-    let (told, ended) = watch::channel(None);
-    let agreed: Arc<OnceLock<Agreed>> = Arc::default();
-    let (refusal, last_words) = (Refusal::default(), LastWords::default());
+    let ((told, ended), agreed) = (watch::channel(None), Arc::<OnceLock<Agreed>>::default());
+    let (refusal, last_words, doors) = (Refusal::default(), LastWords::default(), Arc::<Doors>::default());
     let (announce, announced) = mpsc::channel(1);
-    let doors: Arc<Doors> = Arc::default();
     let client = Client {
         doors: Arc::clone(&doors),
         announced: announce,

@@ -53,47 +53,14 @@ pub(crate) struct Login<'a> {
 
 /// Logs in. Says what was tried, in either case.
 pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Result<Vec<Attempt>, Failure> {
-    let Login {
-        settings,
-        trust,
-        keyring,
-        memory,
-        passwords,
-        report,
-        gone,
-        ended,
-        last_words,
-    } = login;
     let conversation = Conversation {
-        report,
-        gone,
-        ended: ended.clone(),
+        report: login.report,
+        gone: login.gone,
+        ended: login.ended.clone(),
     };
-    let hop = Hop::from(settings);
-    let mut state = State {
-        settings,
-        hop: &hop,
-        passwords,
-        report,
-        conversation: &conversation,
-        passphrases: Passphrases {
-            keyring,
-            conversation: &conversation,
-            hop: &hop,
-            batch_mode: settings.batch_mode,
-        },
-        signatures: algorithms::signatures(settings.pubkey_accepted_algorithms.as_deref())?,
-        agent: None,
-        tried: Vec::new(),
-        rsa: None,
-        refused: Vec::new(),
-        ended,
-        trust,
-        last_words,
-        keys: Keys::default(),
-        sent: false,
-        cut: false,
-    };
+    let hop = Hop::from(login.settings);
+    let (settings, memory, trust) = (login.settings, login.memory, login.trust);
+    let mut state = State::new(&login, &hop, &conversation)?;
     let mut offers = state.collect(handle).await;
     memory.promote(settings, &mut offers);
     let again: Vec<Offer> = offers.iter().filter_map(Offer::with_sha256).collect();
@@ -176,6 +143,40 @@ pub(super) enum Told {
     /// Nothing was sent.
     Skipped,
     Closed,
+}
+
+impl<'a> State<'a> {
+    fn new(
+        login: &Login<'a>,
+        hop: &'a Hop,
+        conversation: &'a Conversation<'a>,
+    ) -> Result<State<'a>, Failure> {
+        let settings = login.settings;
+        Ok(State {
+            settings,
+            hop,
+            passwords: login.passwords,
+            report: login.report,
+            conversation,
+            passphrases: Passphrases {
+                keyring: login.keyring,
+                conversation,
+                hop,
+                batch_mode: settings.batch_mode,
+            },
+            signatures: algorithms::signatures(settings.pubkey_accepted_algorithms.as_deref())?,
+            agent: None,
+            tried: Vec::new(),
+            rsa: None,
+            refused: Vec::new(),
+            ended: login.ended.clone(),
+            trust: login.trust,
+            last_words: login.last_words,
+            keys: Keys::default(),
+            sent: false,
+            cut: false,
+        })
+    }
 }
 
 impl State<'_> {
@@ -341,16 +342,21 @@ impl State<'_> {
             // The server has accepted the key and counts no failure for the missing signature.
             Err(SignError::Skipped(why)) => return Ok(self.skip(&offer, why)),
         };
-        if let (Told::Denied { .. }, Some(public)) = (&told, &offer.public) {
-            self.refused.push(public.clone());
-        }
-        let remark = match (&told, &offer.certificate) {
-            (Told::Denied { .. }, Some(it)) => certificate::remark(it, user, SystemTime::now()),
-            _ => None,
-        };
-        let remark = remark.map_or(String::new(), |it| format!(" ({it})"));
-        self.write_down(Method::PublicKey, offer.describe() + &remark, &told);
+        self.judged(&offer, &told);
         Ok(told)
+    }
+
+    /// Notes what the server said to a key.
+    fn judged(&mut self, offer: &Offer, told: &Told) {
+        let mut remark = None;
+        if let Told::Denied { .. } = told {
+            self.refused.extend(offer.public.clone());
+            let (user, now) = (self.settings.user.as_str(), SystemTime::now());
+            let certificate = offer.certificate.as_ref();
+            remark = certificate.and_then(|it| certificate::remark(it, user, now));
+        }
+        let remark = remark.map_or(String::new(), |it| format!(" ({it})"));
+        self.write_down(Method::PublicKey, offer.describe() + &remark, told);
     }
 
     /// Whether `PubkeyAcceptedAlgorithms` leaves this one.
