@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,14 +18,14 @@ use russh::{
 use tokio::{
     io::BufReader,
     sync::{mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     algorithms,
     ask::Report,
-    client::{Agreed, Client, LastWords, Presented, Refusal},
+    client::{Agreed, Client, LastWords, Presented, Refusal, ServerKey},
     config::settings::HostSettings,
     doors::Doors,
     error::Failure,
@@ -102,12 +105,11 @@ pub(crate) async fn secure(
         known,
         report,
         address,
+        is_asking: AtomicBool::new(false),
     };
-    let verified = tokio::select! {
-        verified = check.verify(&shown.key) => verified?,
-        _ = connecting.as_mut() => return Err(steps.closed("while its host key was being checked")),
-        () = gone.wait() => return Err(steps.closed("while its host key was being checked")),
-    };
+    let verified = steps
+        .verified(&check, &shown.key, connecting.as_mut(), &gone)
+        .await?;
     // The other end is the connection itself, whose failure the next line reports.
     let _ = shown.verdict.send(true);
     let handle = match timeout(limits::KEX, connecting.as_mut()).await {
@@ -235,6 +237,31 @@ impl Steps<'_> {
                 Err(self.timed_out("exchanging keys with", limits::KEX))
             }
         }
+    }
+
+    /// Checks the key for as long as the server waits for it.
+    async fn verified(
+        &self,
+        check: &Check<'_>,
+        key: &ServerKey,
+        connecting: Pin<&mut impl Future<Output = Connected>>,
+        gone: &Gone,
+    ) -> Result<Verified, Failure> {
+        let begun = Instant::now();
+        tokio::select! {
+            verified = check.verify(key) => return verified,
+            _ = connecting => {}
+            () = gone.wait() => {}
+        }
+        // sshd ends it after its `LoginGraceTime`, and may punish the address for it: not to be begun again and again.
+        Err(match check.is_asking.load(Ordering::Relaxed) {
+            true => Failure::Impatient {
+                what: format!("the answer about the host key of {}", self.target),
+                waited: begun.elapsed().as_secs(),
+                text: String::new(),
+            },
+            false => self.closed("while its host key was being checked"),
+        })
     }
 
     /// The link ended before the server said what it is.

@@ -7,6 +7,7 @@ mod update;
 use std::{
     net::SocketAddr,
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -46,6 +47,8 @@ pub(crate) struct Check<'a> {
     pub(crate) report: &'a Report,
     /// Absent when a proxy command or a jump host makes the connection.
     pub(crate) address: Option<SocketAddr>,
+    /// The user is being asked.
+    pub(crate) is_asking: AtomicBool,
 }
 
 /// Reads the files, which may be large or on a slow disk, and asks `KnownHostsCommand` which keys it
@@ -213,7 +216,10 @@ impl Check<'_> {
             randomart: art,
             known_hosts_file: self.file(),
         };
-        match self.report.ask(question).await {
+        self.is_asking.store(true, Ordering::Relaxed);
+        let answer = self.report.ask(question).await;
+        self.is_asking.store(false, Ordering::Relaxed);
+        match answer {
             Answer::Accept => Ok(()),
             _ => Err(self.unknown(key, "not accepted")),
         }
