@@ -256,7 +256,7 @@ impl Failure {
             }
             Failure::NotSsh { .. } => format!("check Port of `{alias}` in the SSH configuration"),
             Failure::SentAway { text, .. } if text.contains("Not allowed at this time") => {
-                "logins from this address have failed too often (PerSourcePenalties in its sshd_config): every further one makes it longer, so correct what they failed for and wait; the ban passes by itself".to_owned()
+                "logins from this address failed or were left unfinished (PerSourcePenalties in its sshd_config): each further one makes it longer, so correct what they failed for; the ban passes by itself".to_owned()
             }
             Failure::SentAway { .. } => {
                 "the server limits new connections: wait a minute before the next try".to_owned()
