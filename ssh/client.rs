@@ -38,11 +38,19 @@ pub(crate) struct Agreed {
 /// The server's words about a refused channel, which russh gives to nobody else.
 pub(crate) type Refusal = Arc<Mutex<Option<String>>>;
 
+/// The last text that the server sent during the login (RFC 4252, 5.4): where an account may not log in, sshd says
+/// so by it before it ends the connection.
+pub(crate) type LastWords = Arc<Mutex<Option<String>>>;
+
+/// The link's end was the server's, without words.
+pub(crate) const SERVER_CLOSED: &str = "the server closed it";
+
 pub(crate) struct Client {
     pub(crate) report: WeakReport,
     pub(crate) presented: mpsc::Sender<Presented>,
     pub(crate) agreed: Arc<OnceLock<Agreed>>,
     pub(crate) refusal: Refusal,
+    pub(crate) last_words: LastWords,
     pub(crate) ended: watch::Sender<Option<Closed>>,
     pub(crate) doors: Arc<Doors>,
     /// The host keys that the server says it has; a full queue drops them.
@@ -91,6 +99,8 @@ impl Handler for Client {
     }
 
     async fn auth_banner(&mut self, banner: &str, _: &mut RusshSession) -> Result<(), russh::Error> {
+        let text: String = banner.trim().chars().take(limits::LAST_WORDS).collect();
+        *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
         self.report.notice(banner.trim_end().to_owned());
         Ok(())
     }
@@ -227,7 +237,7 @@ fn closed_by(error: &russh::Error) -> Closed {
         russh::Error::Disconnect | russh::Error::RecvError => Closed::ByUs,
         russh::Error::IO(error) => match error.kind() {
             ErrorKind::ConnectionAborted => Closed::ByUs,
-            ErrorKind::UnexpectedEof => Closed::Lost("the server closed it".to_owned()),
+            ErrorKind::UnexpectedEof => Closed::Lost(SERVER_CLOSED.to_owned()),
             _ => Closed::Lost(error.to_string()),
         },
         other => Closed::Lost(other.to_string()),

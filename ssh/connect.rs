@@ -162,6 +162,7 @@ impl Connector {
             report,
             gone: &secured.gone,
             ended: secured.ended.clone(),
+            last_words: &secured.last_words,
         };
         let tried = login(&mut secured.handle, work).await?;
         report.stage(Stage::Authenticated).await;

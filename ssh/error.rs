@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::event::Hop;
+use crate::{event::Hop, remedy::let_in};
 
 /// The remedy that a failed connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -269,6 +269,9 @@ impl Failure {
                 format!("check that the host is up and that HostName and Port of `{alias}` are right")
             }
             Failure::NotSsh { .. } => format!("check Port of `{alias}` in the SSH configuration"),
+            Failure::SentAway { text, .. } if text.contains("Not allowed at this time") => {
+                "logins from this address failed or were left unfinished (PerSourcePenalties in its sshd_config): each further one makes it longer, so correct what they failed for; the ban passes by itself".to_owned()
+            }
             Failure::SentAway { .. } => {
                 "the server limits new connections: wait a minute before the next try".to_owned()
             }
@@ -290,7 +293,9 @@ impl Failure {
                 ..
             } => let_in(alias, tried, accepts, closing.as_deref()),
             Failure::ForwardingRefused { via, .. } => {
-                format!("the sshd of {via} needs AllowTcpForwarding yes")
+                format!(
+                    "the sshd of {via} needs AllowTcpForwarding yes, and nothing against it: DisableForwarding, a PermitOpen without this target, `restrict` or `permitopen` at the key"
+                )
             }
             Failure::NoCommonAlgorithm { .. } => {
                 format!("check Ciphers, MACs, KexAlgorithms and HostKeyAlgorithms of `{alias}`")
@@ -337,24 +342,6 @@ fn forget(known: &[KnownKey], entry: &str) -> String {
         "if the host was set up anew, remove the old key: {}",
         commands.join(" && ")
     )
-}
-
-/// What would make a server accept a login that it has refused.
-fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing: Option<&str>) -> String {
-    if closing.is_some_and(|it| it.contains("Too many authentication failures")) {
-        return match tried.iter().filter(|it| it.method == "publickey").count() {
-            0 | 1 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
-            keys => format!(
-                "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
-            ),
-        };
-    }
-    if accepts.iter().all(|it| it == "publickey") {
-        return format!(
-            "the server wants a key: `ssh-copy-id {alias}` installs one, IdentityFile selects one"
-        );
-    }
-    format!("compare with `ssh -v {alias}`")
 }
 
 /// Quotes what a shell would take apart.

@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,14 +18,14 @@ use russh::{
 use tokio::{
     io::BufReader,
     sync::{mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     algorithms,
     ask::Report,
-    client::{Agreed, Client, Presented, Refusal},
+    client::{Agreed, Client, LastWords, Presented, Refusal, ServerKey},
     config::settings::HostSettings,
     doors::Doors,
     error::Failure,
@@ -44,6 +47,7 @@ pub(crate) struct Secured {
     pub(crate) gone: Gone,
     pub(crate) ended: watch::Receiver<Option<Closed>>,
     pub(crate) refusal: Refusal,
+    pub(crate) last_words: LastWords,
     pub(crate) peer: PeerInfo,
     pub(crate) cut: DropGuard,
     pub(crate) carrier: Carrier,
@@ -66,11 +70,9 @@ pub(crate) async fn secure(
     let (cut, greeting) = (CancellationToken::new(), Arc::new(Greeting::default()));
     let guard = cut.clone().drop_guard();
     let (presented, mut keys) = mpsc::channel::<Presented>(1);
-    let (told, ended) = watch::channel(None);
-    let agreed: Arc<OnceLock<Agreed>> = Arc::default();
-    let refusal = Refusal::default();
+    let ((told, ended), agreed) = (watch::channel(None), Arc::<OnceLock<Agreed>>::default());
+    let (refusal, last_words, doors) = (Refusal::default(), LastWords::default(), Arc::<Doors>::default());
     let (announce, announced) = mpsc::channel(1);
-    let doors: Arc<Doors> = Arc::default();
     let client = Client {
         doors: Arc::clone(&doors),
         announced: announce,
@@ -78,6 +80,7 @@ pub(crate) async fn secure(
         presented,
         agreed: Arc::clone(&agreed),
         refusal: Arc::clone(&refusal),
+        last_words: Arc::clone(&last_words),
         ended: told,
     };
     let Link {
@@ -102,12 +105,11 @@ pub(crate) async fn secure(
         known,
         report,
         address,
+        is_asking: AtomicBool::new(false),
     };
-    let verified = tokio::select! {
-        verified = check.verify(&shown.key) => verified?,
-        _ = connecting.as_mut() => return Err(steps.closed("while its host key was being checked")),
-        () = gone.wait() => return Err(steps.closed("while its host key was being checked")),
-    };
+    let verified = steps
+        .verified(&check, &shown.key, connecting.as_mut(), &gone)
+        .await?;
     // The other end is the connection itself, whose failure the next line reports.
     let _ = shown.verdict.send(true);
     let handle = match timeout(limits::KEX, connecting.as_mut()).await {
@@ -123,6 +125,7 @@ pub(crate) async fn secure(
         gone,
         ended,
         refusal,
+        last_words,
         peer,
         cut: guard,
         carrier,
@@ -234,6 +237,31 @@ impl Steps<'_> {
                 Err(self.timed_out("exchanging keys with", limits::KEX))
             }
         }
+    }
+
+    /// Checks the key for as long as the server waits for it.
+    async fn verified(
+        &self,
+        check: &Check<'_>,
+        key: &ServerKey,
+        connecting: Pin<&mut impl Future<Output = Connected>>,
+        gone: &Gone,
+    ) -> Result<Verified, Failure> {
+        let begun = Instant::now();
+        tokio::select! {
+            verified = check.verify(key) => return verified,
+            _ = connecting => {}
+            () = gone.wait() => {}
+        }
+        // sshd ends it after its `LoginGraceTime`, and may punish the address for it: not to be begun again and again.
+        Err(match check.is_asking.load(Ordering::Relaxed) {
+            true => Failure::Impatient {
+                what: format!("the answer about the host key of {}", self.target),
+                waited: begun.elapsed().as_secs(),
+                text: String::new(),
+            },
+            false => self.closed("while its host key was being checked"),
+        })
     }
 
     /// The link ended before the server said what it is.

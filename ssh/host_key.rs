@@ -7,10 +7,11 @@ mod update;
 use std::{
     net::SocketAddr,
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use russh::keys::{HashAlg, PublicKey};
+use russh::keys::{Certificate, HashAlg, PublicKey};
 use tokio::task::spawn_blocking;
 
 use self::command::Purpose;
@@ -46,6 +47,8 @@ pub(crate) struct Check<'a> {
     pub(crate) report: &'a Report,
     /// Absent when a proxy command or a jump host makes the connection.
     pub(crate) address: Option<SocketAddr>,
+    /// The user is being asked.
+    pub(crate) is_asking: AtomicBool,
 }
 
 /// Reads the files, which may be large or on a slow disk, and asks `KnownHostsCommand` which keys it
@@ -92,7 +95,7 @@ impl Check<'_> {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 match known.check_certificate(certificate, name, now.as_secs()) {
                     Ok(verdict) => verdict,
-                    Err(why) => return Err(self.unknown(&key, why)),
+                    Err(why) => self.without_certificate(&known, certificate, &key, why).await?,
                 }
             }
         };
@@ -109,6 +112,24 @@ impl Check<'_> {
             Verdict::Unknown { others } => self.decide(&key, &others).await?,
         };
         self.check_address(&key, verified).await
+    }
+
+    /// A certificate that proves nothing leaves the key, which may be known by itself, as in OpenSSH. It is asked about
+    /// when a stranger has signed the certificate; one of a trusted authority that is wrong is no reason to trust.
+    async fn without_certificate(
+        &self,
+        known: &KnownHosts,
+        certificate: &Certificate,
+        key: &PublicKey,
+        why: &str,
+    ) -> Result<Verdict, Failure> {
+        let verdict = known.check(key);
+        if matches!(verdict, Verdict::Unknown { .. }) && known.trusts(certificate) {
+            return Err(self.unknown(key, why));
+        }
+        let text = format!("{}: {why}; its key counts by itself", self.target());
+        self.report.notice(text).await;
+        Ok(verdict)
     }
 
     fn revoked(&self, key: &PublicKey, file: PathBuf, line: Option<usize>) -> Failure {
@@ -195,7 +216,10 @@ impl Check<'_> {
             randomart: art,
             known_hosts_file: self.file(),
         };
-        match self.report.ask(question).await {
+        self.is_asking.store(true, Ordering::Relaxed);
+        let answer = self.report.ask(question).await;
+        self.is_asking.store(false, Ordering::Relaxed);
+        match answer {
             Answer::Accept => Ok(()),
             _ => Err(self.unknown(key, "not accepted")),
         }

@@ -26,6 +26,7 @@ mod limits;
 mod link;
 mod program;
 mod proxy;
+mod remedy;
 mod route;
 mod session;
 mod shared;

@@ -28,6 +28,8 @@ pub(crate) const AGENT: Duration = Duration::from_secs(5);
 pub(crate) const AGENT_SIGN: Duration = Duration::from_secs(60);
 /// Opening a channel, and the answer to `exec`.
 pub(crate) const CHANNEL: Duration = Duration::from_secs(10);
+/// How long a channel that was opened ahead may wait: servers that end idle channels give them minutes at least.
+pub(crate) const SPARE_AGE: Duration = Duration::from_secs(120);
 /// Telling the server good-bye: the connection ends in any case.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(500);
 /// What a closed channel may still take to be confirmed by the server.
@@ -53,6 +55,8 @@ pub(crate) const STDOUT_PACKETS: usize = 32;
 pub(crate) const STDERR_KEPT: usize = 64 * 1024;
 /// Text before or instead of an SSH identification line, kept for the error.
 pub(crate) const SNIFFED: usize = 8 * 1024;
+/// Characters of a server's text that stand in the error when it ends a login after it.
+pub(crate) const LAST_WORDS: usize = 500;
 /// Reads after which the handshake is over and acknowledgements may be delayed again.
 pub(crate) const QUICK_READS: u32 = 64;
 /// sshd's `MaxAuthTries` is 6 by default; one try stays for a password.

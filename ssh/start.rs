@@ -9,7 +9,10 @@ use russh::{
     Channel, ChannelMsg,
     client::{Handle, Msg},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use crate::{
     client::{Client, Refusal},
@@ -27,7 +30,8 @@ pub(crate) struct Spare(Mutex<Kept>);
 enum Kept {
     #[default]
     None,
-    Ready(Channel<Msg>),
+    /// Since when it is open.
+    Ready(Channel<Msg>, Instant),
     /// The server allows no more channels (`MaxSessions`): what it refused once is not asked for again.
     Refused,
 }
@@ -50,9 +54,13 @@ impl Launch {
         command: &str,
     ) -> Result<Channel<Msg>, ExecError> {
         let mut kept = self.spare.0.lock().await;
-        if let Kept::Ready(_) = *kept
-            && let Kept::Ready(channel) = std::mem::take(&mut *kept)
+        if let Kept::Ready(..) = *kept
+            && let Kept::Ready(channel, since) = std::mem::take(&mut *kept)
         {
+            let channel = match since.elapsed() < limits::SPARE_AGE {
+                true => channel,
+                false => self.renewed(handle, channel).await?,
+            };
             drop(kept);
             match self.begin(channel, command).await {
                 // The server closed it while it was idle (sshd's `ChannelTimeout`): nothing was started.
@@ -70,6 +78,21 @@ impl Launch {
         })
     }
 
+    /// A new channel in place of one that has waited for long: sshd's `ChannelTimeout` counts its idle time from its
+    /// opening and would end the command as soon as it begins.
+    async fn renewed(&self, handle: &Handle<Client>, old: Channel<Msg>) -> Result<Channel<Msg>, ExecError> {
+        match open(handle, &self.refusal).await {
+            Ok(new) => {
+                // The server is rid of it either way when the session ends.
+                let _ = old.close().await;
+                Ok(new)
+            }
+            // There is place for one (`MaxSessions`), and that is this one.
+            Err(ExecError::ChannelRefused { .. }) => Ok(old),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens the next channel ahead. The session may end meanwhile.
     pub(crate) async fn refill(self, handle: Weak<Handle<Client>>) {
         let mut kept = self.spare.0.lock().await;
@@ -77,7 +100,7 @@ impl Launch {
             return;
         };
         *kept = match timeout(limits::CHANNEL, open(&handle, &self.refusal)).await {
-            Ok(Ok(channel)) => Kept::Ready(channel),
+            Ok(Ok(channel)) => Kept::Ready(channel, Instant::now()),
             Ok(Err(ExecError::ChannelRefused { .. })) => Kept::Refused,
             _ => Kept::None,
         };

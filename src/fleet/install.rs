@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+pub(crate) use program::is_like_this_machine;
 pub use program::{Program, ProgramError};
 
 use crate::{
@@ -313,6 +314,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
         let system = field(&fields, 1);
         if !program.runs_on(&system) {
             let (id, ours) = (self.id, program.system());
+            if system.trim().is_empty() {
+                let message = format!(
+                    "{id} does not say what it is (`uname -sm` prints nothing), and this program is for {ours}: nothing was sent"
+                );
+                let hint = format!("see what `ssh {id} uname -sm` prints");
+                return Err(self.not_installed(message, Some(hint)));
+            }
             let message = format!("{id} is {system}, and this program is for {ours}: nothing was sent");
             let hint = format!("`codex install {id} --binary FILE` takes a program for {system}");
             return Err(self.not_installed(message, Some(hint)));
@@ -494,6 +502,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
                 format!("{id} could not write the program"),
                 Some("see what it said, and make room there".to_owned()),
             ),
+            // What the kernel takes for no program of its own a shell reads as a script (POSIX, exec).
+            "unfit" if field(fields, 2).contains("ELF") || field(fields, 2).contains("Exec format error") => {
+                (
+                    format!(
+                        "the program does not run on {id}: it is for {}, and the host is something else, whatever its uname says",
+                        program.system()
+                    ),
+                    Some(format!(
+                        "`codex install {id} --binary FILE` takes another program"
+                    )),
+                )
+            }
             "unfit" => {
                 let hint = program.needs_libraries().then(|| {
                     "the program needs the C library of the machine it was built on; `.ci/release` builds one that does not"

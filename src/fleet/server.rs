@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     child::Child,
+    install,
     launch::{self, Found, Outcome, Server, command_line, command_line_with_input},
     limits,
     shell::SHELL_PATIENCE_S,
@@ -105,11 +106,20 @@ pub(crate) fn not_started(error: &ExecError) -> Failure {
             FailureKind::TimedOut,
             "the host is overloaded, or its sshd waits for something: look at it with `ssh`",
         ),
-        _ => (FailureKind::Unreachable, "check the network; it is tried again"),
+        // Also where the server runs nothing for this account: a folder that is missing ends its part for it.
+        _ => (
+            FailureKind::Unreachable,
+            "it is tried again; if it goes on so, the log of the host's sshd says why it ends (ChrootDirectory, a session that PAM refuses)",
+        ),
+    };
+    let message = match error {
+        // It says so itself.
+        ExecError::Closed(_) => chain(error),
+        _ => format!("starting a command: {}", chain(error)),
     };
     Failure {
         hint: Some(hint.to_owned()),
-        ..not_launched(kind, format!("starting a command: {}", chain(error)))
+        ..not_launched(kind, message)
     }
 }
 
@@ -169,7 +179,7 @@ fn never_ran(id: &HostId, why: &str, stderr: &str) -> (String, String) {
         )
     } else {
         format!(
-            "either a start-up file of the login shell (such as .bashrc or .zshenv) ends it, or the account has a shell that runs nothing (nologin, false), or the server runs another command (ForceCommand in sshd_config, command= in authorized_keys): see what `ssh {id} echo hello` prints"
+            "either a start-up file of the login shell (such as .bashrc or .zshenv) ends it, or the account has a shell that runs nothing (nologin, false) or is shut into a folder without its shell (ChrootDirectory), or the server runs another command (ForceCommand in sshd_config, command= in authorized_keys): see what `ssh {id} echo hello` prints"
         )
     };
     (message, hint)
@@ -237,7 +247,9 @@ fn started(
             rest,
             noise,
         }),
-        Outcome::Missing { searched, asked } => Err(not_installed(id, server, &searched, asked)),
+        Outcome::Missing { searched, asked } => {
+            Err(not_installed(id, server, &found.system, &searched, asked))
+        }
     }
 }
 
@@ -287,7 +299,7 @@ pub(crate) fn not_launched(kind: FailureKind, message: String) -> Failure {
     }
 }
 
-fn not_installed(id: &HostId, server: &Server, searched: &str, asked: bool) -> Failure {
+fn not_installed(id: &HostId, server: &Server, system: &str, searched: &str, asked: bool) -> Failure {
     let silent = if asked {
         String::new()
     } else {
@@ -307,7 +319,12 @@ fn not_installed(id: &HostId, server: &Server, searched: &str, asked: bool) -> F
     );
     let official = "`npm install -g @openai/codex@0.169.0` on the host installs the official one";
     let hint = match server.may_be_installed() {
-        true => format!("run `codex install {id}` to put this program's own server there; {official}"),
+        true if system.is_empty() || install::is_like_this_machine(system) => {
+            format!("run `codex install {id}` to put this program's own server there; {official}")
+        }
+        true => format!(
+            "this program's own server can be put there from a build for {system}: `codex install {id} --binary FILE`; {official}"
+        ),
         false => official.to_owned(),
     };
     Failure {

@@ -151,6 +151,11 @@ async fn translate(event: SshEvent, route: &Route, reporter: &Reporter, phase: &
 }
 
 pub(crate) fn refused(error: &ConnectError, phase: Phase) -> Failure {
+    // A question that nobody answers is the login's, also one about the host's key.
+    let phase = match error.kind() {
+        codex_ssh::Failure::Impatient { .. } => Phase::Authenticating,
+        _ => phase,
+    };
     let kind = match error.class() {
         Class::Config => FailureKind::BadConfig,
         Class::Resolve | Class::Unreachable => FailureKind::Unreachable,

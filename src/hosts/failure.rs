@@ -107,12 +107,12 @@ impl FailureKind {
 }
 
 impl Failure {
-    /// Whether trying again can help without the user. A login that nobody finished in time is asked for
-    /// once more: each try may pop up an agent's window, and counts as a failed login where servers lock out
-    /// addresses that keep failing.
+    /// Whether trying again can help without the user. A login that nobody finished in time, or that the server ended
+    /// without a verdict, is asked for once more: each try may pop up an agent's window, and counts as a failed login
+    /// where servers lock out addresses that keep failing.
     pub fn recovery(&self) -> Recovery {
         match (self.kind, self.phase) {
-            (FailureKind::TimedOut, Some(Phase::Authenticating)) => Recovery::Once,
+            (FailureKind::TimedOut | FailureKind::Unreachable, Some(Phase::Authenticating)) => Recovery::Once,
             (kind, _) => kind.recovery(),
         }
     }

@@ -58,6 +58,7 @@ impl State<'_> {
         // russh clears its copy after use.
         let sent = handle.authenticate_password(user, password);
         let sent = self.within(limits::AUTH_PASSWORD, PASSWORD_STEP, sent).await?;
+        self.sent = true;
         let told = told(sent);
         self.write_down(Method::Password, String::new(), &told);
         Ok(told)
@@ -99,6 +100,7 @@ impl State<'_> {
                 }) => {
                     asked |= !prompts.is_empty();
                     let responses = self.respond(name, instructions, prompts, recalled).await?;
+                    self.sent = asked;
                     let sent = handle.authenticate_keyboard_interactive_respond(responses);
                     answer = self.within(limits::AUTH_ANSWER, STEP, sent).await?;
                     continue;

@@ -40,6 +40,8 @@ pub(crate) enum Private {
 pub(crate) struct Files {
     pub(crate) identities: Vec<Identity>,
     pub(crate) certificates: Vec<(PathBuf, Certificate)>,
+    /// `IdentityFile`s that hold nothing to log in with, and why.
+    pub(crate) unusable: Vec<(PathBuf, String)>,
     pub(crate) notices: Vec<String>,
 }
 
@@ -55,12 +57,14 @@ impl Files {
                         files
                             .notices
                             .push(format!("key file {} is missing", path.display()));
+                        files.unusable.push((path.clone(), "it is missing".to_owned()));
                     }
                 }
                 Err(error) => {
                     files
                         .notices
                         .push(format!("reading key file {}: {error}", path.display()));
+                    files.unusable.push((path.clone(), error.to_string()));
                 }
             }
             let beside = with_suffix(path, "-cert.pub");
@@ -109,7 +113,7 @@ impl Identity {
             // The public half alone may be named, to choose one of the agent's keys.
             return match load_public_key(path) {
                 Ok(public) => Ok(identity(Some(public), Private::Missing)),
-                Err(_) => Err(io::Error::other("it is no key in a known format")),
+                Err(_) => Err(io::Error::other(foreign(&text))),
             };
         }
         if let Some(why) = exposed(path) {
@@ -127,15 +131,36 @@ impl Identity {
                     };
                     Ok(identity(Some(key.public_key().clone()), private))
                 }
-                Err(error) => Ok(identity(beside(), Private::Unusable(error.to_string()))),
+                Err(error) => Ok(identity(beside(), Private::Unusable(damaged(&error)))),
             };
         }
         Ok(match decode_secret_key(&text, None) {
             Ok(key) => identity(Some(key.public_key().clone()), Private::Plain),
             Err(_) if text.contains("ENCRYPTED") => identity(beside(), Private::Encrypted),
-            Err(error) => identity(beside(), Private::Unusable(error.to_string())),
+            Err(_) if text.contains("BEGIN DSA") => identity(
+                beside(),
+                Private::Unusable("it is a DSA key, which no server takes any more".to_owned()),
+            ),
+            Err(error) => identity(beside(), Private::Unusable(damaged(&error))),
         })
     }
+}
+
+/// What a file holds that is no key of OpenSSH's or OpenSSL's.
+fn foreign(text: &str) -> &'static str {
+    if text.starts_with("PuTTY-User-Key-File") {
+        "it is no key in a known format but one of PuTTY: puttygen exports it (-O private-openssh)"
+    } else if text.contains("BEGIN SSH2") {
+        "it is no key in a known format but one of RFC 4716: ssh-keygen -i imports it"
+    } else if text.is_empty() {
+        "it is no key: the file is empty"
+    } else {
+        "it is no key in a known format"
+    }
+}
+
+fn damaged(error: &dyn std::fmt::Display) -> String {
+    format!("it cannot be read as a key, and may be cut ({error})")
 }
 
 /// OpenSSH uses no private key of ours that others can read, since they may have used it, too.
@@ -190,7 +215,15 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     File::open(path)?
         .take(limits::KEY_FILE)
-        .read_to_string(&mut text)?;
+        .read_to_string(&mut text)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => io::Error::other("it is no key in a known format: it is no text"),
+            _ => error,
+        })?;
+    // Editors put one before the text, and readers of keys want their first line first.
+    let trimmed = text.trim_start_matches(|it: char| it == '\u{feff}' || it.is_whitespace());
+    let before = text.len() - trimmed.len();
+    text.drain(..before);
     Ok(text)
 }
 

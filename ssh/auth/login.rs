@@ -1,6 +1,9 @@
 //! Carries out the plan: asks the server, the agent and the user, and writes down what was tried.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use russh::{
     MethodSet,
@@ -11,6 +14,7 @@ use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
 use super::{
     agent::Agent,
+    certificate,
     conversation::{Conversation, words},
     key::{Files, Private, is_security_key},
     keyring::{Keyring, Opened},
@@ -19,11 +23,12 @@ use super::{
     passwords::Passwords,
     plan::{Method, Plan, Rules, Step},
     signer::{Clock, KeySigner, Passphrases, SignError},
+    unused::Keys,
 };
 use crate::{
     algorithms,
     ask::Report,
-    client::Client,
+    client::{Client, LastWords, SERVER_CLOSED},
     config::settings::{HostSettings, IdentityAgent},
     error::{Attempt, Failure, Outcome},
     event::{Hop, Stage},
@@ -43,45 +48,19 @@ pub(crate) struct Login<'a> {
     pub(crate) report: &'a Report,
     pub(crate) gone: &'a Gone,
     pub(crate) ended: watch::Receiver<Option<Closed>>,
+    pub(crate) last_words: &'a LastWords,
 }
 
 /// Logs in. Says what was tried, in either case.
 pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Result<Vec<Attempt>, Failure> {
-    let Login {
-        settings,
-        trust,
-        keyring,
-        memory,
-        passwords,
-        report,
-        gone,
-        ended,
-    } = login;
     let conversation = Conversation {
-        report,
-        gone,
-        ended: ended.clone(),
+        report: login.report,
+        gone: login.gone,
+        ended: login.ended.clone(),
     };
-    let hop = Hop::from(settings);
-    let mut state = State {
-        settings,
-        hop: &hop,
-        passwords,
-        report,
-        conversation: &conversation,
-        passphrases: Passphrases {
-            keyring,
-            conversation: &conversation,
-            hop: &hop,
-            batch_mode: settings.batch_mode,
-        },
-        signatures: algorithms::signatures(settings.pubkey_accepted_algorithms.as_deref())?,
-        agent: None,
-        tried: Vec::new(),
-        rsa: None,
-        ended,
-        cut: false,
-    };
+    let hop = Hop::from(login.settings);
+    let (settings, memory, trust) = (login.settings, login.memory, login.trust);
+    let mut state = State::new(&login, &hop, &conversation)?;
     let mut offers = state.collect(handle).await;
     memory.promote(settings, &mut offers);
     let again: Vec<Offer> = offers.iter().filter_map(Offer::with_sha256).collect();
@@ -141,7 +120,14 @@ pub(super) struct State<'a> {
     tried: Vec<Attempt>,
     /// The hash for RSA signatures, once the server was asked; SHA-1 is none.
     rsa: Option<Option<HashAlg>>,
+    /// Keys that the server has refused, as opposed to those that could not be used.
+    refused: Vec<PublicKey>,
     ended: watch::Receiver<Option<Closed>>,
+    trust: Trust,
+    last_words: &'a LastWords,
+    keys: Keys,
+    /// The last step gave the server something to let us in by.
+    pub(super) sent: bool,
     /// The connection ended.
     cut: bool,
 }
@@ -157,6 +143,40 @@ pub(super) enum Told {
     /// Nothing was sent.
     Skipped,
     Closed,
+}
+
+impl<'a> State<'a> {
+    fn new(
+        login: &Login<'a>,
+        hop: &'a Hop,
+        conversation: &'a Conversation<'a>,
+    ) -> Result<State<'a>, Failure> {
+        let settings = login.settings;
+        Ok(State {
+            settings,
+            hop,
+            passwords: login.passwords,
+            report: login.report,
+            conversation,
+            passphrases: Passphrases {
+                keyring: login.keyring,
+                conversation,
+                hop,
+                batch_mode: settings.batch_mode,
+            },
+            signatures: algorithms::signatures(settings.pubkey_accepted_algorithms.as_deref())?,
+            agent: None,
+            tried: Vec::new(),
+            rsa: None,
+            refused: Vec::new(),
+            ended: login.ended.clone(),
+            trust: login.trust,
+            last_words: login.last_words,
+            keys: Keys::default(),
+            sent: false,
+            cut: false,
+        })
+    }
 }
 
 impl State<'_> {
@@ -198,6 +218,14 @@ impl State<'_> {
             .as_ref()
             .map(|it| it.keys.as_slice())
             .unwrap_or_default();
+        let held = |public: &PublicKey| keys.iter().any(|it| it.public.key_data() == public.key_data());
+        let empty = match (&self.agent, &self.settings.identity_agent) {
+            (Some(agent), IdentityAgent::Socket(socket)) if agent.keys.is_empty() && agent.unknown == 0 => {
+                Some(socket.as_path())
+            }
+            _ => None,
+        };
+        self.keys = Keys::new(&files, held, empty);
         order(&files, keys, self.settings.identities_only)
     }
 
@@ -221,6 +249,8 @@ impl State<'_> {
             Step::Password { .. } => Method::Password.name(),
             Step::Probe | Step::GiveUp => "none",
         };
+        self.sent = false;
+        *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.report
             .stage(Stage::Authenticating {
                 method: name.to_owned(),
@@ -259,6 +289,9 @@ impl State<'_> {
         let Some(public) = offer.public.clone() else {
             return Ok(Told::Skipped);
         };
+        if let Some(why) = offer.certificate.as_ref().and_then(certificate::unusable) {
+            return Ok(self.skip(&offer, why.to_owned()));
+        }
         if is_short_rsa(&public, self.settings.host_keys.required_rsa_size) {
             return Ok(self.skip(&offer, "RequiredRSASize excludes it".to_owned()));
         }
@@ -270,12 +303,16 @@ impl State<'_> {
             Ok(hash) => hash,
             Err(why) => return Ok(self.skip(&offer, why)),
         };
+        if offer.again && !self.refused.contains(&public) {
+            return Ok(Told::Skipped);
+        }
         let clock = Clock::start();
         let mut signer = KeySigner {
             offer: &offer,
             agent: self.agent.as_mut(),
             passphrases: self.passphrases,
             clock: &clock,
+            signed: false,
         };
         let user = self.settings.user.as_str();
         let certificate = offer.certificate.clone();
@@ -297,6 +334,7 @@ impl State<'_> {
             sent = sent => sent,
             () = clock.expired() => return Err(self.timed_out("waiting for the answer to a key", limits::AUTH_STEP)),
         };
+        self.sent = signer.signed;
         let told = match sent {
             Ok(result) => told(Ok(result)),
             Err(SignError::Gone) => Told::Closed,
@@ -304,8 +342,21 @@ impl State<'_> {
             // The server has accepted the key and counts no failure for the missing signature.
             Err(SignError::Skipped(why)) => return Ok(self.skip(&offer, why)),
         };
-        self.write_down(Method::PublicKey, offer.describe(), &told);
+        self.judged(&offer, &told);
         Ok(told)
+    }
+
+    /// Notes what the server said to a key.
+    fn judged(&mut self, offer: &Offer, told: &Told) {
+        let mut remark = None;
+        if let Told::Denied { .. } = told {
+            self.refused.extend(offer.public.clone());
+            let (user, now) = (self.settings.user.as_str(), SystemTime::now());
+            let certificate = offer.certificate.as_ref();
+            remark = certificate.and_then(|it| certificate::remark(it, user, now));
+        }
+        let remark = remark.map_or(String::new(), |it| format!(" ({it})"));
+        self.write_down(Method::PublicKey, offer.describe() + &remark, told);
     }
 
     /// Whether `PubkeyAcceptedAlgorithms` leaves this one.
@@ -413,6 +464,10 @@ impl State<'_> {
                 Outcome::Skipped(why),
             );
         }
+        let untried = self
+            .keys
+            .untried(self.settings, self.trust, plan.accepts(), &self.tried);
+        self.tried.extend(untried);
         let is_denied = |it: &Attempt| matches!(it.outcome, Outcome::Denied | Outcome::Unasked);
         let denied = self.tried.iter().any(is_denied);
         let closing = if self.cut {
@@ -425,8 +480,9 @@ impl State<'_> {
                 step: format!("logging in to {} as {}", self.hop, self.settings.user),
                 source: "the server's banner or question is not UTF-8, as RFC 4252 wants it; on the server, correct the file that Banner in its sshd_config names".into(),
             },
-            // Nothing was wrong with the login itself: it may work the next time.
-            Some(text) if !denied && text.is_empty() => Failure::Closed {
+            // Nothing was wrong with the login itself: it may work the next time. A server that ends it on the very
+            // word that was to let us in has decided: PAM's rules about accounts are asked then.
+            Some(text) if !denied && text.is_empty() && !self.is_refused_at_the_end() => Failure::Closed {
                 step: format!("logging in to {} as {}", self.hop, self.settings.user),
                 text,
             },
@@ -444,12 +500,29 @@ impl State<'_> {
         matches!(&*self.ended.borrow(), Some(Closed::Lost(why)) if why.contains("encoding"))
     }
 
-    /// The server's last words. russh may tell them a little later than that it is over.
+    /// Whether the server ended the connection, in an orderly way, on what was to let us in.
+    fn is_refused_at_the_end(&self) -> bool {
+        self.sent
+            && match &*self.ended.borrow() {
+                Some(Closed::ByServer(_)) => true,
+                Some(Closed::Lost(why)) => why == SERVER_CLOSED,
+                _ => false,
+            }
+    }
+
+    /// The server's last words: those of its good-bye, else the text that came since the last step began. russh may
+    /// tell them a little later than that it is over.
     async fn closing(&mut self) -> String {
-        match timeout(limits::GOODBYE, self.ended.wait_for(Option::is_some)).await {
+        let text = match timeout(limits::GOODBYE, self.ended.wait_for(Option::is_some)).await {
             Ok(Ok(closed)) => closed.as_ref().map(words).unwrap_or_default(),
             _ => String::new(),
+        };
+        // A text from before, such as sshd's `Banner`, says nothing about a link that broke.
+        if !text.is_empty() || !self.is_refused_at_the_end() {
+            return text;
         }
+        let text = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        text.clone().unwrap_or_default()
     }
 }
 

@@ -3,6 +3,7 @@
 mod add;
 mod agent;
 mod asked;
+mod certificate;
 mod conversation;
 mod key;
 mod keyring;
@@ -13,6 +14,7 @@ mod passwords;
 mod pem;
 mod plan;
 mod signer;
+mod unused;
 
 pub(crate) use keyring::Keyring;
 pub(crate) use login::{Login, login};

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use russh::{
     SendError, Signer,
     keys::{
-        HashAlg, PrivateKey,
+        Error as AgentError, HashAlg, PrivateKey,
         agent::AgentIdentity,
         signature::Signer as _,
         ssh_encoding::Encode,
@@ -98,6 +98,8 @@ pub(crate) struct KeySigner<'a> {
     pub(crate) agent: Option<&'a mut Agent>,
     pub(crate) passphrases: Passphrases<'a>,
     pub(crate) clock: &'a Clock,
+    /// A signature was made, which goes to the server at once.
+    pub(crate) signed: bool,
 }
 
 impl Signer for KeySigner<'_> {
@@ -115,6 +117,7 @@ impl Signer for KeySigner<'_> {
             Holder::File(_) => by_file(self.passphrases, self.offer, hash, data).await,
         };
         self.clock.server();
+        self.signed |= signed.is_ok();
         signed
     }
 }
@@ -142,6 +145,11 @@ impl KeySigner<'_> {
         tokio::select! {
             signed = timeout(limits::AGENT_SIGN, client.sign_request(key, hash, data)) => match signed {
                 Ok(Ok(signed)) => Ok(signed),
+                // All that an agent says of a key whose use was declined, and of one that is locked.
+                Ok(Err(AgentError::AgentFailure)) => {
+                    let why = "the agent refuses to sign: it was not confirmed (`ssh-add -c`), or the agent is locked";
+                    Err(SignError::Skipped(why.to_owned()))
+                }
                 Ok(Err(error)) => Err(SignError::Skipped(format!("the agent does not sign: {error}"))),
                 Err(_) => {
                     let limit = limits::AGENT_SIGN.as_secs();

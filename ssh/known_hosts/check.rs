@@ -184,6 +184,12 @@ impl KnownHosts {
         self.authorities().next().is_some()
     }
 
+    /// Whether the authority that signed the certificate is trusted to certify this host.
+    pub(crate) fn trusts(&self, certificate: &Certificate) -> bool {
+        let authority = certificate.signature_key();
+        self.authorities().any(|it| it.key.key_data() == authority)
+    }
+
     fn authorities(&self) -> impl Iterator<Item = &Known> {
         let all = self.lines.iter().chain(&self.portless);
         all.filter(|known| known.marker == Marker::CertAuthority)

@@ -44,7 +44,7 @@ fn stripped() -> &'static Path {
 }
 
 /// A small static program that only knows its version.
-fn tiny() -> &'static Path {
+pub(crate) fn tiny() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         made("tiny-codex", file!(), |path| {
@@ -168,6 +168,26 @@ fn every_login_shell_passes_the_program_on() {
         let said = format!("{name}: codex 9.8.7 at ");
         assert!(installed.stdout.contains(&said), "{installed:?}");
         assert!(removed.stdout.contains(&format!("{name}: ")), "{removed:?}");
+    }
+}
+
+#[test]
+fn servers_that_run_one_command_at_a_time_or_pass_it_on_by_a_program_take_it() {
+    require!(Sshd);
+    let client = Client::new();
+    let forced = "ForceCommand exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"";
+    let start = |name: &str, line: &str| {
+        let options = HostOptions::new().codex(Codex::Absent).sshd(line);
+        let host = Host::start(options.authorize(client.key()));
+        client.add(&Alias::new(name, &host));
+        host
+    };
+    let hosts = [start("one", "MaxSessions 1"), start("forced", forced)];
+    let binary = tiny().to_str().unwrap();
+    let outcome = codex(&client, &["install", "one", "forced", "--binary", binary]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for host in hosts {
+        assert!(host.home().join(BIN).join("codex").exists(), "{outcome:?}");
     }
 }
 

@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod exec;
 mod faults;
+mod foreign;
 mod forward;
 mod generate;
 mod hosts;

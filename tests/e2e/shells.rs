@@ -148,7 +148,9 @@ fn what_stands_in_the_way_of_the_server_is_said() {
         "a start-up file",
         "config.fish",
     ];
-    let cases: [(&str, HostOptions, &[&str]); 8] = [
+    let nologin =
+        "cp -a /etc /run/etc; mount --bind /run/etc /etc; echo Down for the weekend. > /etc/nologin\n";
+    let cases: [(&str, HostOptions, &[&str]); 11] = [
         (
             "exit in .bashrc",
             with(Shell::Bash).rc("echo Not today.; exit 1\n"),
@@ -170,6 +172,21 @@ fn what_stands_in_the_way_of_the_server_is_said() {
             "forced",
             HostOptions::new().sshd("ForceCommand echo only backups here"),
             &["only backups here", "exit status 0", "ForceCommand"],
+        ),
+        (
+            "sftp only",
+            HostOptions::new().sshd("ForceCommand internal-sftp"),
+            &["sftp connections only", "exit status 1", "ForceCommand"],
+        ),
+        (
+            "shut in",
+            HostOptions::new().sshd("ChrootDirectory /usr"),
+            &["No such file or directory", "ChrootDirectory"],
+        ),
+        (
+            "closed for now",
+            HostOptions::new().setup(nologin),
+            &["Down for the weekend.", "exit status 254"],
         ),
         ("exec fish", with(Shell::Bash).rc("exec fish\n"), &waits),
         ("silence", with(Shell::Bash).rc("exec >/dev/null\n"), &waits),

@@ -112,9 +112,7 @@ impl Program {
 
     /// Whether it runs where `uname -sm` says this.
     pub(super) fn runs_on(&self, uname: &str) -> bool {
-        let mut words = uname.split_whitespace();
-        let (name, machine) = (words.next(), words.next());
-        name == Some(self.system.name) && machine.is_some_and(|it| self.system.machines.contains(&it))
+        self.system.is(uname)
     }
 
     /// The SHA-256 of its first bytes; `None` when it has not so many.
@@ -141,6 +139,33 @@ impl System {
             _ => None,
         }
     }
+
+    fn is(self, uname: &str) -> bool {
+        let mut words = uname.split_whitespace();
+        let (name, machine) = (words.next(), words.next());
+        name == Some(self.name) && machine.is_some_and(|it| self.machines.contains(&it))
+    }
+}
+
+/// Whether a build of this very program runs where `uname -sm` says this.
+pub(crate) fn is_like_this_machine(uname: &str) -> bool {
+    let format = match std::env::consts::OS {
+        "linux" => BinaryFormat::Elf,
+        "macos" => BinaryFormat::MachO,
+        _ => return false,
+    };
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => Architecture::X86_64,
+        "aarch64" => Architecture::Aarch64,
+        "arm" => Architecture::Arm,
+        "x86" => Architecture::I386,
+        "riscv64" => Architecture::Riscv64,
+        "powerpc64" => Architecture::PowerPc64,
+        "s390x" => Architecture::S390x,
+        "loongarch64" => Architecture::LoongArch64,
+        _ => return false,
+    };
+    System::of(format, architecture).is_some_and(|it| it.is(uname))
 }
 
 fn has_interpreter<Elf: FileHeader>(file: &ElfFile<'_, Elf>) -> bool {
@@ -214,6 +239,7 @@ mod tests {
             uname.machine().to_string_lossy()
         );
         assert!(program.runs_on(&uname), "{uname}");
+        assert!(is_like_this_machine(&uname) && !is_like_this_machine("Linux riscv32"));
     }
 
     #[test]

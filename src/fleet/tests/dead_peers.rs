@@ -15,7 +15,7 @@ use codex_ssh::{
     route,
 };
 use codex_testkit::{Alias, Client, Codex, Host, HostOptions, require, wait};
-use tokio::sync::mpsc;
+use tokio::{io::AsyncWriteExt, net::TcpListener, sync::mpsc};
 
 /// A server that answers `initialize` and nothing else.
 const SERVER: &str = r#"#!/bin/sh
@@ -43,8 +43,13 @@ struct Rig {
 impl Rig {
     /// Hands the host over when it is ready.
     async fn start() -> Rig {
+        Rig::with(HostOptions::new()).await
+    }
+
+    /// The same with a host that is special.
+    async fn with(options: HostOptions) -> Rig {
         let client = Client::new();
-        let options = HostOptions::new()
+        let options = options
             .authorize(client.key())
             .codex(Codex::Script(SERVER.to_owned()));
         let host = Host::start(options);
@@ -193,4 +198,66 @@ async fn a_login_that_is_no_longer_allowed_is_tried_once_and_then_only_by_the_us
         (rig.refused() >= before + 2).then_some(())
     });
     assert_eq!(rig.refused(), before + 2, "{}", rig.host.log());
+}
+
+#[tokio::test]
+async fn an_account_that_is_closed_meanwhile_is_tried_once_although_its_key_is_taken() {
+    require!(Sshd, Pam);
+    let stack = |account: &str| {
+        format!("auth required pam_deny.so\naccount required {account}\nsession required pam_permit.so\n")
+    };
+    // The file stays the same one, so that it can be written from here.
+    let setup = format!(
+        "printf '{}' > \"$home/pam\"; mount --bind \"$home/pam\" /etc/pam.d/sshd\n",
+        stack("pam_permit.so")
+    );
+    let mut rig = Rig::with(HostOptions::new().sshd("UsePAM yes").setup(&setup)).await;
+    rig.host.write("pam", &stack("pam_deny.so"));
+    rig.host.kill_sessions();
+    let Status::Failed(failure) = rig.until("the refusal", is_failed).await else {
+        unreachable!("it was waited for")
+    };
+    assert_eq!(failure.kind, FailureKind::Unauthorized, "{failure}");
+    assert!(
+        failure.message.contains("the server closed the connection"),
+        "{failure}"
+    );
+    for _ in 0..5 {
+        rig.wish(Wish::Wake).await;
+    }
+    rig.wish(Wish::Connect).await;
+    rig.until("the second refusal", is_failed).await;
+    let log = rig.host.log();
+    let denied = log.matches("Access denied for user").count();
+    assert_eq!(denied, 2, "{log}");
+}
+
+#[tokio::test]
+async fn a_server_that_sends_us_away_for_a_while_says_so_and_is_back_by_itself() {
+    require!(Sshd);
+    let mut rig = Rig::start().await;
+    rig.host.stop();
+    let listener = TcpListener::bind(("127.0.0.1", rig.host.port())).await.unwrap();
+    let mut turned_away = 0;
+    let penalty = async {
+        // As sshd does with an address that it punishes (PerSourcePenalties).
+        while turned_away < 3 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.write_all(b"Not allowed at this time\r\n").await;
+            turned_away += 1;
+        }
+    };
+    let is_away = |status: &Status| match status {
+        Status::Waiting { failure, .. } => failure.message.contains("Not allowed at this time"),
+        _ => false,
+    };
+    let (status, ()) = tokio::join!(rig.until("the words of the server", is_away), penalty);
+    let Status::Waiting { failure, .. } = status else {
+        unreachable!("it was waited for")
+    };
+    let hint = failure.hint.unwrap();
+    assert!(hint.contains("PerSourcePenalties"), "{hint}");
+    drop(listener);
+    rig.host.start_again();
+    rig.until("the host's return", is_ready).await;
 }

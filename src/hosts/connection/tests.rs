@@ -300,13 +300,19 @@ fn a_connection_that_breaks_right_after_it_was_made_is_retried_ever_more_slowly(
 }
 
 #[test]
-fn a_login_that_nobody_finishes_is_asked_for_twice_in_a_row_and_not_more() {
+fn a_login_that_nobody_finishes_or_that_ends_without_a_verdict_is_tried_twice_in_a_row_and_not_more() {
+    for kind in [FailureKind::TimedOut, FailureKind::Unreachable] {
+        unfinished_logins(kind);
+    }
+}
+
+fn unfinished_logins(kind: FailureKind) {
     let mut now = Instant::now();
     let mut host = HostConnection::new(POLICY);
     host.handle_command(now, Command::Connect);
     let late = Failure {
         phase: Some(Phase::Authenticating),
-        ..failure(FailureKind::TimedOut)
+        ..failure(kind)
     };
     let mut lose = |host: &mut HostConnection, attempt, failure: &Failure| {
         host.handle_report(now, Attempt(attempt), Report::Lost(failure.clone()), 0.0);

@@ -84,3 +84,55 @@ async fn connection_attempts_try_again_until_the_connect_timeout() {
     assert_eq!(refused(connect(patient).await).class(), Class::Unreachable);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
+
+/// Starts it on both loopback addresses.
+fn on_both() -> (Sshd, u16) {
+    // The port of the second line is free on one of them, and most likely on the other.
+    let port = free_port();
+    (Sshd::start(&format!("ListenAddress [::1]:{port}")), port)
+}
+
+#[tokio::test]
+async fn ipv6_literals_connect_in_every_spelling_and_are_known_by_one_name() {
+    if !available() || std::net::TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let (sshd, port) = on_both();
+    let key = std::fs::read_to_string(sshd.path("host.pub")).unwrap();
+    for host in ["::1", "0:0:0:0:0:0:0:1"] {
+        let mut settings = sshd.settings();
+        settings.host_name = host.to_owned();
+        settings.port = port;
+        let line = format!("[{host}]:{port} {key}");
+        std::fs::write(&settings.user_known_hosts_files[0], line).unwrap();
+        assert!(seen(settings).await.contains("::1"), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_whose_first_address_is_silent_connects_by_the_next_one_within_a_second() {
+    if !available() {
+        return;
+    }
+    // A queue that is full answers no further connection, as a dead address does.
+    let Ok(silent) = std::net::TcpListener::bind("[::1]:0") else {
+        return;
+    };
+    let port = silent.local_addr().unwrap().port();
+    nix::sys::socket::listen(&silent, nix::sys::socket::Backlog::new(1).unwrap()).unwrap();
+    let fill = |_| {
+        let socket = tokio::net::TcpSocket::new_v6().unwrap();
+        socket.connect(silent.local_addr().unwrap())
+    };
+    let mut filling: Vec<_> = (0..4).map(fill).map(Box::pin).collect();
+    for connecting in &mut filling {
+        let _ = tokio::time::timeout(Duration::from_millis(50), connecting).await;
+    }
+    let sshd = Sshd::start(&format!("ListenAddress 127.0.0.1:{port}"));
+    let mut settings = by_name(&sshd);
+    settings.port = port;
+    let start = Instant::now();
+    let text = seen(settings).await;
+    assert!(text.contains("127.0.0.1"), "{text}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}

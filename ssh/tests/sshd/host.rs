@@ -11,7 +11,7 @@ use std::{
 
 use codex_ssh::{
     Answer, ConnectError, Connector, Event, Local, Question, Route, Session, Stage,
-    config::settings::HostSettings,
+    config::settings::{HostSettings, StrictHostKeyChecking},
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -205,6 +205,17 @@ pub(crate) fn settings(port: u16) -> HostSettings {
     HostSettings {
         host_name: "127.0.0.1".to_owned(),
         ..HostSettings::plain("testhost", user.name, port)
+    }
+}
+
+/// Settings for a host of the test kit, whose key is taken as it comes.
+pub(crate) fn lenient(host: &codex_testkit::Host) -> HostSettings {
+    let plain = HostSettings::plain("testhost", host.user(), host.port());
+    HostSettings {
+        host_name: "127.0.0.1".to_owned(),
+        strict_host_key_checking: StrictHostKeyChecking::Off,
+        user_known_hosts_files: Vec::new(),
+        ..plain
     }
 }
 

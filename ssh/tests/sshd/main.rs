@@ -5,12 +5,15 @@
     reason = "the helpers of tests fail and skip as tests do"
 )]
 
+mod accounts;
 mod addresses;
 mod agent;
 mod agents;
 mod asking;
 mod bastions;
 mod before_credentials;
+mod certificates;
+mod chains;
 mod forwards;
 mod host;
 mod host_key_rules;
@@ -19,9 +22,11 @@ mod logins;
 mod one_of_each;
 mod pam;
 mod processes;
+mod restricted;
 mod routes;
 mod servers;
 mod spare;
 mod strict_servers;
+mod unusable_keys;
 mod updates;
 mod zoo;

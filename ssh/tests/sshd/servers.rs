@@ -58,6 +58,12 @@ async fn texts_instead_of_ssh_are_named_and_told_apart() {
         let error = refused(connect(settings(port)).await);
         assert_eq!(error.class(), class, "{error}");
         assert!(error.to_string().contains(words), "{error}");
+        let hint = error.hint().unwrap();
+        assert_eq!(
+            hint.contains("PerSourcePenalties"),
+            text.contains("Not allowed"),
+            "{hint}"
+        );
     }
 }
 

@@ -236,6 +236,28 @@ async fn a_user_who_types_longer_than_the_server_waits_is_told_so() {
     );
 }
 
+#[tokio::test]
+async fn a_question_about_the_host_key_that_nobody_answers_in_time_is_told_from_a_lost_connection() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("LoginGraceTime 2");
+    let settings = sshd.settings();
+    fs::write(&settings.user_known_hosts_files[0], "").unwrap();
+    let error = slow_user(settings).await;
+    // Tried once more at most, where the address would be banned for each (`PerSourcePenalties`, grace-exceeded).
+    assert_eq!(error.class(), Class::TimedOut, "{error}");
+    assert!(
+        error.to_string().contains("the answer about the host key"),
+        "{error}"
+    );
+    assert!(
+        error.hint().unwrap().contains("LoginGraceTime"),
+        "{:?}",
+        error.hint()
+    );
+}
+
 /// Connects with a user who never answers.
 async fn slow_user(settings: HostSettings) -> ConnectError {
     let (sender, mut events) = mpsc::channel(16);

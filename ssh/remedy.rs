@@ -1,0 +1,91 @@
+//! What would make a server accept a login that it has refused.
+
+use crate::error::{Attempt, Outcome};
+
+/// `accepts` are the methods that the server would still take, `closing` are its last words when it ended the
+/// connection.
+pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing: Option<&str>) -> String {
+    if closing.is_some_and(|it| it.contains("Too many authentication failures")) {
+        return match tried.iter().filter(|it| it.method == "publickey").count() {
+            0 | 1 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
+            keys => format!(
+                "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
+            ),
+        };
+    }
+    let denied = |method: &str| {
+        let mut of = tried.iter().filter(|it| it.method == method);
+        of.any(|it| it.outcome == Outcome::Denied)
+    };
+    let any_denied = tried.iter().any(|it| it.outcome == Outcome::Denied);
+    if closing.is_some_and(|it| !it.is_empty() || !any_denied) {
+        return "the server took what was sent and ended the login then: the account may have expired or be closed to logins for now; the log of its sshd says why".to_owned();
+    }
+    if let Some(passed) = tried.iter().rposition(|it| it.outcome == Outcome::Partial) {
+        return next_step(alias, tried, passed, accepts);
+    }
+    let takes = |method: &str| accepts.iter().any(|it| it == method);
+    if denied("password") || denied("keyboard-interactive") && takes("keyboard-interactive") {
+        return "check what was typed; an account that is locked, or may not log in there, is refused in the same words, and the log of the server's sshd says which it is".to_owned();
+    }
+    let batch = |it: &Attempt| matches!(&it.outcome, Outcome::Skipped(why) if why.contains("BatchMode"));
+    let types = tried.iter().any(batch);
+    if takes("publickey") && (types || accepts.len() == 1) {
+        let batch = if types {
+            "; without BatchMode you would be asked"
+        } else {
+            ""
+        };
+        let dated = |it: &Attempt| it.outcome == Outcome::Denied && it.what.ends_with(')');
+        return match denied("publickey") {
+            true if tried.iter().any(dated) => {
+                "the server wants a key, and the certificate is not for this login: have it signed anew"
+                    .to_owned()
+            }
+            true => format!(
+                "the server wants another key: `ssh-copy-id {alias}` installs one, IdentityFile selects one; if this one is installed, the log of the server's sshd says what is wrong with it or with the account{batch}"
+            ),
+            false if tried.iter().any(is_unusable) => format!(
+                "the server wants a key, and none of those that were looked for can be used: the text beside each says why; `ssh-copy-id {alias}` installs another one{batch}"
+            ),
+            false => format!(
+                "the server wants a key, and there is none to offer: make one with ssh-keygen or name it with IdentityFile, load it with ssh-add, install it with `ssh-copy-id {alias}`{batch}"
+            ),
+        };
+    }
+    if types {
+        return format!("without BatchMode you would be asked for what `{alias}` wants");
+    }
+    format!("compare with `ssh -v {alias}`")
+}
+
+/// Whether it is a key that was found, or not found, to be of no use.
+fn is_unusable(attempt: &Attempt) -> bool {
+    attempt.method == "publickey"
+        && !attempt.what.is_empty()
+        && matches!(attempt.outcome, Outcome::Skipped(_))
+}
+
+/// The server wants several methods in a row, and took those up to `passed`.
+fn next_step(alias: &str, tried: &[Attempt], passed: usize, accepts: &[String]) -> String {
+    let steps: Vec<&str> = tried
+        .iter()
+        .filter(|it| it.outcome == Outcome::Partial)
+        .map(|it| it.method)
+        .collect();
+    let (before, next) = (steps.join(" and "), accepts.join(" or "));
+    let rest = tried.get(passed + 1..).unwrap_or_default();
+    let refused = rest.iter().rfind(|it| it.outcome == Outcome::Denied);
+    match refused.map(|it| it.method) {
+        Some("publickey") => format!(
+            "{before} passed, and the key that has to follow was refused: name the right one for `{alias}` with IdentityFile"
+        ),
+        Some(method) => format!("{before} passed, and {method} after it was refused: check what was typed"),
+        None if accepts.iter().any(|it| it == "publickey") => format!(
+            "{before} passed, and the server wants another key besides: name it for `{alias}` with IdentityFile"
+        ),
+        None => {
+            format!("{before} passed, and the server wants {next} besides: connect where you can be asked")
+        }
+    }
+}
