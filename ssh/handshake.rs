@@ -85,6 +85,7 @@ pub(crate) async fn secure(
         gone,
         address,
         carrier,
+        vigil,
     } = link;
     let wire = Wire::new(io, cut, Arc::clone(&greeting));
     let wire = BufReader::with_capacity(limits::READ_BUFFER, wire);
@@ -96,6 +97,7 @@ pub(crate) async fn secure(
     let mut connecting = pin!(connect_stream(config, wire, client));
 
     steps.identified(connecting.as_mut(), banner_limit).await?;
+    drop(vigil);
     let shown = steps.shown(connecting.as_mut(), &mut keys).await?;
     let check = Check {
         settings,

@@ -63,6 +63,7 @@ impl Rig {
             }),
             connector: Connector::new(Local::default()),
             forward: Forward::None,
+            policy: limits::POLICY,
             system: System::new(None, "codex".into(), Asking::Nobody),
             client_info: v2::ClientInfo {
                 name: "test".to_owned(),
