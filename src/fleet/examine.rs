@@ -291,7 +291,10 @@ async fn serve(config: &FleetConfig, process: Process, started: Started, teller:
 /// The ways without SSH: their phases are all there is to see before the handshake.
 async fn otherwise(id: &HostId, config: &FleetConfig, teller: &Teller) {
     let start = Instant::now();
-    let (reached, phases) = heard(teller, async |reporter| reach(id, config, None, None, reporter).await).await;
+    let (reached, phases) = heard(teller, async |reporter| {
+        reach(id, config, None, None, reporter).await
+    })
+    .await;
     let name = |phase: Option<&(Phase, Instant)>| match phase {
         Some((Phase::Launching, _)) => "launch",
         Some(_) => "connect",

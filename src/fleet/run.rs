@@ -9,7 +9,8 @@ use std::{
 };
 
 use codex_hosts::{
-    CallFailure, Failure, FailureKind, Forwarded, HostEvent, HostId, Policy, QuestionId, Reply, Status, Ticket,
+    CallFailure, Failure, FailureKind, Forwarded, HostEvent, HostId, Policy, QuestionId, Reply, Status,
+    Ticket,
 };
 use codex_protocol::{ClientRequest, ClientResponse, Id, ServerNotification, ServerRequest, v2};
 use codex_ssh::{
