@@ -170,7 +170,9 @@ impl Rig {
     /// Connections that sshd took.
     fn taken(&self) -> usize {
         let log = self.host.log();
-        log.lines().filter(|it| it.starts_with("Connection from ")).count()
+        log.lines()
+            .filter(|it| it.starts_with("Connection from "))
+            .count()
     }
 
     /// Logins that sshd did not let in.
@@ -384,4 +386,41 @@ async fn a_server_that_sends_connections_away_is_left_alone_for_longer_each_time
     assert!(taken <= 1, "the stranger's: {}", rig.host.log());
     drop(stranger);
     rig.until("the end of the rush", is_ready).await;
+}
+
+#[tokio::test]
+async fn a_proxy_command_that_fails_is_started_at_its_own_pace_and_its_refused_login_is_not_repeated() {
+    require!(Sshd);
+    let client = Client::new();
+    let host = host(&client, |it| it);
+    // It carries, unless there is something to say.
+    let words = client.home().join("words");
+    let script = format!(
+        "cat {} >&2 && exit 1; exec 3<>/dev/tcp/127.0.0.1/{}; cat <&3 & exec cat >&3",
+        words.display(),
+        host.port()
+    );
+    let proxy = client.home().join("proxy");
+    std::fs::write(&proxy, script).unwrap();
+    let alias = Alias::new("devbox", &host).line(&format!("ProxyCommand bash {}", proxy.display()));
+    client.add(&alias);
+    let policy = Policy {
+        program_pause: Duration::from_millis(700),
+        ..limits::POLICY
+    };
+    let mut rig = Rig::of(client, host, policy).await;
+    std::fs::write(&words, "no route to host").unwrap();
+    rig.host.kill_sessions();
+    rig.lost().await;
+    for _ in 0..3 {
+        let (failure, pause) = rig.lost().await;
+        assert!(failure.message.contains("no route to host"), "{failure}");
+        let least = policy.program_pause - Duration::from_millis(200);
+        assert!((least..=policy.program_pause).contains(&pause), "{pause:?}");
+    }
+    std::fs::write(&words, "me@bastion: Permission denied (publickey).").unwrap();
+    let Status::Failed(failure) = rig.until("the refusal", is_failed).await else {
+        unreachable!("it was waited for")
+    };
+    assert_eq!(failure.kind, FailureKind::Unauthorized, "{failure}");
 }
