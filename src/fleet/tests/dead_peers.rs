@@ -297,8 +297,8 @@ fn across(policy: Policy, test: impl AsyncFnOnce(Rig, &Network) + Send, wish: fn
 fn a_network_that_loses_every_packet_brings_its_host_back_when_it_carries_again() {
     require!(Sshd, Network);
     let test = async |mut rig: Rig, network: &Network| {
-        // The kernel sends the first packet of a connection again after 1, 3 and 7 seconds.
-        for frozen in [4, 12] {
+        // The kernel sends the first packet of a connection again after 1, 3, 7 and 15 seconds.
+        for frozen in [9, 3] {
             let before = rig.taken();
             network.freeze();
             let (failure, _) = rig.lost().await;
@@ -309,7 +309,9 @@ fn a_network_that_loses_every_packet_brings_its_host_back_when_it_carries_again(
             assert_eq!(rig.taken(), before + 1, "{}", rig.host.log());
         }
     };
-    across(limits::POLICY, test, |client, alias, _| client.add(&alias));
+    across(limits::POLICY, test, |client, alias, _| {
+        client.add(&alias.line("ConnectTimeout 30"));
+    });
 }
 
 #[test]
@@ -318,7 +320,8 @@ fn a_bastion_that_freezes_brings_the_hosts_behind_it_back() {
     let test = async |mut rig: Rig, network: &Network| {
         network.freeze();
         rig.lost().await;
-        rig.stays_away(Duration::from_secs(4)).await;
+        // The limit of an attempt is over several times.
+        rig.stays_away(Duration::from_secs(9)).await;
         network.thaw();
         rig.back().await;
     };
@@ -327,7 +330,7 @@ fn a_bastion_that_freezes_brings_the_hosts_behind_it_back() {
         client.add(&alert(Alias::new("devbox", host)).jump("bastion"));
         client.append_config(&format!(
             "Host bastion\n    HostName {}\n    Port {}\n    User {}\n    IdentityFile {}\n    UserKnownHostsFile {}\n    \
-             HostKeyAlias [127.0.0.1]:{}\n    ServerAliveInterval 1\n    ServerAliveCountMax 1\n",
+             HostKeyAlias [127.0.0.1]:{}\n    ServerAliveInterval 1\n    ServerAliveCountMax 1\n    ConnectTimeout 2\n",
             Network::FAR,
             host.port(),
             host.user(),
