@@ -124,7 +124,8 @@ pub(super) async fn ended(exit: ExitWatch) -> Option<Exit> {
 }
 
 fn line(nonce: &str, prelude: &str, script: &str) -> String {
-    shell::line(&[launch::opening(nonce), prelude.to_owned(), script.to_owned()])
+    let script = format!("{{ {script}; }} </dev/null");
+    shell::line(&[launch::opening(nonce), prelude.to_owned(), script])
 }
 
 /// What comes behind the first word.
