@@ -8,10 +8,13 @@ pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 pub(crate) const HEAD_START: Duration = Duration::from_millis(250);
 /// Between two knocks at a host that is looked for: a network that carries again is noticed within this.
 pub(crate) const KNOCK_PERIOD: Duration = Duration::from_secs(1);
-/// What a knock waits for its answer; the first one waits longer, for networks that take seconds.
-pub(crate) const KNOCK_LIFE: Duration = Duration::from_secs(4);
+/// Between the first knock, which waits for as long as there is time, and the second: what the kernel sends again for
+/// the first one, after whole seconds, and later knocks never reach the host together, which would have two connections.
+pub(crate) const KNOCK_OFFSET: Duration = Duration::from_millis(1_500);
+/// What a later knock waits for its answer: less than after which the kernel sends it again.
+pub(crate) const KNOCK_LIFE: Duration = Duration::from_millis(900);
 /// Knocks that wait beside the first one.
-pub(crate) const KNOCKS: usize = 4;
+pub(crate) const KNOCKS: usize = 1;
 /// The far side's attempt to connect to a host that is looked for: its kernel, too, tries ever more slowly.
 pub(crate) const CHANNEL_SEARCH: Duration = Duration::from_secs(5);
 /// While the server of a host that is looked for says nothing: silence after which its machine is asked, and what that
