@@ -58,10 +58,7 @@ pub(crate) async fn secure(
     banner_limit: Duration,
 ) -> Result<Secured, Failure> {
     report.stage(Stage::Handshake).await;
-    for (file, problem) in &known.problems {
-        let text = format!("reading {}: {problem}", file.display());
-        report.notice(text).await;
-    }
+    warn(known, report).await;
     let config = Arc::new(config(settings, known)?);
     let (cut, greeting) = (CancellationToken::new(), Arc::new(Greeting::default()));
     let guard = cut.clone().drop_guard();
@@ -129,6 +126,14 @@ pub(crate) async fn secure(
         cut: guard,
         carrier,
     })
+}
+
+/// Files of known hosts that could not be read.
+async fn warn(known: &KnownHosts, report: &Report) {
+    for (file, problem) in &known.problems {
+        let text = format!("reading {}: {problem}", file.display());
+        report.notice(text).await;
+    }
 }
 
 fn peer(greeting: &Greeting, agreed: Option<&Agreed>, address: Option<SocketAddr>) -> PeerInfo {
