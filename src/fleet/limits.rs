@@ -119,6 +119,7 @@ pub const POLICY: Policy = Policy {
     stable_after: Duration::from_secs(60),
     // A link that thaws brings its host back within two seconds and the time of a connection. Longer than this is a
     // network that is gone: then the user's eyes, or the machine's waking up, end the pause.
+    // After an attempt that met nothing but silence, which takes its time, the next one follows at once.
     eager_for: Duration::from_secs(15 * 60),
     eager_pause: Duration::from_secs(1),
     // A `ProxyCommand` may take a login, or a cloud's API, each time.

@@ -425,9 +425,9 @@ impl HostConnection {
                     (self.retry, self.rung, self.limited_retry) = (0, 0, 0);
                 }
             }
-            State::Working { met, .. } if failure.is_far_from_host() => {
+            State::Working { met, since, .. } if failure.is_far_from_host() => {
                 let away = self.lost.map(|it| now - it.at);
-                eager_pause = away.and_then(|it| self.policy.eager_pause(it, *met));
+                eager_pause = away.and_then(|it| self.policy.eager_pause(it, now - *since, *met));
             }
             State::Working { .. } | State::Offline | State::Waiting { .. } | State::Failed(_) => (),
         }

@@ -22,7 +22,7 @@ pub struct Policy {
     /// For so long after a loss, or after the machine woke up, the host is expected back at any moment, and the
     /// pauses between attempts that nobody answers do not grow.
     pub eager_for: Duration,
-    /// Each of those pauses.
+    /// From the begin of such an attempt to the begin of the next one, at least.
     pub eager_pause: Duration,
     /// The same where a program of the user makes the connection; it is also the least that such a program is given
     /// to make it.
@@ -51,6 +51,8 @@ pub struct Search {
 const SLOWER: u32 = 3;
 /// The part of the time away that a program is given.
 const PART: u32 = 4;
+/// The pause after an attempt that took its time: long enough for its end to be told.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 impl Search {
     /// The longest that a single step of the attempt may take because of it.
@@ -69,15 +71,16 @@ impl Policy {
         }
     }
 
-    /// The pause after an attempt that did not get as far as a login, for a host that has been away for so long;
-    /// `None`: it has to grow.
-    pub(crate) fn eager_pause(&self, away: Duration, met: Option<Met>) -> Option<Duration> {
-        match met {
-            _ if self.eager_for <= away => None,
-            None => Some(self.eager_pause),
-            Some(Met::Program) => Some(self.program_pause),
-            Some(Met::Server) => None,
-        }
+    /// The pause after an attempt that lasted so long and did not get as far as a login, for a host that has been away
+    /// for so long; `None`: it has to grow.
+    pub(crate) fn eager_pause(&self, away: Duration, lasted: Duration, met: Option<Met>) -> Option<Duration> {
+        let period = match met {
+            _ if self.eager_for <= away => return None,
+            None => self.eager_pause,
+            Some(Met::Program) => self.program_pause,
+            Some(Met::Server) => return None,
+        };
+        Some(period.saturating_sub(lasted).max(LEAST_PAUSE))
     }
 }
 
@@ -127,10 +130,13 @@ mod tests {
 
     #[test]
     fn only_silence_is_answered_by_haste() {
-        let pause = |away, met| POLICY.eager_pause(S(away), met);
+        let pause = |away, met| POLICY.eager_pause(S(away), Duration::ZERO, met);
         assert_eq!(pause(600, None), Some(S(1)));
         assert_eq!(pause(600, Some(Met::Program)), Some(S(5)));
         assert_eq!(pause(0, Some(Met::Server)), None);
         assert_eq!(pause(900, None), None, "and not for ever");
+        let half = Duration::from_millis(500);
+        assert_eq!(POLICY.eager_pause(S(0), half, None), Some(half));
+        assert_eq!(POLICY.eager_pause(S(0), S(10), None), Some(LEAST_PAUSE));
     }
 }
