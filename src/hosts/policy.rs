@@ -65,6 +65,8 @@ impl Policy {
     /// How to look for a host that has been away for so long, and to which connecting `took` this long before.
     pub(crate) fn search(&self, away: Duration, took: Duration) -> Search {
         let program = (away / PART).max(took.saturating_mul(SLOWER));
+        // Whole seconds: people read it in the failure.
+        let away = Duration::from_secs(away.as_secs() + 1);
         Search {
             silence: away.clamp(self.silence_min, self.silence_max),
             program: program.clamp(self.program_pause, self.program_max),
