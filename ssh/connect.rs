@@ -1,12 +1,6 @@
 //! Makes a session, hop by hop.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -27,6 +21,7 @@ use crate::{
     link::{Carrier, Link},
     proxy::Proxy,
     route::Route,
+    search::{Places, Search},
     session::{Closed, ForwardError, Parts, Session},
     shared::Shared,
 };
@@ -41,6 +36,7 @@ pub struct Connector {
     askpass: Option<Askpass>,
     shared: Shared,
     declined: Declined,
+    places: Places,
 }
 
 /// What connections need to know about this machine.
@@ -71,6 +67,7 @@ impl Connector {
             askpass: None,
             shared: Shared::default(),
             declined: Declined::default(),
+            places: Places::default(),
         }
     }
 
@@ -94,6 +91,30 @@ impl Connector {
     /// Every step that asks nobody has a limit. Dropping the future ends everything that it began.
     /// A receiver that is gone answers every question with a refusal.
     pub async fn connect(&self, route: &Route, events: mpsc::Sender<Event>) -> Result<Session, ConnectError> {
+        self.make(route, events, None).await
+    }
+
+    /// The same for a host that was connected before and has gone silent: it is connected within a second of its
+    /// being there again, as long as this lasts.
+    ///
+    /// Its last address is tried while its name is looked up, and knocked at again each second until
+    /// `ConnectTimeout`; a connection that was made is kept while the server says nothing, see [`Search`]. For all
+    /// that, its sshd never sees more than one connection at a time. `ConnectionAttempts` does not count here.
+    pub async fn search(
+        &self,
+        route: &Route,
+        events: mpsc::Sender<Event>,
+        search: Search,
+    ) -> Result<Session, ConnectError> {
+        self.make(route, events, Some(search)).await
+    }
+
+    async fn make(
+        &self,
+        route: &Route,
+        events: mpsc::Sender<Event>,
+        search: Option<Search>,
+    ) -> Result<Session, ConnectError> {
         let Some((target, before)) = route.hops.split_last() else {
             let hop = Hop {
                 alias: String::new(),
@@ -104,13 +125,13 @@ impl Connector {
             let failure = Failure::Config("the route has no hop".to_owned());
             return Err(ConnectError::new(0, hop, failure));
         };
-        let via = self.via(before, &events).await?;
+        let via = self.via(before, &events, search).await?;
         let report = self.report(before.len(), &events);
         if let Some(command) = &target.remote_command {
             let text = format!("RemoteCommand {command:?} is not run: this client starts its own");
             report.notice(text).await;
         }
-        let session = self.hop(target, via, &report).await;
+        let session = self.hop(target, via, &report, search).await;
         session.map_err(|it| ConnectError::new(before.len(), Hop::from(target), it))
     }
 
@@ -119,6 +140,7 @@ impl Connector {
         &'a self,
         hops: &'a [HostSettings],
         events: &'a mpsc::Sender<Event>,
+        search: Option<Search>,
     ) -> Pin<Box<dyn Future<Output = Reached> + Send + 'a>> {
         Box::pin(async move {
             let Some((last, before)) = hops.split_last() else {
@@ -126,8 +148,8 @@ impl Connector {
             };
             let report = self.report(before.len(), events);
             let connect = || async {
-                let via = self.via(before, events).await?;
-                let session = self.hop(last, via, &report).await;
+                let via = self.via(before, events, search).await?;
+                let session = self.hop(last, via, &report, search).await;
                 session.map_err(|it| ConnectError::new(before.len(), Hop::from(last), it))
             };
             let slot = self.shared.slot(hops);
@@ -144,14 +166,12 @@ impl Connector {
         settings: &HostSettings,
         via: Option<Arc<Session>>,
         report: &Report,
+        search: Option<Search>,
     ) -> Result<Session, Failure> {
         let start = Instant::now();
-        let (known, link) = tokio::join!(
-            host_key::load(settings),
-            link(settings, via, report, &self.local.shell)
-        );
+        let (known, link) = tokio::join!(host_key::load(settings), self.link(settings, via, report, search));
         let (link, known) = (link?, known?);
-        let banner = banner_limit(settings, &link, start.elapsed());
+        let banner = banner_limit(settings, &link, start.elapsed(), search);
         let mut secured = secure(link, settings, &known, report, banner).await?;
         let work = Login {
             settings,
@@ -166,6 +186,9 @@ impl Connector {
         };
         let tried = login(&mut secured.handle, work).await?;
         report.stage(Stage::Authenticated).await;
+        if let Some(address) = secured.peer.address {
+            self.places.keep(settings, address);
+        }
         let learn = settings.host_keys.update != UpdateHostKeys::No && secured.verified.learn;
         let Secured {
             handle,
@@ -202,10 +225,50 @@ impl Connector {
         }
         Ok(session)
     }
+
+    async fn link(
+        &self,
+        settings: &HostSettings,
+        via: Option<Arc<Session>>,
+        report: &Report,
+        search: Option<Search>,
+    ) -> Result<Link, Failure> {
+        if let Some(via) = via {
+            report.stage(Stage::Proxy).await;
+            let most = search.map_or(Duration::MAX, |_| limits::CHANNEL_SEARCH);
+            return forwarded(settings, via, most).await;
+        }
+        match &settings.route {
+            Via::Command(command) => {
+                report.stage(Stage::Proxy).await;
+                let shell = &self.local.shell;
+                let (io, proxy) = Proxy::start(shell, command).map_err(|error| Failure::Proxy {
+                    command: command.clone(),
+                    ending: format!("{}: {error}", shell.display()),
+                    stderr: String::new(),
+                })?;
+                Ok(Link::proxy(io, proxy))
+            }
+            Via::Direct | Via::Jump(_) => {
+                let limit = settings.connect_timeout.unwrap_or(limits::CONNECT);
+                match search {
+                    Some(_) => dial::search(settings, report, limit, self.places.get(settings)).await,
+                    None => dial::tcp(settings, report, limit).await,
+                }
+            }
+        }
+    }
 }
 
 /// `ConnectTimeout` bounds everything up to the identification.
-fn banner_limit(settings: &HostSettings, link: &Link, spent: Duration) -> Duration {
+fn banner_limit(settings: &HostSettings, link: &Link, spent: Duration, search: Option<Search>) -> Duration {
+    if let Some(search) = search {
+        let limit = match &link.carrier {
+            Carrier::Proxy(_) => search.program,
+            Carrier::Nothing | Carrier::Session(_) => search.silence,
+        };
+        return limit.max(settings.connect_timeout.unwrap_or_default());
+    }
     match (settings.connect_timeout, &link.carrier) {
         (Some(limit), _) => limit.saturating_sub(spent),
         (None, Carrier::Proxy(_)) => limits::BANNER_PROXY,
@@ -213,36 +276,9 @@ fn banner_limit(settings: &HostSettings, link: &Link, spent: Duration) -> Durati
     }
 }
 
-async fn link(
-    settings: &HostSettings,
-    via: Option<Arc<Session>>,
-    report: &Report,
-    shell: &Path,
-) -> Result<Link, Failure> {
-    if let Some(via) = via {
-        report.stage(Stage::Proxy).await;
-        return forwarded(settings, via).await;
-    }
-    match &settings.route {
-        Via::Command(command) => {
-            report.stage(Stage::Proxy).await;
-            let (io, proxy) = Proxy::start(shell, command).map_err(|error| Failure::Proxy {
-                command: command.clone(),
-                ending: format!("{}: {error}", shell.display()),
-                stderr: String::new(),
-            })?;
-            Ok(Link::proxy(io, proxy))
-        }
-        Via::Direct | Via::Jump(_) => {
-            let limit = settings.connect_timeout.unwrap_or(limits::CONNECT);
-            dial::tcp(settings, report, limit).await
-        }
-    }
-}
-
-async fn forwarded(settings: &HostSettings, via: Arc<Session>) -> Result<Link, Failure> {
+async fn forwarded(settings: &HostSettings, via: Arc<Session>, most: Duration) -> Result<Link, Failure> {
     let target = format!("{} port {}", settings.host_name, settings.port);
-    let limit = settings.connect_timeout.unwrap_or(limits::CHANNEL);
+    let limit = settings.connect_timeout.unwrap_or(limits::CHANNEL).min(most);
     let opened = timeout(limit, via.open_tcp(&settings.host_name, settings.port)).await;
     let step = || format!("forwarding to {target} by {}", via.name());
     match opened {

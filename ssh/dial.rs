@@ -1,6 +1,7 @@
 //! The first bytes of the way: names, addresses, sockets.
 
 mod race;
+mod search;
 mod socket;
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -13,6 +14,7 @@ use tokio::{
 
 use self::{
     race::{Lost, interleave, race},
+    search::Closed,
     socket::Sources,
 };
 use crate::{
@@ -46,10 +48,7 @@ pub(crate) async fn tcp(settings: &HostSettings, report: &Report, limit: Duratio
         };
         match race(&addresses, deadline, begin, connect).await {
             Ok((socket, address)) => {
-                tune(&socket, settings).map_err(|source| Failure::Unreachable {
-                    target: target(&address),
-                    source,
-                })?;
+                tuned(&socket, settings, &address)?;
                 return Ok(Link::tcp(socket, address));
             }
             Err(lost) if attempt == settings.network.connection_attempts || over(&lost, deadline) => {
@@ -58,6 +57,41 @@ pub(crate) async fn tcp(settings: &HostSettings, report: &Report, limit: Duratio
             Err(_) => sleep(limits::CONNECTION_PAUSE).await,
         }
         attempt += 1;
+    }
+}
+
+/// The same for a host that was at `known` when it was connected last: `limit` is all that ends it, as long as nobody
+/// answers.
+pub(crate) async fn search(
+    settings: &HostSettings,
+    report: &Report,
+    limit: Duration,
+    known: Option<SocketAddr>,
+) -> Result<Link, Failure> {
+    let deadline = Instant::now() + limit;
+    report.stage(Stage::Resolving).await;
+    let host = settings.host_name.as_str();
+    let late = || Failure::TimedOut {
+        step: format!("resolving {host}"),
+        limit,
+    };
+    let sources = timeout_at(deadline, Sources::of(settings)).await;
+    let sources = sources.map_err(|_| late())??;
+    let connect = move |address| {
+        let sources = sources.clone();
+        async move { sources.connect(address).await }
+    };
+    let resolving = async { resolve(host, settings).await.map(interleave) };
+    let begin = |address| report.stage(Stage::Connecting { address });
+    let known: Vec<SocketAddr> = known.into_iter().collect();
+    match search::search(known, resolving, deadline, begin, connect).await {
+        Ok((socket, address)) => {
+            tuned(&socket, settings, &address)?;
+            Ok(Link::found(socket, address))
+        }
+        Err(Closed::Unknown(failure)) => Err(failure),
+        Err(Closed::Unresolved) => Err(late()),
+        Err(Closed::Lost(lost)) => Err(failed(lost, limit)),
     }
 }
 
@@ -91,6 +125,13 @@ async fn resolve(host: &str, settings: &HostSettings) -> Result<Vec<SocketAddr>,
         ))),
         false => Ok(addresses),
     }
+}
+
+fn tuned(socket: &TcpStream, settings: &HostSettings, address: &SocketAddr) -> Result<(), Failure> {
+    tune(socket, settings).map_err(|source| Failure::Unreachable {
+        target: target(address),
+        source,
+    })
 }
 
 fn tune(socket: &TcpStream, settings: &HostSettings) -> io::Result<()> {

@@ -81,7 +81,28 @@ impl ConnectError {
     pub fn kind(&self) -> &Failure {
         &self.kind
     }
+
+    /// Whether nobody answered: the network, or the machine, was not there or gave no answer in time. Else somebody
+    /// has sent us away, and will not like to see us again in a hurry.
+    pub fn is_silence(&self) -> bool {
+        matches!(
+            *self.kind,
+            Failure::Resolve { .. } | Failure::Unreachable { .. } | Failure::TimedOut { .. }
+        )
+    }
+
+    /// Whether the connection was a `ProxyCommand`'s to make, and it gave none.
+    pub fn is_program(&self) -> bool {
+        matches!(*self.kind, Failure::Proxy { .. })
+    }
 }
+
+/// What OpenSSH's client says, as a `ProxyCommand`, when a host on the way has refused its login.
+const REFUSED_LOGINS: [&str; 3] = [
+    "Permission denied (",
+    "Too many authentication failures",
+    "No supported authentication methods",
+];
 
 /// One login that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,6 +261,10 @@ impl Failure {
                 Class::Config
             }
             Failure::Resolve { .. } => Class::Resolve,
+            // Each try of the command is a login.
+            Failure::Proxy { stderr, .. } if REFUSED_LOGINS.iter().any(|it| stderr.contains(it)) => {
+                Class::Unauthorized
+            }
             Failure::Unreachable { .. }
             | Failure::Closed { .. }
             | Failure::SentAway { .. }

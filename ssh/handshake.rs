@@ -62,10 +62,7 @@ pub(crate) async fn secure(
     banner_limit: Duration,
 ) -> Result<Secured, Failure> {
     report.stage(Stage::Handshake).await;
-    for (file, problem) in &known.problems {
-        let text = format!("reading {}: {problem}", file.display());
-        report.notice(text).await;
-    }
+    warn(known, report).await;
     let config = Arc::new(config(settings, known)?);
     let (cut, greeting) = (CancellationToken::new(), Arc::new(Greeting::default()));
     let guard = cut.clone().drop_guard();
@@ -88,6 +85,7 @@ pub(crate) async fn secure(
         gone,
         address,
         carrier,
+        vigil,
     } = link;
     let wire = Wire::new(io, cut, Arc::clone(&greeting));
     let wire = BufReader::with_capacity(limits::READ_BUFFER, wire);
@@ -99,6 +97,7 @@ pub(crate) async fn secure(
     let mut connecting = pin!(connect_stream(config, wire, client));
 
     steps.identified(connecting.as_mut(), banner_limit).await?;
+    drop(vigil);
     let shown = steps.shown(connecting.as_mut(), &mut keys).await?;
     let check = Check {
         settings,
@@ -130,6 +129,14 @@ pub(crate) async fn secure(
         cut: guard,
         carrier,
     })
+}
+
+/// Files of known hosts that could not be read.
+async fn warn(known: &KnownHosts, report: &Report) {
+    for (file, problem) in &known.problems {
+        let text = format!("reading {}: {problem}", file.display());
+        report.notice(text).await;
+    }
 }
 
 fn peer(greeting: &Greeting, agreed: Option<&Agreed>, address: Option<SocketAddr>) -> PeerInfo {

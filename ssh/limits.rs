@@ -6,6 +6,28 @@ use std::time::Duration;
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// What an address may have for itself before the next one of its name is tried too (RFC 8305, 8).
 pub(crate) const HEAD_START: Duration = Duration::from_millis(250);
+/// Between two knocks at a host that is looked for: a network that carries again is noticed within this.
+pub(crate) const KNOCK_PERIOD: Duration = Duration::from_secs(1);
+/// Between the first knock, which waits for as long as there is time, and the second: what the kernel sends again for
+/// the first one, after whole seconds, and later knocks never reach the host together, which would have two connections.
+pub(crate) const KNOCK_OFFSET: Duration = Duration::from_millis(1_500);
+/// What a later knock waits for its answer: less than after which the kernel sends it again.
+pub(crate) const KNOCK_LIFE: Duration = Duration::from_millis(900);
+/// Knocks that wait beside the first one.
+pub(crate) const KNOCKS: usize = 1;
+/// The far side's attempt to connect to a host that is looked for: its kernel, too, tries ever more slowly.
+pub(crate) const CHANNEL_SEARCH: Duration = Duration::from_secs(5);
+/// While the server of a host that is looked for says nothing: silence after which its machine is asked, and what that
+/// and everything else may take to be confirmed, before the connection counts as dead.
+pub(crate) const VIGIL_IDLE: Duration = Duration::from_secs(2);
+/// Between two of these questions.
+pub(crate) const VIGIL_PERIOD: Duration = Duration::from_secs(1);
+/// Questions without an answer.
+pub(crate) const VIGIL_PROBES: u32 = 3;
+/// The limit for what was sent.
+pub(crate) const VIGIL_UNCONFIRMED: Duration = Duration::from_secs(4);
+/// Hosts whose last address is remembered until the end of the run; then all are forgotten.
+pub(crate) const PLACES: usize = 1_000;
 /// Between two of the `ConnectionAttempts`, as in OpenSSH.
 pub(crate) const CONNECTION_PAUSE: Duration = Duration::from_secs(1);
 /// Addresses of one name that are tried; more are a mistake in the DNS.

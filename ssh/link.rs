@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::{exec::Pipe, limits, proxy::Proxy, session::Session};
+use crate::{exec::Pipe, limits, proxy::Proxy, search::Vigil, session::Session};
 
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -26,6 +26,8 @@ pub(crate) struct Link {
     pub(crate) gone: Gone,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) carrier: Carrier,
+    /// Held until the server says something.
+    pub(crate) vigil: Option<Vigil>,
 }
 
 /// What must live as long as the link, and ends with it.
@@ -38,7 +40,17 @@ pub(crate) enum Carrier {
 
 impl Link {
     pub(crate) fn tcp(socket: TcpStream, address: SocketAddr) -> Link {
+        Link::over(Arc::new(socket), address, None)
+    }
+
+    /// To a host that is looked for: its server may be silent for long.
+    pub(crate) fn found(socket: TcpStream, address: SocketAddr) -> Link {
         let socket = Arc::new(socket);
+        let vigil = Vigil::over(&socket);
+        Link::over(socket, address, Some(vigil))
+    }
+
+    fn over(socket: Arc<TcpStream>, address: SocketAddr, vigil: Option<Vigil>) -> Link {
         Link {
             gone: Gone::Socket(Arc::downgrade(&socket)),
             io: Box::new(Tcp {
@@ -47,6 +59,7 @@ impl Link {
             }),
             address: Some(address),
             carrier: Carrier::Nothing,
+            vigil,
         }
     }
 
@@ -56,6 +69,7 @@ impl Link {
             io: Box::new(pipe),
             address: None,
             carrier: Carrier::Session(via),
+            vigil: None,
         }
     }
 
@@ -65,6 +79,7 @@ impl Link {
             io,
             address: None,
             carrier: Carrier::Proxy(proxy),
+            vigil: None,
         }
     }
 }

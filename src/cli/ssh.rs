@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use codex_fleet::{Asking, FleetConfig, Forward, Resolver, System};
+use codex_fleet::{Asking, FleetConfig, Forward, Resolver, System, limits};
 use codex_hosts::{Host, HostId, Origin};
 use codex_protocol::v2::ClientInfo;
 use codex_ssh::{
@@ -146,6 +146,7 @@ impl SshConfig {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             forward: Forward::None,
+            policy: limits::POLICY,
         }
     }
 }

@@ -4,9 +4,10 @@ use std::{
     future::pending,
     pin::{Pin, pin},
     sync::Arc,
+    time::Duration,
 };
 
-use codex_hosts::{Attempt, Failure, Forwarded, HostId, Phase, Question, Report};
+use codex_hosts::{Attempt, Failure, Forwarded, HostId, Phase, Question, Report, Search};
 use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, Limits};
 use codex_ssh::Route;
@@ -44,11 +45,12 @@ pub(crate) async fn run(
     id: HostId,
     config: Arc<FleetConfig>,
     attempt: Attempt,
+    search: Option<Search>,
     install: Option<Install>,
     reports: mpsc::Sender<(Attempt, FromAttempt)>,
 ) {
     let reporter = Reporter { attempt, reports };
-    let Err(failure) = life(&id, &config, install.as_ref(), &reporter).await;
+    let Err(failure) = life(&id, &config, search, install.as_ref(), &reporter).await;
     reporter.report(Report::Lost(failure)).await;
 }
 
@@ -56,10 +58,10 @@ pub(crate) async fn run(
 pub(crate) async fn probe(
     pulse: Pulse,
     client: rpc::Client,
+    patience: Duration,
     attempt: Attempt,
     reports: mpsc::Sender<(Attempt, FromAttempt)>,
 ) {
-    let patience = limits::POLICY.probe_patience;
     let is_alive = match pulse {
         Pulse::Session(session) => match session.upgrade() {
             Some(session) => session.ping(patience).await.is_ok(),
@@ -103,6 +105,7 @@ impl Reporter {
 async fn life(
     id: &HostId,
     config: &FleetConfig,
+    search: Option<Search>,
     install: Option<&Install>,
     reporter: &Reporter,
 ) -> Result<std::convert::Infallible, Failure> {
@@ -115,7 +118,7 @@ async fn life(
         program,
         held,
         ssh,
-    } = reach(id, config, install, reporter).await?;
+    } = reach(id, config, search, install, reporter).await?;
     reporter.report(Report::Entered(Phase::Initializing)).await;
     let peer_limits = Limits {
         outstanding_max: limits::CALLS_MAX,

@@ -4,6 +4,7 @@
 //! version of the server, the round trip) is asked on the same connection, after the server has been started or
 //! has failed to.
 
+mod commands;
 mod environment;
 mod probes;
 mod steps;
@@ -38,6 +39,7 @@ use crate::{
     way::{NoWay, Way},
     witness::Witness,
 };
+use commands::{Commands, Ran};
 use steps::Steps;
 
 /// What an examination tells as it goes on.
@@ -243,17 +245,19 @@ async fn tell_end(steps: Steps, failure: &Failure, goes_on: bool, teller: &Telle
 /// beside it: there are hosts that allow one command at a time (`MaxSessions 1`).
 async fn on_host(id: &HostId, config: &FleetConfig, session: Arc<Session>, server: &Server, teller: &Teller) {
     let start = Instant::now();
+    let mut commands = Commands::new(&session, None);
     let path = match launch(id, &session, server).await {
         Ok((process, started)) => {
             teller.step("shell", start, steps::shell(id, &started)).await;
+            commands = Commands::new(&session, started.detour.clone());
             Some(serve(config, process, started, teller).await)
         }
         Err(failure) => {
-            let (name, goes_on) = match failure.kind {
-                FailureKind::NotInstalled => ("codex", true),
-                FailureKind::Forbidden => ("exec", false),
-                FailureKind::Unreachable => ("shell", false),
-                _ => ("shell", true),
+            let (name, failure, goes_on) = match failure.kind {
+                FailureKind::NotInstalled => ("codex", failure, true),
+                FailureKind::Forbidden => ("exec", failure, false),
+                FailureKind::Unreachable => ("shell", failure, false),
+                _ => no_server(id, failure, &mut commands).await,
             };
             teller.step(name, start, Outcome::Failed(failure)).await;
             if !goes_on {
@@ -262,15 +266,29 @@ async fn on_host(id: &HostId, config: &FleetConfig, session: Arc<Session>, serve
             None
         }
     };
-    probes::exec(&session, teller).await;
-    environment::environment(&session, teller).await;
+    probes::exec(&mut commands, teller).await;
+    environment::environment(&mut commands, teller).await;
     if let Some(path) = path
-        && probes::version(&session, &path, teller).await.is_ours()
+        && probes::version(&mut commands, &path, teller).await.is_ours()
     {
-        probes::sandbox(&session, &path, teller).await;
+        probes::sandbox(&mut commands, &path, teller).await;
     }
-    probes::round_trip(&session, teller).await;
-    probes::bandwidth(&session, teller).await;
+    probes::round_trip(commands.session(), teller).await;
+    probes::bandwidth(&mut commands, teller).await;
+}
+
+/// Which stage a launch that failed in the shell belongs to, how it failed, and whether there is more to see: another
+/// command shows whether none can be run, or only the server.
+async fn no_server(
+    id: &HostId,
+    failure: Failure,
+    commands: &mut Commands<'_>,
+) -> (&'static str, Failure, bool) {
+    match commands.run(":").await {
+        Ok(Ran::Printed(_)) => ("shell", steps::no_server(id, failure, commands.detour()), true),
+        Ok(Ran::Never(exit)) => ("exec", steps::no_command(id, failure, exit.as_ref()), false),
+        Err(_) => ("shell", failure, true),
+    }
 }
 
 /// Talks to the server, and ends it. Returns its path.
@@ -291,7 +309,10 @@ async fn serve(config: &FleetConfig, process: Process, started: Started, teller:
 /// The ways without SSH: their phases are all there is to see before the handshake.
 async fn otherwise(id: &HostId, config: &FleetConfig, teller: &Teller) {
     let start = Instant::now();
-    let (reached, phases) = heard(teller, async |reporter| reach(id, config, None, reporter).await).await;
+    let (reached, phases) = heard(teller, async |reporter| {
+        reach(id, config, None, None, reporter).await
+    })
+    .await;
     let name = |phase: Option<&(Phase, Instant)>| match phase {
         Some((Phase::Launching, _)) => "launch",
         Some(_) => "connect",

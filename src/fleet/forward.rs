@@ -68,7 +68,7 @@ pub(crate) async fn keep(
                 if let Some(failure) = watch(id, forwards, reporter, settled).await {
                     return failure;
                 }
-                if limits::POLICY.stable_after <= since.elapsed() {
+                if config.policy.stable_after <= since.elapsed() {
                     losses = 0;
                 }
             }

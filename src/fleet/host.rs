@@ -157,8 +157,8 @@ impl Host {
         let (reports, reported) = mpsc::channel(limits::REPORTS_MAX);
         let host = Host {
             id,
+            connection: HostConnection::new(config.policy),
             config,
-            connection: HostConnection::new(limits::POLICY),
             alive: None,
             attempts: JoinSet::new(),
             reports,
@@ -389,19 +389,20 @@ impl Host {
         let mut void = Vec::new();
         while let Some(action) = self.connection.poll_action() {
             match action {
-                Action::Begin(attempt) => {
+                Action::Begin(attempt, search) => {
                     self.alive = Some(attempt);
                     let (reports, config) = (self.reports.clone(), Arc::clone(&self.config));
                     let (id, install) = (self.id.clone(), self.install.clone());
                     self.attempts
-                        .spawn(attempt::run(id, config, attempt, install, reports));
+                        .spawn(attempt::run(id, config, attempt, search, install, reports));
                 }
                 Action::Probe(attempt) => {
                     if let Some(link) = &self.link {
                         let (pulse, client) = (link.pulse.clone(), link.client.clone());
                         let reports = self.reports.clone();
+                        let patience = self.config.policy.probe_patience;
                         self.attempts
-                            .spawn(attempt::probe(pulse, client, attempt, reports));
+                            .spawn(attempt::probe(pulse, client, patience, attempt, reports));
                     }
                 }
                 Action::Abandon(_) => self.abandon(&mut void),

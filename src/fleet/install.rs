@@ -21,12 +21,13 @@ pub(crate) use program::is_like_this_machine;
 pub use program::{Program, ProgramError};
 
 use crate::{
+    around::{begins, go_around},
     attempt::{FromAttempt, Reporter},
     child::Child,
     launch::{self, NOISE_BYTES_MAX, Server},
     limits,
     run::FleetConfig,
-    server::{begins, go_around, nonce, not_launched, not_started, said},
+    server::{nonce, not_launched, not_started, said},
     system,
     witness::{Ended, Witness},
 };
@@ -120,7 +121,8 @@ async fn begin<'a>(
         nonce = self::nonce();
         printed.clear();
         let line = line(&nonce, order, launch::DRAIN);
-        stream = go_around(session, stream, &nonce, &line).await?;
+        let second = go_around(session, stream, &nonce, &line).await;
+        stream = second.map_err(|error| not_started(&error))?;
     }
     let witness = Witness::Ssh(stream.exit(), stream.stderr());
     let mut dialog = Dialog::new(id, stream, witness, nonce, reporter);

@@ -183,15 +183,40 @@ pub(crate) const DRAIN: &str = "while read -r l; do case $l in end-$n) break;; e
 /// Lines a start-up file may take of its shell's input before the launch fails.
 const SPARE_LINES: usize = 16;
 
-/// What to write on the standard input of a line with [`DRAIN`] in it: the line once more, for a shell that was
-/// started without it, and some that may be lost.
+/// What to write on the standard input of a line with [`DRAIN`] in it: a command that tells which shell reads it, the
+/// line once more, for a shell that was started without it, and some that may be lost.
 pub(crate) fn fed(line: &str, nonce: &str) -> String {
-    format!("{line}{}end-{nonce}\n", "\n".repeat(SPARE_LINES))
+    format!("{}\n{line}{}end-{nonce}\n", who(nonce), "\n".repeat(SPARE_LINES))
+}
+
+/// Prints the name of the shell that runs it, whose child it is: `$0` is not the same in all of them.
+fn who(nonce: &str) -> String {
+    format!(
+        "sh -c 'printf \"\\036codex-{nonce}-by %s\\n\" \"$(ps -o comm= -p $PPID 2>/dev/null || cat /proc/$PPID/comm)\"'"
+    )
+}
+
+/// Takes the answer of [`who`] out of what start-up files printed: the shell's name.
+pub(crate) fn shell_of(nonce: &str, noise: &mut String) -> Option<String> {
+    let mark = format!("\x1ecodex-{nonce}-by ");
+    let start = noise.find(&mark)?;
+    let line = noise[start..].lines().next().unwrap_or_default().to_owned();
+    // A login shell's name begins with a hyphen, and macOS tells the whole path.
+    let name = line[mark.len()..].trim().trim_start_matches('-');
+    let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+    *noise = noise.replacen(&line, "", 1).trim().to_owned();
+    Some(name).filter(|it| !it.is_empty())
+}
+
+/// The same in what was read, which stays as it is.
+pub(crate) fn shell_in(nonce: &str, printed: &[u8]) -> Option<String> {
+    shell_of(nonce, &mut String::from_utf8_lossy(printed).into_owned())
 }
 
 fn line(nonce: &str, server: &Server, prelude: &str) -> String {
     let script = [
-        format!("n={nonce}; printf \"\\036codex-%s-runs\\n\" \"$n\"; s=${{SHELL:-/bin/sh}}; a=n;"),
+        opening(nonce),
+        "s=${SHELL:-/bin/sh}; a=n;".to_owned(),
         prelude.to_owned(),
         shell::environment(),
         server.finder(),
@@ -201,6 +226,11 @@ fn line(nonce: &str, server: &Server, prelude: &str) -> String {
         "printf \"\\036codex-%s\\tmissing-%s\\t%s\\t%s\\t%s\\n\" \"$n\" \"$a\" \"$w\" \"$HOME\" \"$PATH\"; exit 127".to_owned(),
     ];
     shell::line(&script)
+}
+
+/// What every script begins with: it says its first word, and has its mark in `n`.
+pub(crate) fn opening(nonce: &str) -> String {
+    format!("n={nonce}; printf \"\\036codex-%s-runs\\n\" \"$n\";")
 }
 
 /// The first word of the script.

@@ -13,6 +13,7 @@
 //! [`HostConnection`]: codex_hosts::HostConnection
 
 mod address;
+mod around;
 mod attempt;
 mod child;
 mod examine;

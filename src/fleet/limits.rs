@@ -58,7 +58,7 @@ pub(crate) const OVERLOADED_BACKOFF: Backoff = Backoff {
     max: Duration::from_secs(3),
 };
 /// How often the clocks are compared to see whether the machine slept.
-pub(crate) const CLOCK_PERIOD: Duration = Duration::from_secs(1);
+pub(crate) const CLOCK_PERIOD: Duration = Duration::from_millis(500);
 /// A wall clock that runs ahead of the monotonic one by this much: the machine slept, or so it looks.
 pub(crate) const CLOCK_JUMP: Duration = Duration::from_secs(4);
 /// Messages in a bad shape that are told one by one; the rest is counted.
@@ -105,18 +105,28 @@ pub(crate) const UNCONFIRMED_MAX: Duration = Duration::from_secs(15);
 /// How long the fleet may take to end.
 pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 
-pub(crate) const POLICY: Policy = Policy {
+/// How the hosts' connections decide.
+pub const POLICY: Policy = Policy {
     backoff: Backoff {
         first: Duration::from_millis(500),
         max: Duration::from_secs(30),
     },
     // An agent may take 60 s to sign: it asks its user.
     phase_patience: Duration::from_secs(90),
+    // With `CLOCK_PERIOD`, two seconds from the machine's waking up to a new attempt.
     probe_patience: Duration::from_millis(1500),
     limited_retries_max: 3,
     stable_after: Duration::from_secs(60),
-    // A link that thaws brings its host back within two seconds and the time of a connection. Longer than a minute
-    // is a network that is gone: then the user's eyes, or the machine's waking up, end the pause.
-    eager_for: Duration::from_secs(60),
-    eager_pause: Duration::from_millis(1500),
+    // A link that thaws brings its host back within two seconds and the time of a connection. Longer than this is a
+    // network that is gone: then the user's eyes, or the machine's waking up, end the pause.
+    // After an attempt that met nothing but silence, which takes its time, the next one follows at once.
+    eager_for: Duration::from_secs(15 * 60),
+    eager_pause: Duration::from_secs(1),
+    // A `ProxyCommand` may take a login, or a cloud's API, each time.
+    program_pause: Duration::from_secs(5),
+    program_max: Duration::from_secs(30),
+    // The kernel of a machine that is up takes connections for a server that is stopped: after ten minutes it has six
+    // to answer, and not the 17 for which OpenSSH 10 locks an address out.
+    silence_min: Duration::from_secs(15),
+    silence_max: Duration::from_secs(120),
 };

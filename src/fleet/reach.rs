@@ -2,7 +2,7 @@
 
 use std::{any::Any, sync::Arc};
 
-use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
+use codex_hosts::{Failure, FailureKind, HostId, Phase, Report, Search};
 use codex_rpc as rpc;
 use codex_ssh::{Route, Session};
 use tokio::{
@@ -49,6 +49,7 @@ pub(crate) struct Reached {
 pub(crate) async fn reach(
     id: &HostId,
     config: &FleetConfig,
+    search: Option<Search>,
     install: Option<&Install>,
     reporter: &Reporter,
 ) -> Result<Reached, Failure> {
@@ -63,7 +64,7 @@ pub(crate) async fn reach(
                 return by_system(id, config, &server, install, reporter).await;
             }
             let route = ssh::resolve(id, config, reporter).await?;
-            match connect(id, config, transport, &route, reporter).await? {
+            match connect(id, config, (transport, search), &route, reporter).await? {
                 Some((session, told)) => by_ssh(id, (route, session, told), &server, install, reporter).await,
                 None => by_system(id, config, &server, install, reporter).await,
             }
@@ -106,13 +107,13 @@ pub(crate) fn is_by_system(id: &HostId, config: &FleetConfig, transport: Transpo
 async fn connect(
     id: &HostId,
     config: &FleetConfig,
-    transport: Transport,
+    (transport, search): (Transport, Option<Search>),
     route: &Route,
     reporter: &Reporter,
 ) -> Result<Option<(Session, ssh::Told)>, Failure> {
     let (need, failure) = match need_before(route).await {
         Some(need) => (need, None),
-        None => match ssh::connect(config, route, reporter).await {
+        None => match ssh::connect(config, route, search, reporter).await {
             Ok(connected) => return Ok(Some(connected)),
             Err(Refused { failure, need: None }) => return Err(failure),
             Err(Refused {

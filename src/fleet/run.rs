@@ -9,7 +9,8 @@ use std::{
 };
 
 use codex_hosts::{
-    CallFailure, Failure, FailureKind, Forwarded, HostEvent, HostId, QuestionId, Reply, Status, Ticket,
+    CallFailure, Failure, FailureKind, Forwarded, HostEvent, HostId, Policy, QuestionId, Reply, Status,
+    Ticket,
 };
 use codex_protocol::{ClientRequest, ClientResponse, Id, ServerNotification, ServerRequest, v2};
 use codex_ssh::{
@@ -47,6 +48,8 @@ pub struct FleetConfig {
     pub client_info: v2::ClientInfo,
     /// Whose forwardings are opened; no others are.
     pub forward: Forward,
+    /// Usually [`limits::POLICY`].
+    pub policy: Policy,
 }
 
 /// What a fleet is told. A host that it does not know is added by any command but
@@ -297,6 +300,7 @@ mod tests {
                 version: "0".to_owned(),
             },
             forward: Forward::None,
+            policy: limits::POLICY,
         };
         let (fleet, mut events) = Fleet::start(config).unwrap();
         let count = limits::HOSTS_MAX + limits::EVENTS_MAX;

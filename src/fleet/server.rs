@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use crate::{
+    around::{Detour, begins, go_around},
     child::Child,
     install,
     launch::{self, Found, Outcome, Server, command_line, command_line_with_input},
@@ -29,6 +30,8 @@ pub(crate) struct Started {
     pub(crate) rest: BytesMut,
     /// What start-up files printed before the mark.
     pub(crate) noise: String,
+    /// What else they did.
+    pub(crate) detour: Option<Detour>,
 }
 
 /// Starts the server over SSH.
@@ -43,49 +46,21 @@ pub(crate) async fn launch(
         BytesMut::new(),
     );
     let word = launch::first_word(&nonce);
-    if !begins(&word, &mut process, &mut printed).await {
+    let goes_around = !begins(&word, &mut process, &mut printed).await;
+    if goes_around {
         let line = command_line_with_input(&nonce, server);
-        (process, printed) = (go_around(session, process, &nonce, &line).await?, BytesMut::new());
+        let second = go_around(session, process, &nonce, &line).await;
+        process = second.map_err(|error| not_started(&error))?;
+        printed.clear();
     }
     let witness = Witness::Ssh(process.exit(), process.stderr());
-    launched(id, &nonce, process, printed, &witness, server).await
+    let (process, mut started) = launched(id, &nonce, process, printed, &witness, server).await?;
+    if goes_around {
+        let shell = launch::shell_of(&nonce, &mut started.noise);
+        started.detour = Some(shell.map_or(Detour::Input, Detour::Shell));
+    }
+    Ok((process, started))
 }
-
-/// Whether a script has said its first word, or ended, in time. What was read stays in `printed`.
-pub(crate) async fn begins(
-    word: &str,
-    stream: &mut (impl AsyncRead + Unpin),
-    printed: &mut BytesMut,
-) -> bool {
-    let said = async {
-        while memchr::memmem::find(printed, word.as_bytes()).is_none()
-            && printed.len() <= launch::NOISE_BYTES_MAX
-            && matches!(stream.read_buf(printed).await, Ok(1..))
-        {}
-    };
-    timeout(limits::SHELL_PATIENCE, said).await.is_ok()
-}
-
-/// Ends a process that did not begin and starts this line, which has [`launch::DRAIN`] in it, in its place: a
-/// start-up file takes the shell's input, or made another shell of it, and neither goes on without any.
-pub(crate) async fn go_around(
-    session: &Session,
-    mut process: Process,
-    nonce: &str,
-    line: &str,
-) -> Result<Process, Failure> {
-    _ = process.shutdown().await;
-    _ = timeout(limits::LAST_WORDS_PATIENCE, process.exit().wait()).await;
-    drop(process);
-    let mut process = run_after_another(session, line).await?;
-    // A shell that does not read shows itself by its silence.
-    let input = launch::fed(line, nonce);
-    _ = timeout(limits::LAUNCH_PATIENCE, process.write_all(input.as_bytes())).await;
-    Ok(process)
-}
-
-/// Tries to start a command in the place of one that has just ended.
-const TRIES_MAX: u32 = 4;
 
 async fn run(session: &Session, line: &str) -> Result<Process, Failure> {
     session.exec(line).await.map_err(|error| not_started(&error))
@@ -121,19 +96,6 @@ pub(crate) fn not_started(error: &ExecError) -> Failure {
         hint: Some(hint.to_owned()),
         ..not_launched(kind, message)
     }
-}
-
-/// The same behind a command that has just ended: where a server allows one at a time (`MaxSessions`), its
-/// place may be free a round trip later.
-async fn run_after_another(session: &Session, line: &str) -> Result<Process, Failure> {
-    for _ in 1..TRIES_MAX {
-        match session.exec(line).await {
-            Err(ExecError::ChannelRefused { .. }) => _ = session.ping(limits::LAST_WORDS_PATIENCE).await,
-            Err(_) => break,
-            Ok(process) => return Ok(process),
-        }
-    }
-    run(session, line).await
 }
 
 /// Waits until the host has said what it starts. `printed` was read already.
@@ -246,6 +208,7 @@ fn started(
             path,
             rest,
             noise,
+            detour: None,
         }),
         Outcome::Missing { searched, asked } => {
             Err(not_installed(id, server, &found.system, &searched, asked))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
+use codex_hosts::{Failure, FailureKind, HostId, Met, Phase, Report, Search};
 use codex_ssh::{
     Class, ConnectError, Event as SshEvent, Route, RouteError, Session, Stage,
     config::{Problem, Query, Severity},
@@ -81,15 +81,27 @@ impl Told {
 pub(crate) async fn connect(
     config: &FleetConfig,
     route: &Route,
+    search: Option<Search>,
     reporter: &Reporter,
 ) -> Result<(Session, Told), Refused> {
     let (events, mut told) = mpsc::channel(limits::REPORTS_MAX);
     let _speaker = events.clone();
-    let mut connecting = std::pin::pin!(config.connector.connect(route, events));
+    let mut connecting = std::pin::pin!(async {
+        match search {
+            Some(Search { silence, program }) => {
+                let search = codex_ssh::Search { silence, program };
+                config.connector.search(route, events, search).await
+            }
+            None => config.connector.connect(route, events).await,
+        }
+    });
     let mut phase = Phase::Resolving;
     loop {
         tokio::select! {
             session = &mut connecting => {
+                if let Some(met) = session.as_ref().err().and_then(met) {
+                    reporter.report(Report::Met(met)).await;
+                }
                 let session = session.map_err(|error| Refused {
                     failure: refused(&error, phase),
                     need: Need::after(&error, route),
@@ -101,6 +113,15 @@ pub(crate) async fn connect(
             }
             Some(event) = told.recv() => translate(event, route, reporter, &mut phase).await,
         }
+    }
+}
+
+/// Who has sent an attempt away; `None`: nobody was there.
+fn met(error: &ConnectError) -> Option<Met> {
+    match (error.is_program(), error.is_silence()) {
+        (true, _) => Some(Met::Program),
+        (false, true) => None,
+        (false, false) => Some(Met::Server),
     }
 }
 

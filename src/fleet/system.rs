@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use codex_hosts::{Failure, HostId, Phase, Report};
+use codex_hosts::{Failure, HostId, Met, Phase, Report};
 use codex_ssh::{
     Route,
     config::{Query, settings::HostSettings},
@@ -202,6 +202,7 @@ pub(crate) async fn open(
     let allowed = patience.saturating_add(limits::PHASE_MARGIN);
     reporter.report(Report::Allowed(allowed)).await;
     reporter.report(Report::Entered(Phase::Connecting)).await;
+    reporter.report(Report::Met(Met::Program)).await;
     let child = Child::start_with(&argv, variables).map_err(|error| not_started(&error))?;
     let places = login::places(&query, route.as_ref());
     let login = Login::new(id, system, places, desk, patience, reporter);

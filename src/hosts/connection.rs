@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::{
-    backoff::Backoff,
     failure::{Failure, FailureKind, Recovery},
+    policy::{Policy, Search},
 };
 
 /// Counts attempts; never reused within one [`HostConnection`].
@@ -104,13 +104,25 @@ pub enum Report {
     Ready,
     /// The answer to a [`Action::Probe`].
     Alive,
+    /// What the attempt came upon; said before it is lost.
+    Met(Met),
     Lost(Failure),
+}
+
+/// What an attempt came upon on its way to the host: it decides how soon the next one may follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// A program of the user makes the connection: each attempt costs a process, and maybe a login elsewhere.
+    Program,
+    /// Somebody answered and sent the attempt away. Others may come back in a hurry from a network that is
+    /// silent, not from a server that has had enough of them.
+    Server,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Go through the phases and report.
-    Begin(Attempt),
+    /// Go through the phases and report. The search: this host was connected before, and is looked for.
+    Begin(Attempt, Option<Search>),
     /// Ask the peer whether it is there.
     Probe(Attempt),
     /// Drop everything that belongs to this attempt. No report is expected.
@@ -122,39 +134,28 @@ pub enum HostEvent {
     StatusChanged(Status),
 }
 
-/// The numbers behind the decisions; chosen by the caller.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    pub backoff: Backoff,
-    /// How long one phase may take without a report. A last resort: each step has a closer limit of its
-    /// own, whose error says more.
-    pub phase_patience: Duration,
-    /// How long a [`Action::Probe`] may take.
-    pub probe_patience: Duration,
-    /// How often [`Recovery::Limited`] failures are retried in a row.
-    pub limited_retries_max: u32,
-    /// A connection that held this long ends the row of failures; one that breaks again and again right
-    /// after it was made is retried ever more slowly.
-    pub stable_after: Duration,
-    /// For so long after a loss the host is expected back at any moment, and the pauses between attempts that do not
-    /// even reach it stay at [`eager_pause`](Self::eager_pause).
-    pub eager_for: Duration,
-    /// The longest of those pauses.
-    pub eager_pause: Duration,
-}
-
 pub struct HostConnection {
     policy: Policy,
     attempt: Attempt,
     retry: u32,
+    /// Steps of the backoff that were taken; pauses while the host is looked for eagerly are none.
+    rung: u32,
     limited_retry: u32,
-    /// When the connection was lost that was up last.
-    lost_at: Option<Instant>,
+    /// The connection that was up last.
+    lost: Option<Lost>,
     /// Logins in a row that nobody finished.
     unfinished_logins: u32,
     state: State,
     actions: VecDeque<Action>,
     events: VecDeque<HostEvent>,
+}
+
+/// A connection that is no more.
+#[derive(Clone, Copy)]
+struct Lost {
+    at: Instant,
+    /// How long it took to be made.
+    took: Duration,
 }
 
 #[derive(Clone)]
@@ -165,6 +166,7 @@ enum State {
         since: Instant,
         patience: Duration,
         deadline: Option<Instant>,
+        met: Option<Met>,
     },
     Ready {
         since: Instant,
@@ -184,8 +186,9 @@ impl HostConnection {
             policy,
             attempt: Attempt(0),
             retry: 0,
+            rung: 0,
             limited_retry: 0,
-            lost_at: None,
+            lost: None,
             unfinished_logins: 0,
             state: State::Offline,
             actions: VecDeque::new(),
@@ -194,9 +197,14 @@ impl HostConnection {
     }
 
     pub fn handle_command(&mut self, now: Instant, command: Command) {
+        if let (Command::Wake, Some(lost)) = (command, &mut self.lost) {
+            // The network comes back some time after the machine.
+            lost.at = now;
+        }
         match (command, &mut self.state) {
             (Command::Connect, State::Offline | State::Failed(_) | State::Waiting { .. }) => {
-                (self.retry, self.limited_retry, self.unfinished_logins) = (0, 0, 0);
+                (self.retry, self.rung) = (0, 0);
+                (self.limited_retry, self.unfinished_logins) = (0, 0);
                 self.begin(now);
             }
             (Command::Connect, State::Working { .. } | State::Ready { .. }) => (),
@@ -207,7 +215,7 @@ impl HostConnection {
             (Command::Disconnect, State::Waiting { .. } | State::Failed(_)) => self.enter(State::Offline),
             (Command::Disconnect, State::Offline) => (),
             (Command::Wake, State::Waiting { .. }) => {
-                self.retry = 0;
+                (self.retry, self.rung) = (0, 0);
                 self.begin(now);
             }
             (Command::Wake, State::Ready { probe, .. }) => {
@@ -282,6 +290,7 @@ impl HostConnection {
                 });
             }
             (Report::Alive, State::Ready { probe, .. }) => *probe = None,
+            (Report::Met(it), State::Working { met, .. }) => *met = Some(it),
             (Report::Lost(failure), State::Working { .. } | State::Ready { .. }) => {
                 self.lose(now, failure, jitter);
             }
@@ -292,6 +301,7 @@ impl HostConnection {
                 | Report::Answered
                 | Report::Ready
                 | Report::Alive
+                | Report::Met(_)
                 | Report::Lost(_),
                 State::Offline
                 | State::Working { .. }
@@ -314,13 +324,16 @@ impl HostConnection {
                 self.lose(now, timed_out(Some(*phase), message), jitter);
             }
             State::Ready {
-                probe: Some(until), ..
+                probe: Some(until),
+                took,
+                ..
             } if *until <= now => {
+                self.lost = Some(Lost { at: now, took: *took });
                 let message = format!(
                     "no sign of life within {:?} of waking up",
                     self.policy.probe_patience
                 );
-                self.retry = 0;
+                (self.retry, self.rung) = (0, 0);
                 self.actions.push_back(Action::Abandon(self.attempt));
                 self.events.push_back(HostEvent::StatusChanged(Status::Waiting {
                     until: now,
@@ -389,29 +402,34 @@ impl HostConnection {
 
     fn begin(&mut self, now: Instant) {
         self.attempt = Attempt(self.attempt.0 + 1);
-        self.actions.push_back(Action::Begin(self.attempt));
-        let patience = self.policy.phase_patience;
+        let search = self.lost.map(|it| self.policy.search(now - it.at, it.took));
+        self.actions.push_back(Action::Begin(self.attempt, search));
+        let patience = self.policy.phase_patience + search.map_or(Duration::ZERO, Search::longest);
         self.enter(State::Working {
             phase: Phase::Resolving,
             since: now,
             patience,
             deadline: Some(now + patience),
+            met: None,
         });
     }
 
     fn lose(&mut self, now: Instant, failure: Failure, jitter: f64) {
         self.actions.push_back(Action::Abandon(self.attempt));
-        let mut pause_max = Duration::MAX;
-        if let State::Ready { since, .. } = &self.state {
-            self.lost_at = Some(now);
-            self.unfinished_logins = 0;
-            if self.policy.stable_after <= now - *since {
-                (self.retry, self.limited_retry) = (0, 0);
+        let mut eager_pause = None;
+        match &self.state {
+            State::Ready { since, took, .. } => {
+                self.lost = Some(Lost { at: now, took: *took });
+                self.unfinished_logins = 0;
+                if self.policy.stable_after <= now - *since {
+                    (self.retry, self.rung, self.limited_retry) = (0, 0, 0);
+                }
             }
-        } else if self.lost_at.is_some_and(|it| now - it < self.policy.eager_for)
-            && failure.is_far_from_host()
-        {
-            pause_max = self.policy.eager_pause;
+            State::Working { met, since, .. } if failure.is_far_from_host() => {
+                let away = self.lost.map(|it| now - it.at);
+                eager_pause = away.and_then(|it| self.policy.eager_pause(it, now - *since, *met));
+            }
+            State::Working { .. } | State::Offline | State::Waiting { .. } | State::Failed(_) => (),
         }
         let retries_on = match failure.recovery() {
             Recovery::Always => true,
@@ -429,9 +447,13 @@ impl HostConnection {
             self.enter(State::Failed(failure));
             return;
         }
-        let pause = self.policy.backoff.delay(self.retry, jitter);
-        let until = now + pause.min(pause_max);
+        let pause = eager_pause.unwrap_or_else(|| {
+            let pause = self.policy.backoff.delay(self.rung, jitter);
+            self.rung = self.rung.saturating_add(1);
+            pause
+        });
         self.retry = self.retry.saturating_add(1);
+        let until = now + pause;
         self.enter(State::Waiting { until, failure });
     }
 

@@ -9,12 +9,14 @@ mod connection;
 mod failure;
 mod forward;
 mod host;
+mod policy;
 mod question;
 
 pub use backoff::Backoff;
 pub use call::{CallFailure, Ticket};
-pub use connection::{Action, Attempt, Command, HostConnection, HostEvent, Phase, Policy, Report, Status};
+pub use connection::{Action, Attempt, Command, HostConnection, HostEvent, Met, Phase, Report, Status};
 pub use failure::{Failure, FailureKind, Recovery};
 pub use forward::{Forwarded, ForwardedState};
 pub use host::{Host, HostId, Origin};
+pub use policy::{Policy, Search};
 pub use question::{Hop, HostKey, HostKeyQuestion, Prompt, Question, QuestionId, Reply, Secret};

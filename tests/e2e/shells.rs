@@ -3,6 +3,7 @@
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, thread};
 
 use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Shell, require};
+use serde_json::Value;
 
 use crate::{
     bad_input::{END, THREAD, TURN, fake_server},
@@ -208,4 +209,140 @@ fn a_codex_that_only_the_login_file_of_a_c_shell_knows_is_found() {
     client.add(&Alias::new("devbox", &host));
     let outcome = codex(&client, &["exec", "--host", "devbox", "say hello"]);
     assert_eq!(outcome.stdout, "hello\n", "{outcome:?}");
+}
+
+/// A server that knows what an examination asks.
+const EXAMINED: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
+while read -r line; do
+    id=$(printf %s "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+    [ -z "$id" ] || printf '{"id":%s,"result":{"account":null,"requiresOpenaiAuth":false}}\n' "$id"
+done
+"#;
+
+/// What `codex doctor` says of such a host: its exit status, and each stage.
+fn examine(options: HostOptions) -> (Option<i32>, Vec<Value>) {
+    let client = Client::new();
+    let options = options.authorize(client.key());
+    let host = Host::start(options.codex(Codex::Script(EXAMINED.to_owned())));
+    client.add(&Alias::new("devbox", &host));
+    let outcome = codex(&client, &["doctor", "--json", "--batch", "devbox"]);
+    let stages = outcome.stdout.lines().map(|it| serde_json::from_str(it).unwrap());
+    (outcome.code, stages.collect())
+}
+
+/// The stages that are not as they should be, each with its text and its fix.
+fn complaints(stages: &[Value]) -> Vec<[&str; 4]> {
+    let word = |stage: &Value, name: &str| -> String { stage[name].as_str().unwrap_or_default().to_owned() };
+    let bad = stages.iter().filter(|it| word(it, "verdict") != "ok");
+    bad.map(|it| ["stage", "verdict", "text", "fix"].map(|name| it[name].as_str().unwrap_or_default()))
+        .collect()
+}
+
+#[test]
+fn doctor_goes_around_start_up_files_and_says_what_they_do() {
+    require!(Sshd, Fish, Zsh);
+    let cases: [(&str, HostOptions, &[&str]); 4] = [
+        (
+            "exec zsh",
+            with(Shell::Bash).rc("exec zsh\n"),
+            &["makes it another shell, zsh", "5 s", "exec zsh;;"],
+        ),
+        (
+            "read",
+            with(Shell::Bash).rc("read x; read y\n"),
+            &["takes the input of every command", "only for terminals"],
+        ),
+        (
+            "noise",
+            with(Shell::Bash).rc(MOTD),
+            &["print 10", "belong to no command", "only for terminals"],
+        ),
+        (
+            "one command at a time",
+            with(Shell::Bash).rc("exec zsh\n").sshd("MaxSessions 1"),
+            &["another shell, zsh"],
+        ),
+    ];
+    thread::scope(|scope| {
+        for (name, options, words) in cases {
+            scope.spawn(move || {
+                let (code, stages) = examine(options);
+                let complaints = complaints(&stages);
+                let [[stage, verdict, text, fix]] = complaints[..] else {
+                    panic!("{name}: {complaints:#?}");
+                };
+                assert_eq!((stage, verdict, code), ("shell", "warning", Some(0)), "{name}");
+                for word in words {
+                    assert!(
+                        text.contains(word) || fix.contains(word),
+                        "{name}: {word}: {text}: {fix}"
+                    );
+                }
+            });
+        }
+        // A login shell is asked for its environment only, and that one does not tell it.
+        scope.spawn(|| {
+            let (code, stages) = examine(with(Shell::Bash).profile("exec fish\n"));
+            let complaints = complaints(&stages);
+            assert!(
+                complaints.iter().all(|it| it[0] == "environment"),
+                "{complaints:#?}"
+            );
+            assert_eq!(code, Some(0));
+        });
+    });
+}
+
+#[test]
+fn doctor_says_which_shell_or_file_keeps_every_server_from_starting() {
+    require!(Sshd, Fish);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (code, stages) = examine(with(Shell::Bash).rc("exec fish\n"));
+            let complaints = complaints(&stages);
+            let [["shell", "broken", text, fix]] = complaints[..] else {
+                panic!("{complaints:#?}");
+            };
+            assert_eq!(code, Some(3));
+            assert!(
+                text.contains("makes it another shell, fish") && text.contains("end of its input"),
+                "{text}"
+            );
+            assert!(fix.contains("exec fish;;"), "{fix}");
+            let last = stages.last().unwrap();
+            assert_eq!(
+                (&last["stage"], &last["verdict"]),
+                (&"bandwidth".into(), &"ok".into())
+            );
+        });
+        for shell in [Shell::Bash, Shell::Zsh] {
+            scope.spawn(move || {
+                let (code, stages) = examine(with(shell).rc("echo Not today.; exit 1\n"));
+                let complaints = complaints(&stages);
+                let [["exec", "broken", text, fix]] = complaints[..] else {
+                    panic!("{complaints:#?}");
+                };
+                assert_eq!(code, Some(3));
+                assert!(
+                    text.contains("a start-up file ends the login shell (exit status 1)"),
+                    "{text}"
+                );
+                assert!(fix.contains("only for terminals"), "{fix}");
+                assert_eq!(stages.last().unwrap()["stage"], "exec");
+                assert_eq!(stages[stages.len() - 2]["stage"], "login");
+            });
+        }
+        scope.spawn(|| {
+            let (_, stages) = examine(HostOptions::new().sshd("ForceCommand echo only backups here"));
+            let complaints = complaints(&stages);
+            let [["exec", "broken", text, fix]] = complaints[..] else {
+                panic!("{complaints:#?}");
+            };
+            assert!(
+                text.contains("exit status 0") && fix.contains("ForceCommand"),
+                "{text}: {fix}"
+            );
+        });
+    });
 }

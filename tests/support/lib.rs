@@ -26,7 +26,9 @@ pub use local::Local;
 mod accounts;
 mod host;
 mod namespace;
+mod network;
 pub use host::{AUTHENTICATOR_CODES, Codex, Host, HostOptions, Login, PASSWORD, Shell};
+pub use network::Network;
 
 mod keys;
 pub use keys::{KEY_PASSPHRASE, Key};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{machine, namespace, official, realm, token};
+use crate::{machine, namespace, network, official, realm, token};
 
 /// Names the parts whose absence is an error, separated by commas: `ssh,sshd,official,tmux,fish`.
 const REQUIRED: &str = "CODEX_TESTS_REQUIRE";
@@ -19,6 +19,8 @@ pub enum Part {
     Sshd,
     /// What a login with a password needs: [`Part::Sshd`] as root, so that PAM can check it.
     Pam,
+    /// [`crate::Network`]: iproute2, and the right to make network namespaces and devices in them.
+    Network,
     /// The pinned official `codex` in `.deps`.
     Official,
     /// tmux 3 or later.
@@ -50,6 +52,7 @@ impl Part {
             Part::Ssh => "ssh",
             Part::Sshd => "sshd",
             Part::Pam => "pam",
+            Part::Network => "network",
             Part::Official => "official",
             Part::Tmux => "tmux",
             Part::Fish => "fish",
@@ -72,6 +75,7 @@ impl Part {
                 .find_map(|name| missing(&[name])),
             Part::Sshd => namespace::lack(),
             Part::Pam => namespace::lack().or_else(pam_lack),
+            Part::Network => network::lack(),
             Part::Official => official::lack(),
             Part::Tmux => missing(&["tmux"]),
             Part::Fish => missing(&["fish"]),

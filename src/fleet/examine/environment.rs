@@ -2,16 +2,8 @@
 
 use std::time::Instant;
 
-use codex_ssh::Session;
-
-use super::{
-    Outcome, Teller,
-    probes::{no_second, output},
-};
-use crate::{
-    server::{chain, nonce},
-    shell,
-};
+use super::{Outcome, Teller, commands::Commands, probes::no_second};
+use crate::{server::chain, shell};
 
 /// Variables that change what a server does. Only that they are set is told, never what they hold.
 const NAMES: [&str; 8] = [
@@ -26,30 +18,27 @@ const NAMES: [&str; 8] = [
 ];
 
 /// The same question that finds `codex` at each launch, with its answer shown.
-pub(super) async fn environment(session: &Session, teller: &Teller) {
-    let (start, nonce) = (Instant::now(), nonce());
-    let outcome = match output(session, &command_line(&nonce)).await {
-        Ok(printed) => judge(&nonce, &printed),
+pub(super) async fn environment(commands: &mut Commands<'_>, teller: &Teller) {
+    let start = Instant::now();
+    let outcome = match commands.run(&script()).await {
+        Ok(ran) => judge(&ran.text()),
         Err(error) => no_second(format!("asking for the environment: {}", chain(&error))),
     };
     teller.step("environment", start, outcome).await;
 }
 
-fn command_line(nonce: &str) -> String {
+fn script() -> String {
     let names: String = NAMES.iter().map(|it| format!("${{{it}:+{it} }}")).collect();
     format!(
-        "exec sh -c 'n={nonce}; s=${{SHELL:-/bin/sh}}; a=n; {} ask -lc; \
-         printf \"\\036env-%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n\" \"$n\" \"$a\" \"$s\" \
-         \"${{LC_ALL:-${{LC_CTYPE:-$LANG}}}}\" \"{names}\" \"$PATH\"'",
+        "s=${{SHELL:-/bin/sh}}; a=n; {} ask -lc; \
+         printf \"env\\t%s\\t%s\\t%s\\t%s\\t%s\\n\" \"$a\" \"$s\" \
+         \"${{LC_ALL:-${{LC_CTYPE:-$LANG}}}}\" \"{names}\" \"$PATH\"",
         shell::environment()
     )
 }
 
-fn judge(nonce: &str, printed: &str) -> Outcome {
-    let mark = format!("\x1eenv-{nonce}\t");
-    let line = printed
-        .split_once(&mark)
-        .and_then(|(_, rest)| rest.lines().next());
+fn judge(printed: &str) -> Outcome {
+    let line = printed.lines().find_map(|it| it.strip_prefix("env\t"));
     let fields: Vec<&str> = line.unwrap_or_default().splitn(5, '\t').collect();
     let [told, shell, locale, names, path] = fields[..] else {
         return Outcome::Poor {
@@ -83,29 +72,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_is_found_behind_noise_and_a_silent_shell_is_a_warning() {
-        let said =
-            |told: &str| format!("motd\n\x1eenv-x\t{told}\t/bin/zsh\tC.UTF-8\tHTTPS_PROXY \t/bin:/usr/bin\n");
+    fn a_shell_that_does_not_tell_its_own_is_a_warning() {
+        let said = |told: &str| format!("env\t{told}\t/bin/zsh\tC.UTF-8\tHTTPS_PROXY \t/bin:/usr/bin\n");
         let fine = "/bin/zsh, locale C.UTF-8, set: HTTPS_PROXY, PATH /bin:/usr/bin";
-        assert!(matches!(judge("x", &said("y")), Outcome::Fine(text) if text == fine));
-        assert!(
-            matches!(judge("x", &said("n")), Outcome::Poor { fix, .. } if fix.contains("/bin/zsh -lc env"))
-        );
-        for other in ["", "motd\n", "\x1eenv-y\ty\t/bin/sh\t\t\t/bin\n"] {
-            assert!(matches!(judge("x", other), Outcome::Poor { fix, .. } if fix.contains("ForceCommand")));
+        assert!(matches!(judge(&said("y")), Outcome::Fine(text) if text == fine));
+        assert!(matches!(judge(&said("n")), Outcome::Poor { fix, .. } if fix.contains("/bin/zsh -lc env")));
+        for other in ["", "another\n", "env\ty\n"] {
+            assert!(matches!(judge(other), Outcome::Poor { fix, .. } if fix.contains("ForceCommand")));
         }
     }
 
     #[test]
-    fn the_command_passes_every_login_shell_unchanged() {
-        let line = command_line("x");
-        let inner = line
-            .strip_prefix("exec sh -c '")
-            .and_then(|it| it.strip_suffix('\''))
-            .unwrap();
+    fn the_script_passes_every_login_shell_unchanged() {
+        let script = script();
         assert!(
-            !inner.contains(['\'', '!', '\n']) && !inner.contains("\\\\"),
-            "{inner}"
+            !script.contains(['\'', '!', '\n']) && !script.contains("\\\\"),
+            "{script}"
         );
     }
 }

@@ -2,22 +2,17 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use codex_ssh::{ExecError, ExitWatch, Process, Session};
+use bytes::Buf;
+use codex_ssh::Session;
 use serde_json::Value;
-use tokio::{
-    io::AsyncReadExt,
-    time::{sleep, timeout},
+use tokio::{io::AsyncReadExt, time::timeout};
+
+use super::{
+    Outcome, Teller,
+    commands::{Begun, Commands, ended},
 };
+use crate::server::chain;
 
-use super::{Outcome, Teller};
-use crate::{limits, server::chain};
-
-/// A short command: its login shell may take its time.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(20);
-/// Until a command that was refused is tried again.
-const REFUSED_PAUSE: Duration = Duration::from_millis(50);
-/// What a short command may print, with all the noise of a shell.
-const OUTPUT_BYTES_MAX: u64 = 256 << 10;
 /// Bytes that are moved to see how fast it goes.
 const BULK_BYTES: u64 = 1 << 20;
 /// A line of 64 kbit/s moves them in two minutes, and nobody waits for that.
@@ -38,42 +33,15 @@ impl Version {
     }
 }
 
-/// Starts a command. Where only one is allowed at a time, the place of the one before it may be free a moment later.
-async fn begin(session: &Session, command: &str) -> Result<Process, ExecError> {
-    let deadline = Instant::now() + limits::LAST_WORDS_PATIENCE;
-    loop {
-        match session.exec(command).await {
-            Err(ExecError::ChannelRefused { .. }) if Instant::now() < deadline => sleep(REFUSED_PAUSE).await,
-            begun => return begun,
-        }
-    }
-}
-
-/// Runs a command and takes what it prints, within bounds.
-pub(super) async fn output(session: &Session, command: &str) -> Result<String, ExecError> {
-    let mut process = begin(session, command).await?;
-    let mut output = Vec::new();
-    let mut limited = (&mut process).take(OUTPUT_BYTES_MAX);
-    // What came until then counts: a daemon that a start-up file left behind keeps the pipe open.
-    _ = timeout(COMMAND_PATIENCE, limited.read_to_end(&mut output)).await;
-    ended(process.exit()).await;
-    Ok(String::from_utf8_lossy(&output).into_owned())
-}
-
-/// Only then is there room for the next one where few are allowed.
-async fn ended(exit: ExitWatch) {
-    _ = timeout(limits::LAST_WORDS_PATIENCE, exit.wait()).await;
-}
-
 /// How long a short command takes, and what the clock says.
-pub(super) async fn exec(session: &Session, teller: &Teller) {
+pub(super) async fn exec(commands: &mut Commands<'_>, teller: &Teller) {
     let (start, sent) = (Instant::now(), SystemTime::now());
-    match output(session, "date +%s").await {
-        Ok(text) => {
+    match commands.run("date +%s").await {
+        Ok(ran) => {
             let received = SystemTime::now();
             let outcome = Outcome::Fine("commands can be run".to_owned());
             teller.step("exec", start, outcome).await;
-            let outcome = clock(&text, seconds(sent), seconds(received));
+            let outcome = clock(&ran.text(), seconds(sent), seconds(received));
             teller.step("clock", start, outcome).await;
         }
         Err(error) => {
@@ -122,7 +90,7 @@ fn clock(printed: &str, sent: u64, received: u64) -> Outcome {
 }
 
 /// Which program serves.
-pub(super) async fn version(session: &Session, path: &str, teller: &Teller) -> Version {
+pub(super) async fn version(commands: &mut Commands<'_>, path: &str, teller: &Teller) -> Version {
     let start = Instant::now();
     let Some(word) = quoted(path) else {
         let outcome = Outcome::Fine(format!("{path}; its version is not asked for"));
@@ -131,8 +99,8 @@ pub(super) async fn version(session: &Session, path: &str, teller: &Teller) -> V
     };
     // What the server's start-up files have set is not known to this command: a server that is a script may
     // need another program from there.
-    let printed = match output(session, &format!("{word} --version")).await {
-        Ok(printed) => printed,
+    let printed = match commands.run(&format!("{word} --version")).await {
+        Ok(ran) => ran.text(),
         Err(error) => {
             let text = format!("{path}; asking for its version: {}", chain(&error));
             teller.step("codex", start, no_second(text)).await;
@@ -155,12 +123,11 @@ pub(super) async fn version(session: &Session, path: &str, teller: &Teller) -> V
 }
 
 /// What the host can enforce, as its own doctor says it.
-pub(super) async fn sandbox(session: &Session, path: &str, teller: &Teller) {
+pub(super) async fn sandbox(commands: &mut Commands<'_>, path: &str, teller: &Teller) {
     let start = Instant::now();
     let Some(word) = quoted(path) else { return };
-    let printed = output(session, &format!("{word} doctor --json"))
-        .await
-        .unwrap_or_default();
+    let ran = commands.run(&format!("{word} doctor --json")).await;
+    let printed = ran.map(|it| it.text()).unwrap_or_default();
     let found = printed
         .lines()
         .filter_map(|it| serde_json::from_str::<Value>(it).ok())
@@ -203,9 +170,9 @@ pub(super) async fn round_trip(session: &Session, teller: &Teller) {
 }
 
 /// Moves a megabyte to here.
-pub(super) async fn bandwidth(session: &Session, teller: &Teller) {
+pub(super) async fn bandwidth(commands: &mut Commands<'_>, teller: &Teller) {
     let start = Instant::now();
-    let outcome = match bulk(session).await {
+    let outcome = match bulk(commands).await {
         Some((bytes, took)) => {
             let rate = bytes as f64 / took.as_secs_f64().max(1e-6) / 1e6;
             Outcome::Fine(format!("{rate:.1} MB/s, by {bytes} bytes of zeros"))
@@ -218,11 +185,11 @@ pub(super) async fn bandwidth(session: &Session, teller: &Teller) {
     teller.step("bandwidth", start, outcome).await;
 }
 
-async fn bulk(session: &Session) -> Option<(u64, Duration)> {
-    let mut process = begin(session, &format!("head -c {BULK_BYTES} /dev/zero"))
-        .await
-        .ok()?;
-    let (mut bytes, mut began) = (0_u64, None);
+async fn bulk(commands: &mut Commands<'_>) -> Option<(u64, Duration)> {
+    let script = format!("head -c {BULK_BYTES} /dev/zero");
+    let Begun { mut process, printed } = commands.begin(&script).await.ok()?;
+    let mut bytes = printed?.remaining() as u64;
+    let mut began = (bytes > 0).then(Instant::now);
     let mut buffer = vec![0; 64 << 10];
     let read = async {
         while bytes < BULK_BYTES {
@@ -243,10 +210,10 @@ async fn bulk(session: &Session) -> Option<(u64, Duration)> {
     (BULK_BYTES / 64 <= bytes).then_some((bytes, took))
 }
 
-/// A path as a word of any shell; `None` where the shells differ.
+/// A path as a word of a script; `None` where a login shell might not pass it on unchanged.
 fn quoted(path: &str) -> Option<String> {
-    let is_plain = |it: char| !it.is_control() && !"'!\\".contains(it);
-    path.chars().all(is_plain).then(|| format!("'{path}'"))
+    let is_plain = |it: char| !it.is_control() && !"'!\\\"$`".contains(it);
+    path.chars().all(is_plain).then(|| format!("\"{path}\""))
 }
 
 #[cfg(test)]
@@ -271,8 +238,16 @@ mod tests {
 
     #[test]
     fn only_a_path_that_every_shell_reads_alike_is_put_into_a_command() {
-        assert_eq!(quoted("/home/a b/codex").as_deref(), Some("'/home/a b/codex'"));
-        for path in ["/it's/codex", "/a\n/codex", "/a!b", "/a\\b"] {
+        assert_eq!(quoted("/home/a b/codex").as_deref(), Some("\"/home/a b/codex\""));
+        for path in [
+            "/it's/codex",
+            "/a\n/codex",
+            "/a!b",
+            "/a\\b",
+            "/a$b",
+            "/a`b",
+            "/a\"b",
+        ] {
             assert_eq!(quoted(path), None, "{path}");
         }
     }

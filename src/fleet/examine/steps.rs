@@ -3,10 +3,10 @@
 use std::{net::SocketAddr, time::Instant};
 
 use codex_hosts::{Failure, HostId};
-use codex_ssh::{Attempt, Event, PeerInfo, Route, Session, Stage};
+use codex_ssh::{Attempt, Event, Exit, PeerInfo, Route, Session, Stage};
 
 use super::{Answering, Examined, Outcome, Step};
-use crate::{question, server::Started};
+use crate::{around::Detour, question, server::Started};
 
 /// Noise of a shell that is quoted.
 const QUOTED_CHARS_MAX: usize = 200;
@@ -42,24 +42,95 @@ pub(super) fn route(route: &Route) -> String {
     }
 }
 
-/// What the login shell said and where it is.
+/// What the login shell said and did, and where it is.
 pub(super) fn shell(id: &HostId, started: &Started) -> Outcome {
     let found = &started.found;
-    let text = format!("{}, home {}, server {}", found.system, found.home, started.path);
-    match started.noise.as_str() {
-        "" => Outcome::Fine(text),
-        noise => {
-            let quoted: String = noise.chars().take(QUOTED_CHARS_MAX).collect();
-            Outcome::Poor {
-                text: format!(
-                    "{text}; start-up files print {} bytes that belong to no command: {quoted:?}",
-                    noise.len()
-                ),
-                fix: format!(
-                    "let the start-up files of {id} print only for terminals (`case $- in *i*) … esac`): scp and rsync break on it"
-                ),
-            }
+    let mut text = format!("{}, home {}, server {}", found.system, found.home, started.path);
+    let mut fix = None;
+    if let Some(detour) = &started.detour {
+        text += &format!(
+            "; {}, which costs each command {} s",
+            does(detour),
+            WAIT.as_secs()
+        );
+        fix = Some(leave(id, detour));
+    }
+    if !started.noise.is_empty() {
+        let quoted: String = started.noise.chars().take(QUOTED_CHARS_MAX).collect();
+        text += &format!(
+            "; start-up files print {} bytes that belong to no command: {quoted:?}",
+            started.noise.len()
+        );
+        fix.get_or_insert_with(|| {
+            format!(
+                "let the start-up files of {id} print only for terminals (`case $- in *i*) … esac`): scp and rsync break on it"
+            )
+        });
+    }
+    match fix {
+        Some(fix) => Outcome::Poor { text, fix },
+        None => Outcome::Fine(text),
+    }
+}
+
+/// How long a command waits before it is started in another way.
+const WAIT: std::time::Duration = crate::limits::SHELL_PATIENCE;
+
+fn does(detour: &Detour) -> String {
+    match detour {
+        Detour::Shell(shell) => format!("a start-up file of the login shell makes it another shell, {shell}"),
+        Detour::Input => {
+            "a start-up file of the login shell takes the input of every command, or its time".to_owned()
         }
+    }
+}
+
+fn leave(id: &HostId, detour: &Detour) -> String {
+    match detour {
+        Detour::Shell(shell) => format!(
+            "let the start-up files of {id} become {shell} only for terminals (`case $- in *i*) exec {shell};; esac`), or make it the login shell (`chsh -s`)"
+        ),
+        Detour::Input => format!(
+            "let the start-up files of {id} read, and do what takes long, only for terminals (`case $- in *i*) … esac`)"
+        ),
+    }
+}
+
+/// A launch that failed where other commands run.
+pub(super) fn no_server(id: &HostId, failure: Failure, detour: Option<&Detour>) -> Failure {
+    let Some(detour @ Detour::Shell(shell)) = detour else {
+        return failure;
+    };
+    Failure {
+        message: format!(
+            "{}: {}, and {shell} runs nothing before the end of its input, of which a server has none",
+            failure.message,
+            does(detour)
+        ),
+        hint: Some(leave(id, detour)),
+        ..failure
+    }
+}
+
+/// Words of shells that are there to run nothing, and of restricted ones.
+const NO_SHELL: [&str; 3] = ["not available", "nologin", "restricted"];
+
+/// A launch that failed where no command is run. A start-up file that ends the shell does so with a status; a command
+/// in the place of ours (`ForceCommand`) has something to say, or succeeds.
+pub(super) fn no_command(id: &HostId, failure: Failure, exit: Option<&Exit>) -> Failure {
+    let said = failure.stderr.as_deref().unwrap_or_default();
+    let status = match exit {
+        Some(Exit::Status(status @ 1..)) if !NO_SHELL.iter().any(|it| said.contains(it)) => status,
+        _ => return failure,
+    };
+    Failure {
+        message: format!(
+            "no command can be run: a start-up file ends the login shell (exit status {status}) before the command is read"
+        ),
+        hint: Some(format!(
+            "let the start-up file of {id} (.bashrc, .zshenv or the like) `exit` only for terminals (`case $- in *i*) … esac`); where none does, the account's shell itself runs nothing, which `getent passwd` shows"
+        )),
+        ..failure
     }
 }
 

@@ -45,6 +45,7 @@ fn host() -> (
             version: "0".to_owned(),
         },
         forward: crate::Forward::None,
+        policy: limits::POLICY,
     };
     let (mut host, reported) = Host::new(HostId::from("devbox"), Arc::new(config));
     host.obey(Command::Host(codex_hosts::Command::Connect));

@@ -6,15 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use codex_fleet::{Asking, Command, Event, Fleet, FleetConfig, Forward, Server, System, Transport, Way};
-use codex_hosts::{Command as Wish, FailureKind, HostEvent, HostId, Status, Ticket};
+use codex_fleet::{
+    Asking, Command, Event, Fleet, FleetConfig, Forward, Server, System, Transport, Way, limits,
+};
+use codex_hosts::{Command as Wish, Failure, FailureKind, HostEvent, HostId, Policy, Status, Ticket};
 use codex_protocol::{ClientRequest, v2};
 use codex_ssh::{
     Connector, Local,
     config::{Sources, SystemWorld, resolve},
     route,
 };
-use codex_testkit::{Alias, Client, Codex, Host, HostOptions, require, wait};
+use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Network, require, wait};
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::mpsc};
 
 /// A server that answers `initialize` and nothing else.
@@ -40,20 +42,28 @@ struct Rig {
     _client: Client,
 }
 
+/// A host that lets the client in.
+fn host(client: &Client, wish: impl FnOnce(HostOptions) -> HostOptions) -> Host {
+    let options = HostOptions::new().authorize(client.key());
+    Host::start(wish(options.codex(Codex::Script(SERVER.to_owned()))))
+}
+
+/// Makes a dead peer known in two seconds.
+fn alert(alias: Alias) -> Alias {
+    alias.line("ServerAliveInterval 1").line("ServerAliveCountMax 1")
+}
+
 impl Rig {
     /// Hands the host over when it is ready.
     async fn start() -> Rig {
-        Rig::with(HostOptions::new()).await
+        let client = Client::new();
+        let host = host(&client, |it| it);
+        client.add(&Alias::new("devbox", &host));
+        Rig::of(client, host, limits::POLICY).await
     }
 
-    /// The same with a host that is special.
-    async fn with(options: HostOptions) -> Rig {
-        let client = Client::new();
-        let options = options
-            .authorize(client.key())
-            .codex(Codex::Script(SERVER.to_owned()));
-        let host = Host::start(options);
-        client.add(&Alias::new("devbox", &host));
+    /// The same with a host that the client knows as `devbox`.
+    async fn of(client: Client, host: Host, policy: Policy) -> Rig {
         let sources = Sources::file(client.config());
         let config = FleetConfig {
             ways: Arc::new(|_| {
@@ -74,6 +84,7 @@ impl Rig {
                 title: None,
                 version: "0".to_owned(),
             },
+            policy,
         };
         let (fleet, events) = Fleet::start(config).unwrap();
         let mut rig = Rig {
@@ -131,6 +142,39 @@ impl Rig {
         );
     }
 
+    /// Waits until the host is between two attempts: why, and for how long.
+    async fn lost(&mut self) -> (Failure, Duration) {
+        let status = self
+            .until("a loss", |it| matches!(it, Status::Waiting { .. }))
+            .await;
+        let Status::Waiting { failure, until, .. } = status else {
+            unreachable!("it was waited for")
+        };
+        (failure, until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Lets time go by, in which the host does not come back.
+    async fn stays_away(&mut self, time: Duration) {
+        let back = async {
+            loop {
+                if let Event::Host(_, HostEvent::StatusChanged(status)) = self.events.recv().await.unwrap()
+                    && is_ready(&status)
+                {
+                    return;
+                }
+            }
+        };
+        assert!(tokio::time::timeout(time, back).await.is_err(), "it is back");
+    }
+
+    /// Connections that sshd took.
+    fn taken(&self) -> usize {
+        let log = self.host.log();
+        log.lines()
+            .filter(|it| it.starts_with("Connection from "))
+            .count()
+    }
+
     /// Logins that sshd did not let in.
     fn refused(&self) -> usize {
         let log = self.host.log();
@@ -155,14 +199,9 @@ async fn a_connection_that_freezes_in_use_is_told_within_15_s_and_is_back_after_
     rig.host.pause();
     let frozen = Instant::now();
     rig.call().await;
-    let status = rig
-        .until("the loss", |it| matches!(it, Status::Waiting { .. }))
-        .await;
+    let (failure, _) = rig.lost().await;
     let took = frozen.elapsed();
     assert!(took <= Duration::from_secs(16), "{took:?}");
-    let Status::Waiting { failure, .. } = status else {
-        unreachable!("it was waited for")
-    };
     assert!(failure.message.contains("keepalives"), "{failure}");
     rig.host.resume();
     rig.back().await;
@@ -201,6 +240,195 @@ async fn a_login_that_is_no_longer_allowed_is_tried_once_and_then_only_by_the_us
 }
 
 #[tokio::test]
+async fn a_server_that_is_stopped_finds_one_connection_for_each_doubling_of_its_absence() {
+    require!(Sshd);
+    let client = Client::new();
+    let host = host(&client, |it| it);
+    client.add(&alert(Alias::new("devbox", &host)));
+    let policy = Policy {
+        silence_min: Duration::from_secs(1),
+        ..limits::POLICY
+    };
+    let mut rig = Rig::of(client, host, policy).await;
+    let before = rig.taken();
+    rig.host.pause();
+    let (failure, _) = rig.lost().await;
+    assert!(failure.message.contains("keepalives"), "{failure}");
+    let frozen = Instant::now();
+    let mut waited = Vec::new();
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let (failure, pause) = rig.lost().await;
+        assert!(failure.message.contains("identification"), "{failure}");
+        assert!(pause <= limits::POLICY.eager_pause, "{pause:?}");
+        waited.push(begun.elapsed().as_secs());
+    }
+    assert!(waited[0] < waited[1] && waited[1] < waited[2], "{waited:?}");
+    assert!(
+        frozen.elapsed() > Duration::from_secs(6),
+        "{:?}",
+        frozen.elapsed()
+    );
+    rig.host.resume();
+    rig.back().await;
+    let taken = rig.taken() - before;
+    assert!(taken <= 4, "{taken}: {}", rig.host.log());
+}
+
+/// Runs a test on the near machine of a network whose far machine has a host, which the client knows as `devbox`.
+fn across(policy: Policy, test: impl AsyncFnOnce(Rig, &Network) + Send, wish: fn(&Client, Alias, &Host)) {
+    let network = Network::start();
+    let client = Client::new();
+    let host = network.far(|| host(&client, |it| it.sshd(&format!("ListenAddress {}", Network::FAR))));
+    let alias = Alias::new("devbox", &host)
+        .line(&format!("HostName {}", Network::FAR))
+        .line(&format!("HostKeyAlias [127.0.0.1]:{}", host.port()));
+    wish(&client, alert(alias), &host);
+    network.near(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async { test(Rig::of(client, host, policy).await, &network).await });
+    });
+}
+
+#[test]
+fn a_network_that_loses_every_packet_brings_its_host_back_when_it_carries_again() {
+    require!(Sshd, Network);
+    let test = async |mut rig: Rig, network: &Network| {
+        // The kernel sends the first packet of a connection again after 7 and 15 seconds, or after 11 and 19.
+        for frozen in [12, 3] {
+            let before = rig.taken();
+            network.freeze();
+            let (failure, _) = rig.lost().await;
+            assert!(failure.message.contains("keepalives"), "{failure}");
+            rig.stays_away(Duration::from_secs(frozen)).await;
+            network.thaw();
+            rig.back().await;
+            assert_eq!(rig.taken(), before + 1, "{}", rig.host.log());
+        }
+    };
+    across(limits::POLICY, test, |client, alias, _| {
+        client.add(&alias.line("ConnectTimeout 30"));
+    });
+}
+
+#[test]
+fn a_bastion_that_freezes_brings_the_hosts_behind_it_back() {
+    require!(Sshd, Network);
+    let test = async |mut rig: Rig, network: &Network| {
+        network.freeze();
+        rig.lost().await;
+        // The limit of an attempt is over several times.
+        rig.stays_away(Duration::from_secs(9)).await;
+        network.thaw();
+        rig.back().await;
+    };
+    // The host behind the bastion is the same one, by an address that only its own machine has.
+    across(limits::POLICY, test, |client, alias, host| {
+        client.add(&alert(Alias::new("devbox", host)).jump("bastion"));
+        client.append_config(&format!(
+            "Host bastion\n    HostName {}\n    Port {}\n    User {}\n    IdentityFile {}\n    UserKnownHostsFile {}\n    \
+             HostKeyAlias [127.0.0.1]:{}\n    ServerAliveInterval 1\n    ServerAliveCountMax 1\n    ConnectTimeout 2\n",
+            Network::FAR,
+            host.port(),
+            host.user(),
+            client.key().path().display(),
+            client.known_hosts().display(),
+            host.port(),
+        ));
+        drop(alias);
+    });
+}
+
+#[test]
+fn a_connection_to_a_silent_server_is_given_up_when_its_machine_is_gone() {
+    require!(Sshd, Network);
+    let policy = Policy {
+        silence_min: Duration::from_secs(60),
+        ..limits::POLICY
+    };
+    let test = async |mut rig: Rig, network: &Network| {
+        rig.host.pause();
+        rig.lost().await;
+        rig.stays_away(Duration::from_secs(2)).await;
+        network.freeze();
+        let begun = Instant::now();
+        let (failure, _) = rig.lost().await;
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(10), "{took:?}: {failure}");
+        rig.host.resume();
+        rig.stays_away(Duration::from_secs(3)).await;
+        network.thaw();
+        rig.back().await;
+    };
+    across(policy, test, |client, alias, _| client.add(&alias));
+}
+
+#[tokio::test]
+async fn a_server_that_sends_connections_away_is_left_alone_for_longer_each_time() {
+    require!(Sshd);
+    let client = Client::new();
+    let host = host(&client, |it| it.sshd("PerSourceMaxStartups 1"));
+    client.add(&Alias::new("devbox", &host));
+    let mut rig = Rig::of(client, host, limits::POLICY).await;
+    let before = rig.taken();
+    rig.host.kill_sessions();
+    rig.lost().await;
+    // It waits for a login that never comes.
+    let stranger = std::net::TcpStream::connect(("127.0.0.1", rig.host.port())).unwrap();
+    let mut pauses = Vec::new();
+    for _ in 0..3 {
+        let (failure, pause) = rig.lost().await;
+        assert!(failure.message.contains("MaxStartups"), "{failure}");
+        pauses.push(pause);
+    }
+    assert!(limits::POLICY.eager_pause < pauses[2], "{pauses:?}");
+    let taken = rig.taken() - before;
+    assert!(taken <= 1, "the stranger's: {}", rig.host.log());
+    drop(stranger);
+    rig.until("the end of the rush", is_ready).await;
+}
+
+#[tokio::test]
+async fn a_proxy_command_that_fails_is_started_at_its_own_pace_and_its_refused_login_is_not_repeated() {
+    require!(Sshd);
+    let client = Client::new();
+    let host = host(&client, |it| it);
+    // It carries, unless there is something to say.
+    let words = client.home().join("words");
+    let script = format!(
+        "cat {} >&2 && exit 1; exec 3<>/dev/tcp/127.0.0.1/{}; cat <&3 & exec cat >&3",
+        words.display(),
+        host.port()
+    );
+    let proxy = client.home().join("proxy");
+    std::fs::write(&proxy, script).unwrap();
+    let alias = Alias::new("devbox", &host).line(&format!("ProxyCommand bash {}", proxy.display()));
+    client.add(&alias);
+    let policy = Policy {
+        program_pause: Duration::from_millis(700),
+        ..limits::POLICY
+    };
+    let mut rig = Rig::of(client, host, policy).await;
+    std::fs::write(&words, "no route to host").unwrap();
+    rig.host.kill_sessions();
+    rig.lost().await;
+    for _ in 0..3 {
+        let (failure, pause) = rig.lost().await;
+        assert!(failure.message.contains("no route to host"), "{failure}");
+        let least = policy.program_pause - Duration::from_millis(200);
+        assert!((least..=policy.program_pause).contains(&pause), "{pause:?}");
+    }
+    std::fs::write(&words, "me@bastion: Permission denied (publickey).").unwrap();
+    let Status::Failed(failure) = rig.until("the refusal", is_failed).await else {
+        unreachable!("it was waited for")
+    };
+    assert_eq!(failure.kind, FailureKind::Unauthorized, "{failure}");
+}
+
+#[tokio::test]
 async fn an_account_that_is_closed_meanwhile_is_tried_once_although_its_key_is_taken() {
     require!(Sshd, Pam);
     let stack = |account: &str| {
@@ -211,7 +439,10 @@ async fn an_account_that_is_closed_meanwhile_is_tried_once_although_its_key_is_t
         "printf '{}' > \"$home/pam\"; mount --bind \"$home/pam\" /etc/pam.d/sshd\n",
         stack("pam_permit.so")
     );
-    let mut rig = Rig::with(HostOptions::new().sshd("UsePAM yes").setup(&setup)).await;
+    let client = Client::new();
+    let host = host(&client, |it| it.sshd("UsePAM yes").setup(&setup));
+    client.add(&Alias::new("devbox", &host));
+    let mut rig = Rig::of(client, host, limits::POLICY).await;
     rig.host.write("pam", &stack("pam_deny.so"));
     rig.host.kill_sessions();
     let Status::Failed(failure) = rig.until("the refusal", is_failed).await else {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::backoff::Backoff;
 
 const POLICY: Policy = Policy {
     backoff: Backoff {
@@ -18,6 +19,10 @@ const POLICY: Policy = Policy {
     stable_after: Duration::from_secs(60),
     eager_for: Duration::from_secs(60),
     eager_pause: Duration::from_millis(1500),
+    program_pause: Duration::from_secs(3),
+    program_max: Duration::from_secs(30),
+    silence_min: Duration::from_secs(15),
+    silence_max: Duration::from_secs(120),
 };
 
 fn failure(kind: FailureKind) -> Failure {
@@ -78,7 +83,7 @@ proptest! {
             }
             while let Some(action) = host.poll_action() {
                 match action {
-                    Action::Begin(attempt) => prop_assert!(live.insert(attempt.0)),
+                    Action::Begin(attempt, _) => prop_assert!(live.insert(attempt.0)),
                     Action::Probe(attempt) => prop_assert!(live.contains(&attempt.0)),
                     Action::Abandon(attempt) => prop_assert!(live.remove(&attempt.0)),
                 }
@@ -108,7 +113,7 @@ fn ready(now: Instant) -> HostConnection {
     let mut host = HostConnection::new(POLICY);
     host.handle_command(now, Command::Connect);
     host.handle_report(now, Attempt(1), Report::Ready, 0.0);
-    assert_eq!(drain(&mut host), [Action::Begin(Attempt(1))]);
+    assert_eq!(drain(&mut host), [Action::Begin(Attempt(1), None)]);
     host
 }
 
@@ -124,7 +129,11 @@ fn a_lost_network_is_retried_without_limit_and_a_refused_login_never() {
     for attempt in 2..200 {
         now += Duration::from_secs(5);
         host.handle_timeout(now, 0.0);
-        assert_eq!(drain(&mut host).last(), Some(&Action::Begin(Attempt(attempt))));
+        let begun = drain(&mut host).pop();
+        assert!(
+            matches!(begun, Some(Action::Begin(Attempt(it), Some(_))) if it == attempt),
+            "{begun:?}"
+        );
         host.handle_report(
             now,
             Attempt(attempt),
@@ -143,52 +152,134 @@ fn a_lost_network_is_retried_without_limit_and_a_refused_login_never() {
     assert_eq!(host.status(), Status::Failed(failure(FailureKind::Unauthorized)));
 }
 
-#[test]
-fn a_host_that_was_there_a_moment_ago_is_looked_for_eagerly_and_after_a_minute_no_more() {
-    let lost = |phase| {
-        let kind = FailureKind::TimedOut;
-        Report::Lost(Failure {
-            phase,
-            ..failure(kind)
-        })
-    };
-    let (begun, mut host) = (Instant::now(), ready(Instant::now()));
-    host.handle_report(begun, Attempt(1), lost(None), 0.0);
-    let (mut now, mut attempt, mut pauses) = (begun, 1, Vec::new());
-    while now - begun < 2 * POLICY.eager_for {
+/// The pauses after a loss, each with its time since then, when attempts fail at once in this phase and have met this.
+fn pauses(
+    host: &mut HostConnection,
+    lost: Instant,
+    phase: Phase,
+    met: Option<Met>,
+) -> Vec<(Duration, Duration)> {
+    let (mut now, mut pauses) = (lost, Vec::new());
+    while now - lost < 2 * POLICY.eager_for {
         let until = host.poll_timeout().unwrap();
-        pauses.push((now - begun, until - now));
+        pauses.push((now - lost, until - now));
         now = until;
         host.handle_timeout(now, 0.0);
-        attempt += 1;
-        host.handle_report(now, Attempt(attempt), lost(Some(Phase::Connecting)), 0.0);
-    }
-    for (since, pause) in pauses {
-        let max = if since < POLICY.eager_for {
-            POLICY.eager_pause
-        } else {
-            POLICY.backoff.max
+        let attempt = host.attempt();
+        if let Some(met) = met {
+            host.handle_report(now, attempt, Report::Met(met), 0.0);
+        }
+        let failed = Failure {
+            phase: Some(phase),
+            ..failure(FailureKind::TimedOut)
         };
-        assert!(
-            pause <= max && (since < POLICY.eager_for || pause == max),
-            "{pause:?} after {since:?}"
-        );
+        host.handle_report(now, attempt, Report::Lost(failed), 0.0);
     }
-    // What came as far as a login is not repeated in a hurry.
-    let mut host = ready(begun);
-    host.handle_report(begun, Attempt(1), lost(None), 0.0);
-    for attempt in 2..10 {
-        let until = host.poll_timeout().unwrap();
-        host.handle_timeout(until, 0.0);
-        let failed = Report::Lost(Failure {
-            phase: Some(Phase::Launching),
+    // The first one follows the loss itself.
+    pauses.split_off(1)
+}
+
+fn lost(now: Instant) -> HostConnection {
+    let mut host = ready(now);
+    host.handle_report(now, Attempt(1), Report::Lost(failure(FailureKind::TimedOut)), 0.0);
+    host
+}
+
+#[test]
+fn a_host_that_was_there_is_looked_for_eagerly_and_then_ever_more_slowly() {
+    let now = Instant::now();
+    let seen = pauses(&mut lost(now), now, Phase::Connecting, None);
+    let (eager, later): (Vec<_>, Vec<_>) = seen.into_iter().partition(|(since, _)| *since < POLICY.eager_for);
+    assert!(eager.iter().all(|(_, it)| *it == POLICY.eager_pause), "{eager:?}");
+    let later: Vec<u128> = later.iter().map(|(_, it)| it.as_millis()).collect();
+    assert_eq!(
+        later[..6],
+        [200, 400, 800, 1600, 3200, 5000],
+        "the first step was the loss"
+    );
+    assert!(later[6..].iter().all(|it| *it == 5000), "{later:?}");
+}
+
+#[test]
+fn who_answers_is_not_asked_again_in_a_hurry() {
+    let now = Instant::now();
+    let slow = |pauses: &[(Duration, Duration)]| {
+        let pauses: Vec<u128> = pauses.iter().map(|(_, it)| it.as_millis()).collect();
+        assert_eq!(pauses[..6], [200, 400, 800, 1600, 3200, 5000]);
+    };
+    slow(&pauses(&mut lost(now), now, Phase::Connecting, Some(Met::Server)));
+    // What came as far as a login.
+    slow(&pauses(&mut lost(now), now, Phase::Launching, None));
+    let programs = pauses(&mut lost(now), now, Phase::Connecting, Some(Met::Program));
+    let eager = programs.iter().filter(|(since, _)| *since < POLICY.eager_for);
+    assert!(eager.clone().count() > 10 && eager.clone().all(|(_, it)| *it == POLICY.program_pause));
+    // What one attempt met says nothing about the next one.
+    let mut host = lost(now);
+    for (attempt, met) in [(2, Some(Met::Server)), (3, None)] {
+        let now = host.poll_timeout().unwrap();
+        host.handle_timeout(now, 0.0);
+        if let Some(met) = met {
+            host.handle_report(now, Attempt(attempt), Report::Met(met), 0.0);
+        }
+        let failed = Failure {
+            phase: Some(Phase::Connecting),
             ..failure(FailureKind::Unreachable)
-        });
-        host.handle_report(until, Attempt(attempt), failed, 0.0);
-        if attempt == 9 {
-            assert_eq!(host.poll_timeout(), Some(until + POLICY.backoff.max));
+        };
+        host.handle_report(now, Attempt(attempt), Report::Lost(failed), 0.0);
+        if met.is_none() {
+            assert_eq!(host.poll_timeout(), Some(now + POLICY.eager_pause));
         }
     }
+}
+
+#[test]
+fn a_machine_that_wakes_up_looks_for_its_hosts_eagerly_again() {
+    let begun = Instant::now();
+    let now = begun + 2 * POLICY.eager_for;
+    let mut host = lost(begun);
+    host.handle_command(now, Command::Wake);
+    let attempt = host.attempt();
+    let failed = Failure {
+        phase: Some(Phase::Resolving),
+        ..failure(FailureKind::Unreachable)
+    };
+    host.handle_report(now, attempt, Report::Lost(failed.clone()), 0.0);
+    assert_eq!(host.poll_timeout(), Some(now + POLICY.eager_pause));
+    // The same for a connection that did not outlive the sleep.
+    let mut host = ready(begun);
+    host.handle_command(now, Command::Wake);
+    let woken = now + POLICY.probe_patience;
+    host.handle_timeout(woken, 0.0);
+    let attempt = host.attempt();
+    host.handle_report(woken, attempt, Report::Lost(failed), 0.0);
+    assert_eq!(host.poll_timeout(), Some(woken + POLICY.eager_pause));
+}
+
+#[test]
+fn a_search_bounds_no_phase_before_its_own_limits_are_over() {
+    let now = Instant::now();
+    let mut host = lost(now);
+    let later = now + Duration::from_secs(3600);
+    host.handle_timeout(later, 0.0);
+    let begun = drain(&mut host).pop();
+    let Some(Action::Begin(_, Some(search))) = begun else {
+        panic!("{begun:?}")
+    };
+    assert_eq!(search.silence, POLICY.silence_max);
+    let least = later + POLICY.phase_patience + search.silence;
+    assert!(host.poll_timeout().is_some_and(|it| least <= it));
+    // A host that was never connected is not looked for.
+    let mut host = HostConnection::new(POLICY);
+    host.handle_command(now, Command::Connect);
+    assert_eq!(drain(&mut host), [Action::Begin(Attempt(1), None)]);
+    host.handle_report(
+        now,
+        Attempt(1),
+        Report::Lost(failure(FailureKind::Unreachable)),
+        0.0,
+    );
+    host.handle_timeout(later, 0.0);
+    assert_eq!(drain(&mut host).pop(), Some(Action::Begin(Attempt(2), None)));
 }
 
 #[test]
@@ -236,9 +327,10 @@ fn waking_up_probes_what_is_ready_and_dials_what_waits() {
     host.handle_command(now, Command::Wake);
     assert_eq!(drain(&mut host), [Action::Probe(Attempt(1))]);
     host.handle_timeout(now + POLICY.probe_patience, 0.0);
+    let search = Some(POLICY.search(Duration::ZERO, Duration::ZERO));
     assert_eq!(
         drain(&mut host),
-        [Action::Abandon(Attempt(1)), Action::Begin(Attempt(2))]
+        [Action::Abandon(Attempt(1)), Action::Begin(Attempt(2), search)]
     );
     host.handle_report(
         now,
@@ -248,7 +340,7 @@ fn waking_up_probes_what_is_ready_and_dials_what_waits() {
     );
     drain(&mut host);
     host.handle_command(now, Command::Wake);
-    assert_eq!(drain(&mut host), [Action::Begin(Attempt(3))]);
+    assert_eq!(drain(&mut host), [Action::Begin(Attempt(3), search)]);
 }
 
 #[test]

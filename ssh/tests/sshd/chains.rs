@@ -50,7 +50,7 @@ fn chain(login: Login, methods: &str) -> Chain {
 fn steps(tried: &[codex_ssh::Attempt]) -> Vec<String> {
     let mark = |outcome: &Outcome| match outcome {
         Outcome::Accepted | Outcome::Partial => "+",
-        Outcome::Denied => "-",
+        Outcome::Denied | Outcome::Unasked => "-",
         Outcome::Skipped(_) => "?",
     };
     tried

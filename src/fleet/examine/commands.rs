@@ -1,0 +1,161 @@
+//! Short scripts on the host, started as the launch starts its own.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use codex_ssh::{ExecError, Exit, ExitWatch, Process, Session};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+use crate::{
+    around::{Detour, begins, go_around, run_after_another, with_input},
+    launch, limits,
+    server::nonce,
+    shell,
+};
+
+/// A short script: its login shell may take its time.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What a short script may print.
+const OUTPUT_BYTES_MAX: u64 = 256 << 10;
+
+/// Runs scripts one after the other.
+pub(super) struct Commands<'a> {
+    session: &'a Session,
+    /// What is known to stand in the way: no script then loses time to see whether it begins.
+    detour: Option<Detour>,
+}
+
+/// A script that runs, or never will.
+pub(super) struct Begun {
+    pub(super) process: Process,
+    /// What it has printed already; `None`: the login shell ended without running it.
+    pub(super) printed: Option<BytesMut>,
+}
+
+/// A script that ended.
+pub(super) enum Ran {
+    /// What it printed, without what start-up files did.
+    Printed(String),
+    /// The login shell did not run it, and ended like this, if it ended at all.
+    Never(Option<Exit>),
+}
+
+impl<'a> Commands<'a> {
+    pub(super) fn new(session: &'a Session, detour: Option<Detour>) -> Commands<'a> {
+        Commands { session, detour }
+    }
+
+    pub(super) fn session(&self) -> &'a Session {
+        self.session
+    }
+
+    pub(super) fn detour(&self) -> Option<&Detour> {
+        self.detour.as_ref()
+    }
+
+    /// Starts a script, which finds in `$n` a word of its own. It gets no input.
+    pub(super) async fn begin(&mut self, script: &str) -> Result<Begun, ExecError> {
+        let (session, nonce) = (self.session, nonce());
+        let (word, around) = (launch::first_word(&nonce), line(&nonce, launch::DRAIN, script));
+        let mut printed = BytesMut::new();
+        let mut process = match self.detour {
+            Some(_) => with_input(session, &nonce, &around).await?,
+            None => {
+                let mut process = run_after_another(session, &line(&nonce, "", script)).await?;
+                if begins(&word, &mut process, &mut printed).await {
+                    let printed = after(&word, printed);
+                    return Ok(Begun { process, printed });
+                }
+                printed.clear();
+                go_around(session, process, &nonce, &around).await?
+            }
+        };
+        // There are shells that read all of their input before they do anything.
+        _ = process.shutdown().await;
+        _ = timeout(PATIENCE, async {
+            while !begins(&word, &mut process, &mut printed).await {}
+        })
+        .await;
+        let shell = launch::shell_in(&nonce, &printed);
+        if self.detour.is_none() && launch::runs(&nonce, &printed) {
+            self.detour = Some(shell.map_or(Detour::Input, Detour::Shell));
+        }
+        let printed = after(&word, printed);
+        Ok(Begun { process, printed })
+    }
+
+    /// Runs a script and takes what it prints, within bounds.
+    pub(super) async fn run(&mut self, script: &str) -> Result<Ran, ExecError> {
+        let Begun { mut process, printed } = self.begin(script).await?;
+        let Some(printed) = printed else {
+            let exit = process.exit();
+            drain(&mut process, &mut Vec::new()).await;
+            return Ok(Ran::Never(ended(exit).await));
+        };
+        let mut output = printed.to_vec();
+        drain(&mut process, &mut output).await;
+        ended(process.exit()).await;
+        Ok(Ran::Printed(String::from_utf8_lossy(&output).into_owned()))
+    }
+}
+
+impl Ran {
+    /// What was printed, if anything was.
+    pub(super) fn text(self) -> String {
+        match self {
+            Ran::Printed(text) => text,
+            Ran::Never(_) => String::new(),
+        }
+    }
+}
+
+/// Reads to the end. What came until a limit counts: a daemon that a start-up file left behind keeps the pipe open.
+async fn drain(process: &mut Process, output: &mut Vec<u8>) {
+    let mut limited = process.take(OUTPUT_BYTES_MAX);
+    _ = timeout(PATIENCE, limited.read_to_end(output)).await;
+}
+
+/// How it ended. Only then is there room for the next one where few are allowed.
+pub(super) async fn ended(exit: ExitWatch) -> Option<Exit> {
+    timeout(limits::LAST_WORDS_PATIENCE, exit.wait()).await.ok()
+}
+
+fn line(nonce: &str, prelude: &str, script: &str) -> String {
+    let script = format!("{{ {script}; }} </dev/null");
+    shell::line(&[launch::opening(nonce), prelude.to_owned(), script])
+}
+
+/// What comes behind the first word.
+fn after(word: &str, mut printed: BytesMut) -> Option<BytesMut> {
+    let start = memchr::memmem::find(&printed, word.as_bytes())?;
+    Some(printed.split_off(start + word.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_comes_behind_the_first_word_is_the_scripts() {
+        let word = launch::first_word("x");
+        let rest = |text: &str| after(&word, BytesMut::from(text)).map(|it| it.to_vec());
+        assert_eq!(rest(&format!("motd 7\n{word}1000\n")), Some(b"1000\n".to_vec()));
+        assert_eq!(rest("motd 7\n1000\n"), None);
+    }
+
+    #[test]
+    fn the_line_passes_every_login_shell_unchanged() {
+        let line = line("x", launch::DRAIN, "date +%s");
+        let inner = line
+            .strip_prefix("exec /bin/sh -c '")
+            .and_then(|it| it.strip_suffix('\''))
+            .unwrap();
+        assert!(
+            !inner.contains(['\'', '!', '\n']) && !inner.contains("\\\\"),
+            "{inner}"
+        );
+    }
+}
