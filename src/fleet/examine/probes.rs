@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use codex_ssh::{ExecError, ExitWatch, Process, Session};
 use serde_json::Value;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     time::{sleep, timeout},
 };
 
@@ -20,6 +20,8 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 const OUTPUT_BYTES_MAX: u64 = 256 << 10;
 /// Bytes that are moved to see how fast it goes.
 const BULK_BYTES: u64 = 1 << 20;
+/// What the host prints when it is about to send them.
+const BULK_MARK: &str = "codex-bulk";
 /// A line of 64 kbit/s moves them in two minutes, and nobody waits for that.
 const BULK_PATIENCE: Duration = Duration::from_secs(20);
 /// Round trips that are measured.
@@ -218,29 +220,48 @@ pub(super) async fn bandwidth(session: &Session, teller: &Teller) {
     teller.step("bandwidth", start, outcome).await;
 }
 
+/// The host waits for a line before it sends: the start of its shell is no matter of the network, and what has
+/// arrived before anybody reads it would seem to have taken no time.
 async fn bulk(session: &Session) -> Option<(u64, Duration)> {
-    let mut process = begin(session, &format!("head -c {BULK_BYTES} /dev/zero"))
+    let command = format!("echo {BULK_MARK}; head -n 1 > /dev/null; head -c {BULK_BYTES} /dev/zero");
+    let mut process = begin(session, &command).await.ok()?;
+    let there_and_back = session.ping(PING_PATIENCE).await.ok()?;
+    timeout(COMMAND_PATIENCE, until_marked(&mut process))
         .await
-        .ok()?;
-    let (mut bytes, mut began) = (0_u64, None);
+        .ok()??;
+    let began = Instant::now();
+    process.write_all(b"\n").await.ok()?;
+    process.flush().await.ok()?;
+    let mut bytes = 0_u64;
     let mut buffer = vec![0; 64 << 10];
     let read = async {
         while bytes < BULK_BYTES {
             match process.read(&mut buffer).await {
-                Ok(count @ 1..) => {
-                    // The start of the shell is no matter of the network.
-                    began.get_or_insert_with(Instant::now);
-                    bytes += count as u64;
-                }
+                Ok(count @ 1..) => bytes += count as u64,
                 _ => break,
             }
         }
     };
     // A slow line has moved less, which is as good a measure.
     _ = timeout(BULK_PATIENCE, read).await;
-    let took = began?.elapsed();
+    let took = began.elapsed();
     ended(process.exit()).await;
-    (BULK_BYTES / 64 <= bytes).then_some((bytes, took))
+    // A round trip that was longer by chance must not swallow the time of the bytes.
+    let moving = took.saturating_sub(there_and_back).max(took / 2);
+    (BULK_BYTES / 64 <= bytes).then_some((bytes, moving))
+}
+
+/// Reads to the end of the mark's line, over whatever a shell prints before it.
+async fn until_marked(process: &mut Process) -> Option<()> {
+    let mut line = Vec::new();
+    for _ in 0..OUTPUT_BYTES_MAX {
+        match process.read_u8().await.ok()? {
+            b'\n' if line.ends_with(BULK_MARK.as_bytes()) => return Some(()),
+            b'\n' => line.clear(),
+            byte => line.push(byte),
+        }
+    }
+    None
 }
 
 /// A path as a word of any shell; `None` where the shells differ.
