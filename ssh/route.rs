@@ -75,7 +75,8 @@ impl Way<'_> {
 
     /// Adds the hops to a host, and the host.
     fn reach(&mut self, mut settings: HostSettings) -> Result<(), RouteError> {
-        let name = format!("{}:{}", settings.host_name, settings.port);
+        // By the name asked for: behind a bastion, its own address may be another host's.
+        let name = format!("{}:{}", settings.alias, settings.port);
         let circle = self.names.contains(&name);
         self.names.push(name);
         if circle {
@@ -151,6 +152,12 @@ mod tests {
             ["u@zero:22", "v@one.example:2201", "u@two:2202", "u@target:22"]
         );
         assert_eq!(first, Via::Command("used".to_owned()));
+    }
+
+    #[test]
+    fn a_host_behind_a_bastion_may_have_the_bastions_address() {
+        let config = "Host bastion vm\n HostName 10.0.0.1\n User u\nHost vm\n ProxyJump bastion\n";
+        assert_eq!(hops(config, "vm").unwrap().0, ["u@10.0.0.1:22", "u@10.0.0.1:22"]);
     }
 
     #[test]

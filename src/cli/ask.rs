@@ -7,7 +7,7 @@ use std::{
 
 use codex_hosts::{Hop, HostKey, Prompt, Question, Reply, Secret};
 use codex_tui::text::sanitize::{sanitize, sanitize_line};
-use rustix::termios::{self, OptionalActions, Termios};
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use zeroize::Zeroizing;
 
 /// Whether there is somebody to ask: a terminal that is not the one our data goes through.
@@ -184,6 +184,11 @@ fn secrets(answers: Vec<Option<Zeroizing<String>>>) -> Reply {
 }
 
 fn read_secret(prompt: &str) -> Option<Zeroizing<String>> {
+    // The library asks first and hides then: what is typed or pasted in between would be seen.
+    let saved = SavedTerminal::save()?;
+    let mut hidden = saved.settings.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    termios::tcsetattr(&saved.terminal, OptionalActions::Now, &hidden).ok()?;
     rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use codex_testkit::{Client, Tmux, require, wait};
 
-use crate::setting::{CODEX, codex};
+use crate::{
+    screen,
+    setting::{CODEX, codex},
+};
 
 /// A terminal in which the demonstration runs, and its folder for temporary files.
 struct Stage {
@@ -108,10 +111,7 @@ impl Stage {
 
     /// Leaves, and looks what is left.
     fn quit(self) {
-        self.terminal.send(&["C-u"]);
-        self.terminal.send(&["C-c"]);
-        self.terminal.send(&["C-c"]);
-        assert_eq!(self.terminal.wait_for_exit(), Some(0));
+        screen::quit(&self.terminal);
         assert_eq!(
             fs::read_dir(self.temporary.path()).unwrap().count(),
             0,

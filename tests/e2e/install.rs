@@ -12,6 +12,7 @@ use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Model, Shell, Tmux,
 use serde_json::Value;
 
 use crate::{
+    screen::quit,
     serving::set_hosts,
     setting::{CODEX, Outcome, Running, codex, devbox},
 };
@@ -547,9 +548,7 @@ fn the_interface_offers_our_server_and_connects_when_it_is_there() {
         it.contains("ready in")
     });
     assert!(host.home().join(BIN).join("codex").exists());
-    terminal.send(&["C-c"]);
-    terminal.send(&["C-c"]);
-    assert_eq!(terminal.wait_for_exit(), Some(0));
+    quit(&terminal);
     // It is the host's own from now on.
     let outcome = codex(&client, &["exec", "--host", "bare", "say hello"]);
     assert_eq!(outcome.stdout, "hello\n", "{outcome:?}");

@@ -6,7 +6,7 @@ use codex_testkit::{
 };
 
 use crate::{
-    screen::press_until,
+    screen::{press_until, quit},
     setting::{CODEX, codex, devbox, run},
 };
 
@@ -300,10 +300,10 @@ fn changed_keys_of_a_known_host_are_recorded_only_when_somebody_said_so() {
 
     let terminal = Tmux::start(&[CODEX, "connect", "devbox"], &client.environment(), 80, 24);
     // It comes when the host is in use already, and opens by itself or waits in the banner.
-    terminal.wait_for("the question", |it| {
+    let screen = terminal.wait_for("the question", |it| {
         it.contains("changed keys") || it.contains("needs you")
     });
-    if !terminal.screen().contains("changed keys") {
+    if !screen.contains("changed keys") {
         terminal.send(&["C-y"]);
     }
     terminal.wait_for("the question over a host that is ready", |it| {
@@ -316,7 +316,5 @@ fn changed_keys_of_a_known_host_are_recorded_only_when_somebody_said_so() {
     wait::until("the key is recorded", wait::DEADLINE, || {
         known().contains("ecdsa").then_some(())
     });
-    terminal.send(&["C-c"]);
-    terminal.send(&["C-c"]);
-    terminal.wait_for_exit();
+    quit(&terminal);
 }

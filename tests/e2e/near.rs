@@ -3,6 +3,7 @@
 use codex_testkit::{Client, Model, Tmux, require, wait};
 
 use crate::{
+    screen,
     serving::{Cable, Serving, Whose, give_model, install, set_hosts},
     setting::{CODEX, devbox},
 };
@@ -32,10 +33,7 @@ fn is_answered(terminal: &Tmux, text: &str) -> String {
 
 fn quit(terminal: &Tmux) {
     terminal.wait_for("the end of all turns", |it| !it.contains("working"));
-    terminal.send(&["C-u"]);
-    terminal.send(&["C-c"]);
-    terminal.send(&["C-c"]);
-    assert_eq!(terminal.wait_for_exit(), Some(0));
+    screen::quit(terminal);
 }
 
 #[test]
@@ -56,8 +54,8 @@ fn the_program_alone_opens_this_machine_and_other_hosts_can_be_had_beside_it() {
     terminal.send(&["F2"]);
     let screen = terminal.wait_for_text("Settings → Connections");
     assert!(screen.contains("in this program"), "{screen}");
-    terminal.send(&["Home"]);
-    terminal.send(&["Enter"]);
+    terminal.wait_for("the list of hosts", |it| it.contains("devbox"));
+    terminal.send(&["Home", "Enter"]);
     terminal.wait_for_text("devbox: new thread");
     terminal.wait_for("both hosts", |it| it.matches(" ready").count() >= 2);
     send_and_see(&terminal, "say words from devbox", "words from devbox");
@@ -89,8 +87,12 @@ fn shows_a_server(whose: Whose) {
     send_and_see(&terminal, "say words from afar", "words from afar");
     send(&terminal, "hold a");
     terminal.wait_for_text("holding a");
+    let before = cable.connections();
     cable.cut();
-    terminal.wait_for("the loss", |it| !it.contains(" ready"));
+    // It may be back before the screen is looked at.
+    wait::until("the next connection", wait::DEADLINE, || {
+        (before < cable.connections()).then_some(())
+    });
     terminal.wait_for("its return", |it| it.contains(" ready"));
     serving.model.gate("a").open();
     terminal.wait_for("the rest of the answer", |it| it.contains("holding a released"));

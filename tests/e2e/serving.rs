@@ -7,7 +7,11 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -178,6 +182,7 @@ fn kill_group(child: &mut Child) {
 pub(crate) struct Cable {
     pub(crate) url: String,
     ends: Arc<Mutex<Vec<TcpStream>>>,
+    made: Arc<AtomicUsize>,
 }
 
 impl Cable {
@@ -192,6 +197,8 @@ impl Cable {
         let url = format!("ws://{}", listener.local_addr().unwrap());
         let ends = Arc::<Mutex<Vec<TcpStream>>>::default();
         let kept = Arc::clone(&ends);
+        let made = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&made);
         thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 let Ok(far) = TcpStream::connect(&target) else {
@@ -205,9 +212,15 @@ impl Cable {
                     });
                 }
                 kept.lock().unwrap().extend([near, far]);
+                count.fetch_add(1, Ordering::SeqCst);
             }
         });
-        Cable { url, ends }
+        Cable { url, ends, made }
+    }
+
+    /// Connections that it has had, the cut ones among them.
+    pub(crate) fn connections(&self) -> usize {
+        self.made.load(Ordering::SeqCst)
     }
 
     /// Cuts what is connected; what connects later is let through.

@@ -29,7 +29,7 @@ pub(super) fn draw_bottom(app: &App, pen: &mut Pen<'_, '_>, area: Rect) {
     for binding in hints.filter(|it| it.hint.is_some()).take(HINTS_MAX) {
         let next = [
             Span::styled(binding.chord.label(), pen.theme.accent),
-            Span::styled(format!(" {}  ", binding.hint.unwrap_or_default()), pen.theme.dim),
+            Span::styled(format!(" {}  ", word(app, binding)), pen.theme.dim),
         ];
         if usize::from(area.width) < spans_width(&spans) + spans_width(&next) {
             break;
@@ -37,6 +37,15 @@ pub(super) fn draw_bottom(app: &App, pen: &mut Pen<'_, '_>, area: Rect) {
         spans.extend(next);
     }
     pen.line(area, &Line::from(spans));
+}
+
+/// What the key does here: a login cannot be put off.
+fn word(app: &App, binding: &Binding) -> &'static str {
+    let is_login = app.open_ask().is_some_and(|it| it.pane.is_none());
+    match (binding.command, binding.hint) {
+        (Command::Later, Some(_)) if is_login => "give up",
+        (_, hint) => hint.unwrap_or_default(),
+    }
 }
 
 /// Whether a key would do something.

@@ -18,6 +18,8 @@ use crate::{
 
 /// A short script: its login shell may take its time.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A shell that reads all of its input before it does anything.
+const READS_ALL_FIRST: &str = "fish";
 /// What a short script may print.
 const OUTPUT_BYTES_MAX: u64 = 256 << 10;
 
@@ -57,7 +59,17 @@ impl<'a> Commands<'a> {
     }
 
     /// Starts a script, which finds in `$n` a word of its own. It gets no input.
-    pub(super) async fn begin(&mut self, script: &str) -> Result<Begun, ExecError> {
+    async fn begin(&mut self, script: &str) -> Result<Begun, ExecError> {
+        self.start(&format!("{{ {script}; }} </dev/null"), true).await
+    }
+
+    /// The same, and the script gets input: its end where the login shell became one that reads all of its own first.
+    pub(super) async fn begin_with_input(&mut self, script: &str) -> Result<Begun, ExecError> {
+        let ends = matches!(&self.detour, Some(Detour::Shell(shell)) if shell == READS_ALL_FIRST);
+        self.start(script, ends).await
+    }
+
+    async fn start(&mut self, script: &str, ends: bool) -> Result<Begun, ExecError> {
         let (session, nonce) = (self.session, nonce());
         let (word, around) = (launch::first_word(&nonce), line(&nonce, launch::DRAIN, script));
         let mut printed = BytesMut::new();
@@ -73,8 +85,10 @@ impl<'a> Commands<'a> {
                 go_around(session, process, &nonce, &around).await?
             }
         };
-        // There are shells that read all of their input before they do anything.
-        _ = process.shutdown().await;
+        if ends {
+            // There are shells that read all of their input before they do anything.
+            _ = process.shutdown().await;
+        }
         _ = timeout(PATIENCE, async {
             while !begins(&word, &mut process, &mut printed).await {}
         })
@@ -124,8 +138,7 @@ pub(super) async fn ended(exit: ExitWatch) -> Option<Exit> {
 }
 
 fn line(nonce: &str, prelude: &str, script: &str) -> String {
-    let script = format!("{{ {script}; }} </dev/null");
-    shell::line(&[launch::opening(nonce), prelude.to_owned(), script])
+    shell::line(&[launch::opening(nonce), prelude.to_owned(), script.to_owned()])
 }
 
 /// What comes behind the first word.

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Buf;
 use codex_ssh::Session;
 use serde_json::Value;
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::{
     Outcome, Teller,
@@ -185,29 +188,33 @@ pub(super) async fn bandwidth(commands: &mut Commands<'_>, teller: &Teller) {
     teller.step("bandwidth", start, outcome).await;
 }
 
+/// The host waits for a line before it sends: the start of its shell is no matter of the network, and what has
+/// arrived before anybody reads it would seem to have taken no time.
 async fn bulk(commands: &mut Commands<'_>) -> Option<(u64, Duration)> {
-    let script = format!("head -c {BULK_BYTES} /dev/zero");
-    let Begun { mut process, printed } = commands.begin(&script).await.ok()?;
+    let script = format!("head -n 1 > /dev/null; head -c {BULK_BYTES} /dev/zero");
+    let Begun { mut process, printed } = commands.begin_with_input(&script).await.ok()?;
     let mut bytes = printed?.remaining() as u64;
-    let mut began = (bytes > 0).then(Instant::now);
+    let there_and_back = commands.session().ping(PING_PATIENCE).await.ok()?;
+    let began = Instant::now();
+    // Where the input has ended nobody waits for it.
+    _ = process.write_all(b"\n").await;
+    _ = process.flush().await;
     let mut buffer = vec![0; 64 << 10];
     let read = async {
         while bytes < BULK_BYTES {
             match process.read(&mut buffer).await {
-                Ok(count @ 1..) => {
-                    // The start of the shell is no matter of the network.
-                    began.get_or_insert_with(Instant::now);
-                    bytes += count as u64;
-                }
+                Ok(count @ 1..) => bytes += count as u64,
                 _ => break,
             }
         }
     };
     // A slow line has moved less, which is as good a measure.
     _ = timeout(BULK_PATIENCE, read).await;
-    let took = began?.elapsed();
+    let took = began.elapsed();
     ended(process.exit()).await;
-    (BULK_BYTES / 64 <= bytes).then_some((bytes, took))
+    // A round trip that was longer by chance must not swallow the time of the bytes.
+    let moving = took.saturating_sub(there_and_back).max(took / 2);
+    (BULK_BYTES / 64 <= bytes).then_some((bytes, moving))
 }
 
 /// A path as a word of a script; `None` where a login shell might not pass it on unchanged.

@@ -441,6 +441,19 @@ fn a_password_is_masked_and_goes_to_its_login() {
 }
 
 #[test]
+fn a_login_is_given_up_by_escape_and_the_bottom_line_says_so() {
+    let mut desk = Desk::connecting(&["devbox"]);
+    let (hop, attempt) = (hop(false), 1);
+    ask(&mut desk, 2, Question::Password { hop, attempt });
+    desk.rest();
+    desk.shows("Esc give up");
+    desk.hides("Esc later");
+    desk.keys("<Esc>");
+    let (id, reply) = take_answer(&mut desk).unwrap();
+    assert!(id == 2 && matches!(reply, Reply::Refuse));
+}
+
+#[test]
 fn keyboard_interactive_asks_every_prompt_and_echoes_only_what_may_be_seen() {
     let mut desk = Desk::connecting(&["devbox"]);
     let prompt = |text: &str, echo| Prompt {
