@@ -48,9 +48,10 @@ fn the_program_alone_opens_this_machine_and_other_hosts_can_be_had_beside_it() {
             .any(|line| line.contains("this machine") && line.contains("ready"))
     });
     send(&terminal, "run touch here");
-    send_and_see(&terminal, "say words from here", "words from here");
+    // A prompt that came before the model's first answer would join the turn, and the model heeds the last one.
     let made = || client.home().join("here").exists().then_some(());
     wait::until_or("the command's file", wait::DEADLINE, made, || terminal.screen());
+    send_and_see(&terminal, "say words from here", "words from here");
     terminal.send(&["F2"]);
     let screen = terminal.wait_for_text("Settings → Connections");
     assert!(screen.contains("in this program"), "{screen}");

@@ -44,9 +44,9 @@ const ONLY: &str = "CODEX_COMPARE";
 /// How many conversations are had at a time. Most of the time is spent in waiting for retries and commands.
 const AT_A_TIME: usize = 4;
 
-/// How often a conversation is had again in which messages stood in another place than usual. The official server
-/// leaves some orders to chance, and what happens once in a hundred runs is in no list; what is in our nature shows
-/// again.
+/// How often a conversation is had again in which messages stood in another place than usual, or a status of a thread
+/// was said by the official server alone. It leaves some orders to chance, and says now and then twice that a thread is
+/// unloaded; what happens once in a hundred runs is in no list, and what is in our nature shows again.
 const AGAIN_MAX: usize = 2;
 
 type Transcript = Vec<(Direction, Value)>;
@@ -84,10 +84,11 @@ impl Compared {
         self.differences.iter().filter(move |it| !is_listed(it))
     }
 
-    /// Whether nothing is wrong but the place of messages.
-    fn has_only_moved(&self, listed: &[Listed]) -> bool {
+    /// Whether nothing is wrong but what may be the official server's chance.
+    fn may_be_chance(&self, listed: &[Listed]) -> bool {
+        let is_chance = |place: &str| place.starts_with('~') || place.starts_with("- thread/status/changed");
         let mut unlisted = self.unlisted(listed).peekable();
-        self.unfit.is_empty() && unlisted.peek().is_some() && unlisted.all(|it| it.place.starts_with('~'))
+        self.unfit.is_empty() && unlisted.peek().is_some() && unlisted.all(|it| is_chance(&it.place))
     }
 }
 
@@ -205,12 +206,12 @@ fn compare_all(
                     let run = || {
                         let mut compared = compare(name, *kind, &schema, is_shown);
                         for _ in 0..AGAIN_MAX {
-                            if !compared.has_only_moved(listed) {
+                            if !compared.may_be_chance(listed) {
                                 break;
                             }
-                            let moved: Vec<_> =
+                            let chance: Vec<_> =
                                 compared.unlisted(listed).map(|it| it.place.as_str()).collect();
-                            let told = format!("{name}: had again, for these had moved: {moved:?}\n");
+                            let told = format!("{name}: had again, for these may be chance: {chance:?}\n");
                             compared = compare(name, *kind, &schema, is_shown);
                             compared.text.insert_str(0, &told);
                         }
@@ -286,7 +287,7 @@ fn the_same_conversations_give_the_same_messages_apart_from_what_is_listed() {
 }
 
 #[test]
-fn only_messages_that_moved_are_a_reason_to_have_a_conversation_again() {
+fn only_what_may_be_chance_is_a_reason_to_have_a_conversation_again() {
     let compared = |places: &[&str]| Compared {
         name: "talk",
         differences: places
@@ -305,9 +306,12 @@ fn only_messages_that_moved_are_a_reason_to_have_a_conversation_again() {
         why: "it is meant".to_owned(),
         sometimes: false,
     }];
-    assert!(compared(&["- a", "~ b"]).has_only_moved(&listed));
-    assert!(!compared(&["- a"]).has_only_moved(&listed));
-    assert!(!compared(&["~ b", "+ c"]).has_only_moved(&listed));
+    let may_be_chance = |places: &[&str]| compared(places).may_be_chance(&listed);
+    assert!(may_be_chance(&["- a", "~ b"]));
+    assert!(may_be_chance(&["- thread/status/changed notLoaded"]));
+    assert!(!may_be_chance(&["- a"]));
+    assert!(!may_be_chance(&["~ b", "+ c"]));
+    assert!(!may_be_chance(&["+ thread/status/changed notLoaded"]));
 }
 
 #[test]
