@@ -126,6 +126,13 @@ pub enum Outcome {
     Skipped(String),
 }
 
+impl Outcome {
+    /// Whether the server said no.
+    pub(crate) fn is_denial(&self) -> bool {
+        matches!(self, Outcome::Denied | Outcome::Unasked)
+    }
+}
+
 impl fmt::Display for Attempt {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.method)?;

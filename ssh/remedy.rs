@@ -17,7 +17,7 @@ pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing
         let mut of = tried.iter().filter(|it| it.method == method);
         of.any(|it| it.outcome == Outcome::Denied)
     };
-    let any_denied = tried.iter().any(|it| it.outcome == Outcome::Denied);
+    let any_denied = tried.iter().any(|it| it.outcome.is_denial());
     if closing.is_some_and(|it| !it.is_empty() || !any_denied) {
         return "the server took what was sent and ended the login then: the account may have expired or be closed to logins for now; the log of its sshd says why".to_owned();
     }

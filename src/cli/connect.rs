@@ -22,6 +22,7 @@ use super::{
     ConnectArgs, Directories, OpenArgs, SshArgs, demo, forward, home, install,
     machine::{Machine, THIS_MACHINE},
     report::{Code, Problem},
+    settings::Settings,
     ssh::SshConfig,
     ways,
 };
@@ -90,8 +91,10 @@ async fn open(
         return Err(Problem::usage("the interface needs a terminal").hint(hint));
     }
     let config = SshConfig::new(args);
-    let (mut listed, problems) = config.hosts()?;
-    let (others, other_problems) = ways::other_hosts();
+    let settings = Settings::read();
+    // What is wrong with the file is told with the hosts that stand in it.
+    let (mut listed, problems) = config.hosts(settings.as_ref().unwrap_or(&Settings::default()))?;
+    let (others, other_problems) = ways::other_hosts(settings);
     // Of two hosts with one name the settings of ours decide.
     listed.retain(|it| others.iter().all(|other| other.id != it.id));
     listed.extend(others);

@@ -90,10 +90,8 @@ impl SshConfig {
     }
 
     /// The aliases as the picker shows them.
-    pub(crate) fn hosts(&self) -> Result<(Vec<Host>, Vec<ConfigProblem>), Problem> {
-        // What is wrong with them is told where they are read for the hosts beside those of SSH.
-        let settings = Settings::read().unwrap_or_default();
-        let (listed, problems) = self.list(PICKER_RESOLVED_MAX, &settings)?;
+    pub(crate) fn hosts(&self, settings: &Settings) -> Result<(Vec<Host>, Vec<ConfigProblem>), Problem> {
+        let (listed, problems) = self.list(PICKER_RESOLVED_MAX, settings)?;
         let home = SystemWorld::new().home();
         // The picker's lines are short, and nearly all aliases stand in `~/.ssh/config`.
         let short = |file: PathBuf| match file.strip_prefix(&home) {

@@ -110,10 +110,10 @@ pub(crate) fn check_address(text: &str) -> Result<(), Problem> {
 }
 
 /// The hosts beside those of SSH, as the picker shows them, and what is wrong with their settings.
-pub(crate) fn other_hosts() -> (Vec<Host>, Vec<String>) {
+pub(crate) fn other_hosts(settings: Result<Settings, Problem>) -> (Vec<Host>, Vec<String>) {
     let mut hosts = Vec::new();
     let mut problems = Vec::new();
-    match Settings::read() {
+    match settings {
         Ok(settings) => {
             problems.extend(settings.remarks.iter().map(ToString::to_string));
             for (name, host) in settings.hosts {

@@ -468,8 +468,7 @@ impl State<'_> {
             .keys
             .untried(self.settings, self.trust, plan.accepts(), &self.tried);
         self.tried.extend(untried);
-        let is_denied = |it: &Attempt| matches!(it.outcome, Outcome::Denied | Outcome::Unasked);
-        let denied = self.tried.iter().any(is_denied);
+        let denied = self.tried.iter().any(|it| it.outcome.is_denial());
         let closing = if self.cut {
             Some(self.closing().await)
         } else {

@@ -94,10 +94,10 @@ impl<'a> Commands<'a> {
         })
         .await;
         let shell = launch::shell_in(&nonce, &printed);
-        if self.detour.is_none() && launch::runs(&nonce, &printed) {
+        let printed = after(&word, printed);
+        if self.detour.is_none() && printed.is_some() {
             self.detour = Some(shell.map_or(Detour::Input, Detour::Shell));
         }
-        let printed = after(&word, printed);
         Ok(Begun { process, printed })
     }
 
