@@ -14,6 +14,7 @@ use crate::{
     exec::{Exit, ExitWatch, Incoming, Pipe, Stderr},
     limits,
     session::{Closed, Ended},
+    spool::Spool,
     store::{Filler, store},
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Drain {
     over: CancellationToken,
     dropped: CancellationToken,
     ended: watch::Receiver<Option<Closed>>,
+    spool: Option<Spool>,
 }
 
 /// The near ends of a channel.
@@ -48,6 +50,15 @@ enum Outgoing {
 pub(crate) fn open(channel: Channel<Msg>, ended: Ended) -> (Ends, Drain) {
     let (stdout, incoming) = mpsc::channel(limits::STDOUT_PACKETS);
     ends(channel, ended, Outgoing::Queue(stdout), Incoming::Queue(incoming))
+}
+
+/// The same for a channel that may be read as slowly as somebody else wants, and still must get everything.
+pub(crate) fn open_spooled(channel: Channel<Msg>, ended: Ended) -> (Ends, Drain) {
+    let (stdout, from) = mpsc::channel(limits::STDOUT_PACKETS);
+    let (to, incoming) = mpsc::channel(limits::STDOUT_PACKETS);
+    let (ends, mut drain) = ends(channel, ended, Outgoing::Queue(stdout), Incoming::Queue(incoming));
+    drain.spool = Some(Spool::new(from, to));
+    (ends, drain)
 }
 
 /// The same for a channel whose reader must not hold up the other channels of its session.
@@ -76,6 +87,7 @@ fn ends(channel: Channel<Msg>, ended: Ended, stdout: Outgoing, incoming: Incomin
         over,
         dropped,
         ended,
+        spool: None,
     };
     (ends, drain)
 }
@@ -83,6 +95,15 @@ fn ends(channel: Channel<Msg>, ended: Ended, stdout: Outgoing, incoming: Incomin
 impl Drain {
     /// Returns when the channel has ended; closes it when its near end is dropped.
     pub(crate) async fn run(mut self) {
+        match self.spool.take() {
+            Some(spool) => {
+                tokio::join!(self.empty(), spool.run());
+            }
+            None => self.empty().await,
+        }
+    }
+
+    async fn empty(mut self) {
         let mut exit = None;
         let mut linger: Option<Instant> = None;
         loop {

@@ -22,7 +22,7 @@ use crate::{
     proxy::Proxy,
     route::Route,
     search::{Places, Search},
-    session::{Closed, ForwardError, Parts, Session},
+    session::{Closed, ForwardError, Parts, Reader, Session},
     shared::Shared,
 };
 
@@ -184,7 +184,7 @@ impl Connector {
             ended: secured.ended.clone(),
             last_words: &secured.last_words,
         };
-        let tried = login(&mut secured.handle, work).await?;
+        let logged_in = login(&mut secured.handle, work).await?;
         report.stage(Stage::Authenticated).await;
         if let Some(address) = secured.peer.address {
             self.places.keep(settings, address);
@@ -212,7 +212,7 @@ impl Connector {
             refusal,
             name,
             peer,
-            tried,
+            logged_in,
             environment,
             cut,
             carrier,
@@ -279,7 +279,11 @@ fn banner_limit(settings: &HostSettings, link: &Link, spent: Duration, search: O
 async fn forwarded(settings: &HostSettings, via: Arc<Session>, most: Duration) -> Result<Link, Failure> {
     let target = format!("{} port {}", settings.host_name, settings.port);
     let limit = settings.connect_timeout.unwrap_or(limits::CHANNEL).min(most);
-    let opened = timeout(limit, via.open_tcp(&settings.host_name, settings.port)).await;
+    let opened = timeout(
+        limit,
+        via.open_tcp(Reader::Session, &settings.host_name, settings.port),
+    )
+    .await;
     let step = || format!("forwarding to {target} by {}", via.name());
     match opened {
         Ok(Ok(pipe)) => Ok(Link::forwarded(pipe, via)),

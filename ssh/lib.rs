@@ -31,6 +31,7 @@ mod route;
 mod search;
 mod session;
 mod shared;
+mod spool;
 mod start;
 mod store;
 

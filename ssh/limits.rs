@@ -117,8 +117,10 @@ pub(crate) const FORWARDED_CONNECTIONS: usize = 128;
 pub(crate) const BACKLOG: i32 = 128;
 /// The host's way to the target of a forwarding: its TCP may take its time.
 pub(crate) const FORWARD_OPEN: Duration = Duration::from_secs(30);
-/// How long a forwarded connection may take nothing while data for it holds up the others.
-pub(crate) const FORWARD_STALL: Duration = Duration::from_secs(30);
+/// Bytes of one forwarded connection that wait for its reader in a file; with more its whole session waits.
+pub(crate) const SPOOLED: u64 = 1 << 30;
+/// Bytes that are read from there at once.
+pub(crate) const SPOOL_CHUNK: usize = 256 * 1024;
 /// A SOCKS client's request: a program sends it at once.
 pub(crate) const SOCKS: Duration = Duration::from_secs(10);
 /// After a connection that could not be accepted.

@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::DropGuard;
 
 use crate::{
+    auth::LoggedIn,
     channel::{self, Ends},
     client::{Client, Refusal},
     config::settings::Forwarding,
@@ -37,7 +38,7 @@ pub struct Session {
     launch: Launch,
     name: String,
     peer: PeerInfo,
-    tried: Vec<Attempt>,
+    logged_in: LoggedIn,
     doors: Arc<Doors>,
     forwarding: Forwarding,
     _cut: DropGuard,
@@ -93,8 +94,7 @@ pub(crate) struct Parts {
     /// The host's alias, for errors about the hops behind it.
     pub(crate) name: String,
     pub(crate) peer: PeerInfo,
-    /// How the login went.
-    pub(crate) tried: Vec<Attempt>,
+    pub(crate) logged_in: LoggedIn,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) cut: DropGuard,
     pub(crate) carrier: Carrier,
@@ -118,7 +118,7 @@ impl Session {
             },
             name: parts.name,
             peer: parts.peer,
-            tried: parts.tried,
+            logged_in: parts.logged_in,
             doors: parts.doors,
             forwarding: parts.forwarding,
             _cut: parts.cut,
@@ -156,7 +156,12 @@ impl Session {
 
     /// Every login that was tried until the server accepted one, in order.
     pub fn tried(&self) -> &[Attempt] {
-        &self.tried
+        &self.logged_in.tried
+    }
+
+    /// Whether only the user could log in once more: with a code that holds once, or by the touch of a security key.
+    pub fn needs_user(&self) -> bool {
+        self.logged_in.needs_user
     }
 
     /// Starts `command` by the user's shell on the far side, with the configured `SetEnv`.
@@ -196,23 +201,31 @@ impl Session {
     }
 
     /// A TCP connection made by the far side. The caller bounds it.
-    pub(crate) async fn open_tcp(&self, host: &str, port: u16) -> Result<Pipe, ForwardError> {
+    pub(crate) async fn open_tcp(&self, reader: Reader, host: &str, port: u16) -> Result<Pipe, ForwardError> {
         let opening = self
             .handle
             .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-        self.opened(opening.await).await
+        self.opened(opening.await, reader).await
     }
 
     /// A connection made by the far side to one of its sockets. The caller bounds it.
     pub(crate) async fn open_unix(&self, path: &str) -> Result<Pipe, ForwardError> {
         let opening = self.handle.channel_open_direct_streamlocal(path);
-        self.opened(opening.await).await
+        self.opened(opening.await, Reader::Anybody).await
     }
 
-    async fn opened(&self, opened: Result<russh::Channel<Msg>, russh::Error>) -> Result<Pipe, ForwardError> {
+    async fn opened(
+        &self,
+        opened: Result<russh::Channel<Msg>, russh::Error>,
+        reader: Reader,
+    ) -> Result<Pipe, ForwardError> {
         match opened {
             Ok(channel) => {
-                let (ends, drain) = channel::open_stored(channel, self.ended.clone());
+                let open = match reader {
+                    Reader::Session => channel::open_stored,
+                    Reader::Anybody => channel::open_spooled,
+                };
+                let (ends, drain) = open(channel, self.ended.clone());
                 self.spawn(drain.run());
                 Ok(ends.pipe)
             }
@@ -272,6 +285,15 @@ impl Session {
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
     }
+}
+
+/// Who reads a connection that the far side makes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reader {
+    /// Another session of this program, whose own windows bound what waits.
+    Session,
+    /// A program that may be as slow as it likes.
+    Anybody,
 }
 
 pub(crate) enum ForwardError {

@@ -3,14 +3,14 @@
 use std::{
     future::pending,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use codex_hosts::{Attempt, Failure, Forwarded, HostId, Phase, Question, Report, Search};
 use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, Limits};
-use codex_ssh::Route;
+use codex_ssh::{Route, Session};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     time::sleep,
@@ -22,7 +22,7 @@ use crate::{
     install::{Install, InstallEvent},
     limits,
     link::{Link, Pulse},
-    reach::{Reached, reach},
+    reach::{OverSsh, Reached, reach},
     run::{FleetConfig, HostFacts},
     server::{ended, initialize, no_handshake},
     ssh::Told,
@@ -176,7 +176,7 @@ struct Standing<'a> {
     reporter: &'a Reporter,
     client: rpc::Client,
     is_here: bool,
-    ssh: Option<(Route, Told)>,
+    ssh: Option<OverSsh>,
 }
 
 impl Standing<'_> {
@@ -189,9 +189,12 @@ impl Standing<'_> {
         let Standing {
             id, config, reporter, ..
         } = self;
-        let (route, told) = self.ssh.unzip();
+        let (there, told) = match self.ssh {
+            Some(OverSsh { route, session, told }) => (Some((route, session)), Some(told)),
+            None => (None, None),
+        };
         let settled = Notify::new();
-        let mut forwards = pin!(forwarding(id, config, route.as_ref(), reporter, &settled));
+        let mut forwards = pin!(forwarding(id, config, there.as_ref(), reporter, &settled));
         tokio::select! {
             failure = &mut forwards => return Err(failure),
             () = settled.notified() => {}
@@ -199,7 +202,7 @@ impl Standing<'_> {
             end = &mut driver => return Ok((end, Some(Phase::Initializing))),
         }
         reporter.report(Report::Ready).await;
-        let mut listening = pin!(listen(told, route.as_ref(), reporter));
+        let mut listening = pin!(listen(told, there.as_ref().map(|it| &it.0), reporter));
         let mut login = pin!(check_login(id, self.is_here, self.client, reporter));
         let mut is_checked = false;
         loop {
@@ -225,16 +228,16 @@ async fn listen(told: Option<Told>, route: Option<&Route>, reporter: &Reporter) 
 async fn forwarding(
     id: &HostId,
     config: &FleetConfig,
-    route: Option<&Route>,
+    there: Option<&(Route, Weak<Session>)>,
     reporter: &Reporter,
     settled: &Notify,
 ) -> Failure {
-    match route {
-        Some(route) if config.forward.is_wanted(id) => {
-            forward::keep(id, config, route, reporter, settled).await
+    match there {
+        Some((route, session)) if config.forward.is_wanted(id) => {
+            forward::keep(id, config, (route, session), reporter, settled).await
         }
-        route => {
-            if route.is_none() && matches!(&config.forward, Forward::Of(hosts) if hosts.contains(id)) {
+        there => {
+            if there.is_none() && matches!(&config.forward, Forward::Of(hosts) if hosts.contains(id)) {
                 let text = format!("nothing is forwarded: {id} is not reached by SSH");
                 reporter.send(FromAttempt::Notice(text)).await;
             }

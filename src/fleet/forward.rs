@@ -1,12 +1,19 @@
 //! `--forward`: the forwardings of a host's SSH configuration, open as long as the host is connected.
 //!
-//! They have a connection of their own: what passes through is read as slowly as a browser wants, and must not
-//! hold up the conversation with the server. Its loss costs the forwardings alone.
+//! They have a connection of their own: what passes through must not be in the way of the conversation with the
+//! server. Its loss costs the forwardings alone. Where another login would need the user again (a code that holds
+//! once, the touch of a security key), they share the host's connection.
 
-use std::{collections::BTreeSet, future::pending, pin::pin, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::pending,
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use codex_hosts::{Failure, FailureKind, Forwarded, ForwardedState, HostId, Phase, Recovery};
-use codex_ssh::{ForwardState, ForwardStatus, Forwards, Route, config::settings::HostSettings};
+use codex_ssh::{ForwardState, ForwardStatus, Forwards, Route, Session, config::settings::HostSettings};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
@@ -45,7 +52,7 @@ impl Forward {
 pub(crate) async fn keep(
     id: &HostId,
     config: &FleetConfig,
-    route: &Route,
+    (route, standing): (&Route, &Weak<Session>),
     reporter: &Reporter,
     settled: &Notify,
 ) -> Failure {
@@ -61,7 +68,7 @@ pub(crate) async fn keep(
     }
     let mut losses = 0;
     loop {
-        match ssh::connect_beside(config, route, reporter).await {
+        match session(config, (route, standing), reporter).await {
             Ok(session) => {
                 let since = Instant::now();
                 let forwards = session.forward().await;
@@ -93,6 +100,18 @@ pub(crate) async fn keep(
         // A host that is gone as a whole ends all of this in the meantime.
         sleep(pause(losses)).await;
         losses += 1;
+    }
+}
+
+/// Their connection: one of their own, or the host's where the user would have to log in for another one.
+async fn session(
+    config: &FleetConfig,
+    (route, standing): (&Route, &Weak<Session>),
+    reporter: &Reporter,
+) -> Result<Arc<Session>, Failure> {
+    match standing.upgrade() {
+        Some(session) if session.needs_user() => Ok(session),
+        _ => ssh::connect_beside(config, route, reporter).await.map(Arc::new),
     }
 }
 

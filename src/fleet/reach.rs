@@ -1,6 +1,9 @@
 //! From a host's name to a server that can be talked to, whatever the way.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{Arc, Weak},
+};
 
 use codex_hosts::{Failure, FailureKind, HostId, Phase, Report, Search};
 use codex_rpc as rpc;
@@ -41,8 +44,15 @@ pub(crate) struct Reached {
     pub(crate) program: String,
     /// Ends the connection when dropped; the reason of its end is known only while this is held.
     pub(crate) held: Box<dyn Any + Send>,
-    /// The way there by SSH, and what the session there tells and asks.
-    pub(crate) ssh: Option<(Route, ssh::Told)>,
+    pub(crate) ssh: Option<OverSsh>,
+}
+
+/// What stands where our own SSH leads to a host.
+pub(crate) struct OverSsh {
+    pub(crate) route: Route,
+    /// It ends when the server's streams do.
+    pub(crate) session: Weak<Session>,
+    pub(crate) told: ssh::Told,
 }
 
 /// Goes through all phases before the handshake; what is to be installed comes before the launch.
@@ -162,10 +172,15 @@ async fn by_ssh(
     }
     let (process, started) = launch(id, &session, server).await?;
     let witness = Witness::Ssh(process.exit(), process.stderr());
-    let pulse = Pulse::Session(Arc::downgrade(&session));
+    let weak = Arc::downgrade(&session);
+    let pulse = Pulse::Session(Weak::clone(&weak));
     let reached = by_launch(process, started, witness, pulse, session);
     Ok(Reached {
-        ssh: Some((route, told)),
+        ssh: Some(OverSsh {
+            route,
+            session: weak,
+            told,
+        }),
         ..reached
     })
 }

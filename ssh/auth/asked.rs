@@ -122,7 +122,7 @@ impl State<'_> {
     }
 
     async fn respond(
-        &self,
+        &mut self,
         name: String,
         instructions: String,
         prompts: Vec<russh::client::Prompt>,
@@ -156,6 +156,7 @@ impl State<'_> {
             });
             return Ok(vec![text]);
         }
+        self.needs_user |= account.is_none();
         let host = self.hop.clone();
         let question = Question::KeyboardInteractive {
             host,

@@ -51,8 +51,15 @@ pub(crate) struct Login<'a> {
     pub(crate) last_words: &'a LastWords,
 }
 
+/// A login that the server has accepted.
+pub(crate) struct LoggedIn {
+    pub(crate) tried: Vec<Attempt>,
+    /// Only the user can do it again: with an answer that holds once, or at a token.
+    pub(crate) needs_user: bool,
+}
+
 /// Logs in. Says what was tried, in either case.
-pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Result<Vec<Attempt>, Failure> {
+pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Result<LoggedIn, Failure> {
     let conversation = Conversation {
         report: login.report,
         gone: login.gone,
@@ -78,7 +85,12 @@ pub(crate) async fn login(handle: &mut Handle<Client>, login: Login<'_>) -> Resu
             state.taken(memory, offer).await;
         }
         match told {
-            Told::Accepted => return Ok(state.tried),
+            Told::Accepted => {
+                return Ok(LoggedIn {
+                    tried: state.tried,
+                    needs_user: state.needs_user,
+                });
+            }
             Told::Skipped => plan.skipped(),
             Told::Denied { accepts, asked } => {
                 plan.denied(accepts);
@@ -128,6 +140,8 @@ pub(super) struct State<'a> {
     keys: Keys,
     /// The last step gave the server something to let us in by.
     pub(super) sent: bool,
+    /// See [`LoggedIn::needs_user`].
+    pub(super) needs_user: bool,
     /// The connection ended.
     cut: bool,
 }
@@ -174,6 +188,7 @@ impl<'a> State<'a> {
             last_words: login.last_words,
             keys: Keys::default(),
             sent: false,
+            needs_user: false,
             cut: false,
         })
     }
@@ -230,7 +245,9 @@ impl State<'_> {
     }
 
     /// A key that the server has taken is the first one the next time, and goes to the agent where that is wanted.
-    async fn taken(&self, memory: &Arc<Memory>, offer: &Offer) {
+    async fn taken(&mut self, memory: &Arc<Memory>, offer: &Offer) {
+        let key = offer.public.as_ref();
+        self.needs_user |= key.is_some_and(|it| is_security_key(&it.algorithm()));
         let (memory, own, taken) = (Arc::clone(memory), self.settings.clone(), offer.clone());
         // It is an order for the next time, and nothing of this login.
         let _ = spawn_blocking(move || memory.remember(&own, &taken)).await;

@@ -17,6 +17,6 @@ mod signer;
 mod unused;
 
 pub(crate) use keyring::Keyring;
-pub(crate) use login::{Login, login};
+pub(crate) use login::{LoggedIn, Login, login};
 pub(crate) use memory::Memory;
 pub(crate) use passwords::Passwords;

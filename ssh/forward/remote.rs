@@ -140,7 +140,7 @@ async fn carry(
     let ended = session.ended();
     if target == Target::Socks {
         visitor.reply.accept().await;
-        let (ends, drain) = channel::open(visitor.channel, ended);
+        let (ends, drain) = channel::open_spooled(visitor.channel, ended);
         let mut pipe = ends.pipe;
         let serve = async move {
             // Dropping the pipe at the end closes the channel, for which the drain waits.

@@ -7,10 +7,12 @@ use std::{
     thread,
 };
 
-use codex_testkit::{Alias, Client, Host, HostOptions, Model, Tmux, require, wait};
+use codex_testkit::{
+    AUTHENTICATOR_CODES, Alias, Client, Host, HostOptions, Login, Model, PASSWORD, Tmux, require, wait,
+};
 
 use crate::{
-    screen::quit,
+    screen::{quit, type_secret},
     setting::{CODEX, Running, codex},
 };
 
@@ -188,8 +190,8 @@ fn the_interface_shows_what_is_forwarded_and_a_reconnection_opens_it_again() {
     devbox.kill_sessions();
     // The time without it may be too short to be seen; what the lost connection listened at never answers.
     let logins = || devbox.log().matches("Accepted publickey").count();
-    wait::until("the second login", wait::DEADLINE, || {
-        (logins() == 2).then_some(())
+    wait::until("the second login of both connections", wait::DEADLINE, || {
+        (logins() == 4).then_some(())
     });
     wait::until("the forwarding again", wait::DEADLINE, || {
         is_open(one).then_some(())
@@ -197,6 +199,27 @@ fn the_interface_shows_what_is_forwarded_and_a_reconnection_opens_it_again() {
     terminal.wait_for_text(&format!("forwards localhost:{one} →"));
     quit(&terminal);
     assert!(tcp(one).is_none());
+}
+
+#[test]
+fn where_only_the_user_could_log_in_again_the_forwardings_share_the_connection() {
+    require!(Sshd, Pam, Official, Tmux);
+    let (client, model, echo) = (Client::new(), Model::start(), Echo::start());
+    let host = Host::start(HostOptions::new().login(Login::TwoPrompts).model(&model));
+    let port = free_port();
+    client.add(&Alias::new("devbox", &host).line(&format!("LocalForward {port} 127.0.0.1:{}", echo.port)));
+    let terminal = open(&client, &["devbox", "--forward"]);
+    terminal.wait_for_text("assword");
+    type_secret(&terminal, PASSWORD);
+    terminal.wait_for("the second prompt", |it| {
+        it.contains("OATH") || it.contains("One-time")
+    });
+    type_secret(&terminal, AUTHENTICATOR_CODES[0]);
+    terminal.wait_for_text(" ready");
+    wait::until("the forwarding", wait::DEADLINE, || is_open(port).then_some(()));
+    assert_eq!(host.log().matches("Accepted ").count(), 1, "{}", host.log());
+    quit(&terminal);
+    assert!(tcp(port).is_none());
 }
 
 #[test]

@@ -1,6 +1,14 @@
 //! Forwarded ports, sockets and agents.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use codex_ssh::{
     ForwardStatus, Forwards,
@@ -31,7 +39,7 @@ fn forwarding(dir: &Path, lines: &str) -> Forwarding {
 async fn start(sshd: &Sshd, lines: &str) -> Forwards {
     let mut settings: HostSettings = sshd.settings();
     settings.forwarding = forwarding(sshd.dir.path(), lines);
-    connect(settings).await.unwrap().forward().await
+    Arc::new(connect(settings).await.unwrap()).forward().await
 }
 
 /// Answers each line with the same line.
@@ -106,6 +114,63 @@ async fn local_ports_and_sockets_reach_targets_behind_the_host() {
     })
     .await;
     until("the socket file is gone", || !socket.exists()).await;
+}
+
+/// Writes so many bytes on each connection that says something, and counts them.
+async fn flood(bytes: usize) -> (u16, Arc<AtomicUsize>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let written = Arc::new(AtomicUsize::new(0));
+    let (counter, mut tasks) = (Arc::clone(&written), JoinSet::new());
+    tasks.spawn(async move {
+        let mut running = JoinSet::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counter = Arc::clone(&counter);
+            running.spawn(async move {
+                stream.read_u8().await.unwrap();
+                for start in (0..bytes).step_by(CHUNK) {
+                    let chunk: Vec<u8> = (start..start + CHUNK).map(pattern).collect();
+                    stream.write_all(&chunk).await.unwrap();
+                    counter.fetch_add(CHUNK, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (port, written, tasks)
+}
+
+/// Bytes that are written at once.
+const CHUNK: usize = 1 << 20;
+
+/// A byte that tells when something is missing or out of order.
+fn pattern(at: usize) -> u8 {
+    (at / 251 + at) as u8
+}
+
+#[tokio::test]
+async fn a_reader_that_waits_gets_every_byte_later_and_holds_up_nobody() {
+    const BYTES: usize = 64 * CHUNK;
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    let ((port, _echo), (flood, written, _flood)) = (echo().await, flood(BYTES).await);
+    let (slow, quick) = (free_port(), free_port());
+    let lines = format!("LocalForward {slow} 127.0.0.1:{flood}\nLocalForward {quick} 127.0.0.1:{port}\n");
+    let forwards = start(&sshd, &lines).await;
+    let _ = (listening(&forwards, 0), listening(&forwards, 1));
+    let mut waiting = TcpStream::connect(("127.0.0.1", slow)).await.unwrap();
+    waiting.write_all(b"!").await.unwrap();
+    until("everything has left its source", || {
+        written.load(Ordering::Relaxed) == BYTES
+    })
+    .await;
+    let other = TcpStream::connect(("127.0.0.1", quick)).await.unwrap();
+    assert_eq!(talk(other, "meanwhile").await, "meanwhile");
+    let mut read = Vec::new();
+    waiting.read_to_end(&mut read).await.unwrap();
+    assert_eq!(read.len(), BYTES);
+    assert!(read.iter().enumerate().all(|(at, byte)| *byte == pattern(at)));
 }
 
 #[tokio::test]
