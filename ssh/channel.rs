@@ -14,7 +14,7 @@ use crate::{
     exec::{Exit, ExitWatch, Incoming, Pipe, Stderr},
     limits,
     session::{Closed, Ended},
-    spool::Spool,
+    spool::{Spool, WhenFull},
     store::{Filler, store},
 };
 
@@ -53,11 +53,11 @@ pub(crate) fn open(channel: Channel<Msg>, ended: Ended) -> (Ends, Drain) {
 }
 
 /// The same for a channel that may be read as slowly as somebody else wants, and still must get everything.
-pub(crate) fn open_spooled(channel: Channel<Msg>, ended: Ended) -> (Ends, Drain) {
+pub(crate) fn open_spooled(channel: Channel<Msg>, ended: Ended, when_full: WhenFull) -> (Ends, Drain) {
     let (stdout, from) = mpsc::channel(limits::STDOUT_PACKETS);
     let (to, incoming) = mpsc::channel(limits::STDOUT_PACKETS);
     let (ends, mut drain) = ends(channel, ended, Outgoing::Queue(stdout), Incoming::Queue(incoming));
-    drain.spool = Some(Spool::new(from, to));
+    drain.spool = Some(Spool::new(from, to, when_full));
     (ends, drain)
 }
 

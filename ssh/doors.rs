@@ -8,7 +8,9 @@ use russh::{
 };
 use tokio::{net::UnixStream, sync::mpsc, task::JoinSet, time::timeout};
 
-use crate::{config::settings::HostSettings, forward::relay_channel, limits, session::Ended};
+use crate::{
+    config::settings::HostSettings, forward::relay_channel, limits, session::Ended, spool::WhenFull,
+};
 
 /// A channel that the server opens, before it is accepted. Dropping it refuses it.
 pub(crate) struct Visitor {
@@ -73,7 +75,7 @@ pub(crate) fn serve_agent(
                     return;
                 };
                 visitor.reply.accept().await;
-                relay_channel(visitor.channel, ended, &mut agent).await;
+                relay_channel(visitor.channel, (ended, WhenFull::Cut), &mut agent).await;
             });
         }
     })

@@ -44,4 +44,5 @@ pub use forward::{ForwardState, Forwards, State as ForwardStatus};
 pub use route::{Route, RouteError, route};
 pub use search::Search;
 pub use session::{Closed, PeerInfo, Session};
+pub use spool::WhenFull;
 pub use zeroize::Zeroizing;

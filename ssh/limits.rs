@@ -117,7 +117,7 @@ pub(crate) const FORWARDED_CONNECTIONS: usize = 128;
 pub(crate) const BACKLOG: i32 = 128;
 /// The host's way to the target of a forwarding: its TCP may take its time.
 pub(crate) const FORWARD_OPEN: Duration = Duration::from_secs(30);
-/// Bytes of one forwarded connection that wait for its reader in a file; with more its whole session waits.
+/// Bytes of one forwarded connection that wait for its reader in a file.
 pub(crate) const SPOOLED: u64 = 1 << 30;
 /// Bytes that are read from there at once.
 pub(crate) const SPOOL_CHUNK: usize = 256 * 1024;

@@ -26,6 +26,7 @@ use crate::{
     host_key::Updater,
     limits,
     link::Carrier,
+    spool::WhenFull,
     start::{Launch, refusal_text},
 };
 
@@ -209,9 +210,9 @@ impl Session {
     }
 
     /// A connection made by the far side to one of its sockets. The caller bounds it.
-    pub(crate) async fn open_unix(&self, path: &str) -> Result<Pipe, ForwardError> {
+    pub(crate) async fn open_unix(&self, reader: Reader, path: &str) -> Result<Pipe, ForwardError> {
         let opening = self.handle.channel_open_direct_streamlocal(path);
-        self.opened(opening.await, Reader::Anybody).await
+        self.opened(opening.await, reader).await
     }
 
     async fn opened(
@@ -221,11 +222,11 @@ impl Session {
     ) -> Result<Pipe, ForwardError> {
         match opened {
             Ok(channel) => {
-                let open = match reader {
-                    Reader::Session => channel::open_stored,
-                    Reader::Anybody => channel::open_spooled,
+                let ended = self.ended.clone();
+                let (ends, drain) = match reader {
+                    Reader::Session => channel::open_stored(channel, ended),
+                    Reader::Anybody(when_full) => channel::open_spooled(channel, ended, when_full),
                 };
-                let (ends, drain) = open(channel, self.ended.clone());
                 self.spawn(drain.run());
                 Ok(ends.pipe)
             }
@@ -293,7 +294,7 @@ pub(crate) enum Reader {
     /// Another session of this program, whose own windows bound what waits.
     Session,
     /// A program that may be as slow as it likes.
-    Anybody,
+    Anybody(WhenFull),
 }
 
 pub(crate) enum ForwardError {

@@ -14,69 +14,102 @@ use tokio::{
 
 use crate::limits;
 
+/// What happens when a reader is [so far behind](limits::SPOOLED) that nothing more can be kept for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Everything on its session waits for it.
+    Wait,
+    /// Its connection ends: the session is needed for more than forwardings.
+    Cut,
+}
+
 /// Stands between the queue that a channel is drained into and the one that its reader empties.
 pub(crate) struct Spool {
     from: Receiver<Bytes>,
     to: Sender<Bytes>,
+    when_full: WhenFull,
     ring: Ring,
 }
 
 impl Spool {
-    pub(crate) fn new(from: Receiver<Bytes>, to: Sender<Bytes>) -> Spool {
+    pub(crate) fn new(from: Receiver<Bytes>, to: Sender<Bytes>, when_full: WhenFull) -> Spool {
         Spool {
             from,
             to,
+            when_full,
             ring: Ring::new(limits::SPOOLED),
         }
     }
 
-    /// Passes everything on in its order, until the far end is closed and empty or the reader is gone. Whoever fills
-    /// it waits only when [the file](limits::SPOOLED) is full or cannot be written.
+    /// Passes everything on in its order, until the far end is closed and empty or the reader is gone.
     pub(crate) async fn run(mut self) {
         // What found no room in the file.
         let mut held: Option<Bytes> = None;
         let mut is_closed = false;
         loop {
-            if self.ring.is_empty() {
-                let next = match held.take() {
-                    Some(data) => Some(data),
-                    None => self.from.recv().await,
+            if self.ring.is_empty() && held.is_none() {
+                let Some(data) = self.from.recv().await else {
+                    return;
                 };
-                let Some(data) = next else { return };
                 match self.to.try_send(data) {
                     Ok(()) => {}
-                    Err(TrySendError::Full(data)) => match self.ring.write(&data).await {
-                        Ok(()) => {}
-                        // There is no file to be had: the slow way, with everybody waiting, loses nothing.
-                        Err(_) => {
-                            if self.to.send(data).await.is_err() {
-                                return;
-                            }
-                        }
-                    },
+                    Err(TrySendError::Full(data)) => held = self.keep(data).await,
                     Err(TrySendError::Closed(_)) => return,
                 }
-                continue;
-            }
-            tokio::select! {
-                room = self.to.reserve() => {
-                    let Ok(room) = room else { return };
-                    // Nothing is right behind bytes that are lost.
-                    let Ok(data) = self.ring.read().await else { return };
-                    room.send(data);
-                    if let Some(data) = held.take() && self.ring.write(&data).await.is_err() {
-                        held = Some(data);
-                    }
-                }
-                next = self.from.recv(), if held.is_none() && !is_closed => match next {
-                    Some(data) => if self.ring.write(&data).await.is_err() {
-                        held = Some(data);
+            } else if held.is_some() && self.when_full == WhenFull::Cut {
+                return;
+            } else {
+                let next = tokio::select! {
+                    room = self.to.reserve() => match room {
+                        Ok(_) => Next::Reader,
+                        Err(_) => return,
                     },
-                    None => is_closed = true,
-                },
+                    data = self.from.recv(), if held.is_none() && !is_closed => Next::Filler(data),
+                };
+                held = match next {
+                    Next::Filler(Some(data)) => self.keep(data).await,
+                    Next::Filler(None) => {
+                        is_closed = true;
+                        None
+                    }
+                    Next::Reader => match self.pass(held.take()).await {
+                        Ok(held) => held,
+                        // Nothing is right behind bytes that are lost.
+                        Err(_) => return,
+                    },
+                };
             }
         }
     }
+
+    /// Gives the reader, who has room, what has waited longest. `held` stands behind all others; it is handed back
+    /// when it still has no place among them.
+    async fn pass(&mut self, held: Option<Bytes>) -> io::Result<Option<Bytes>> {
+        let (data, held) = match self.ring.is_empty() {
+            false => (Some(self.ring.read().await?), held),
+            // There is no file to be had: the slow way loses nothing.
+            true => (held, None),
+        };
+        if let Some(data) = data {
+            // It is the only one who sends: there is still room, or nobody who reads.
+            let _ = self.to.try_send(data);
+        }
+        Ok(match held {
+            Some(data) => self.keep(data).await,
+            None => None,
+        })
+    }
+
+    /// Hands it back when there is no room for it, or the file cannot be written.
+    async fn keep(&mut self, data: Bytes) -> Option<Bytes> {
+        self.ring.write(&data).await.err().map(|_| data)
+    }
+}
+
+/// Whose turn it is.
+enum Next {
+    Reader,
+    Filler(Option<Bytes>),
 }
 
 /// A queue of bytes in a file without a name, which is made when it is needed first and never longer than its limit.
@@ -161,13 +194,19 @@ mod tests {
 
     use tokio::{sync::mpsc, time::timeout};
 
-    use super::{Bytes, Ring, Spool};
+    use super::{Bytes, Ring, Spool, WhenFull};
 
     /// Of a spool whose file takes so many bytes: the ends, and its task.
-    fn spool(size: u64) -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>, Spool) {
+    fn spool(size: u64, when_full: WhenFull) -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>, Spool) {
         let ((filler, from), (to, reader)) = (mpsc::channel(1), mpsc::channel(2));
         let ring = Ring::new(size);
-        (filler, reader, Spool { from, to, ring })
+        let spool = Spool {
+            from,
+            to,
+            when_full,
+            ring,
+        };
+        (filler, reader, spool)
     }
 
     fn packets() -> impl Iterator<Item = Bytes> {
@@ -186,7 +225,7 @@ mod tests {
     async fn what_nobody_reads_is_kept_in_its_order_also_over_the_end_of_the_file() {
         // In the small ones nearly every packet finds no room, or lies over the end.
         for size in [1 << 20, 97, 31, 7] {
-            let (filler, mut reader, spool) = spool(size);
+            let (filler, mut reader, spool) = spool(size, WhenFull::Wait);
             let fill = async {
                 for packet in packets() {
                     filler.send(packet).await.unwrap();
@@ -201,7 +240,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_filler_waits_for_no_reader_until_the_file_is_full() {
-        let (filler, mut reader, spool) = spool(64);
+        let (filler, mut reader, spool) = spool(64, WhenFull::Wait);
         let packet = Bytes::from_static(&[7; 16]);
         let mut sent = 0;
         let fill = async {
@@ -220,8 +259,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn where_nobody_may_wait_a_reader_too_far_behind_is_cut_off() {
+        let (filler, mut reader, spool) = spool(64, WhenFull::Cut);
+        let fill = async { while filler.send(Bytes::from_static(&[7; 16])).await.is_ok() {} };
+        let both = async { tokio::join!(fill, spool.run()) };
+        timeout(Duration::from_secs(20), both).await.unwrap();
+        assert_eq!(
+            rest(&mut reader).await,
+            [7; 2 * 16],
+            "what its own queue had room for"
+        );
+    }
+
+    #[tokio::test]
     async fn without_its_reader_it_ends() {
-        let (filler, reader, spool) = spool(64);
+        let (filler, reader, spool) = spool(64, WhenFull::Wait);
         drop(reader);
         let fill = async { while filler.send(Bytes::from_static(b"x")).await.is_ok() {} };
         let both = async { tokio::join!(fill, spool.run()) };

@@ -13,7 +13,9 @@ use std::{
 };
 
 use codex_hosts::{Failure, FailureKind, Forwarded, ForwardedState, HostId, Phase, Recovery};
-use codex_ssh::{ForwardState, ForwardStatus, Forwards, Route, Session, config::settings::HostSettings};
+use codex_ssh::{
+    ForwardState, ForwardStatus, Forwards, Route, Session, WhenFull, config::settings::HostSettings,
+};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
@@ -69,9 +71,9 @@ pub(crate) async fn keep(
     let mut losses = 0;
     loop {
         match session(config, (route, standing), reporter).await {
-            Ok(session) => {
+            Ok((session, when_full)) => {
                 let since = Instant::now();
-                let forwards = session.forward().await;
+                let forwards = session.forward(when_full).await;
                 if let Some(failure) = watch(id, forwards, reporter, settled).await {
                     return failure;
                 }
@@ -108,10 +110,13 @@ async fn session(
     config: &FleetConfig,
     (route, standing): (&Route, &Weak<Session>),
     reporter: &Reporter,
-) -> Result<Arc<Session>, Failure> {
+) -> Result<(Arc<Session>, WhenFull), Failure> {
     match standing.upgrade() {
-        Some(session) if session.needs_user() => Ok(session),
-        _ => ssh::connect_beside(config, route, reporter).await.map(Arc::new),
+        Some(session) if session.needs_user() => Ok((session, WhenFull::Cut)),
+        _ => {
+            let own = ssh::connect_beside(config, route, reporter).await?;
+            Ok((Arc::new(own), WhenFull::Wait))
+        }
     }
 }
 

@@ -197,7 +197,8 @@ async fn serve(listener: Listener, session: Arc<Session>, board: Arc<Board>, ind
     }
 }
 
-async fn carry(mut near: Box<dyn Stream>, session: Arc<Session>, target: Target, _entered: Entered) {
+async fn carry(mut near: Box<dyn Stream>, session: Arc<Session>, target: Target, entered: Entered) {
+    let reader = Reader::Anybody(entered.when_full());
     let wanted = match &target {
         Target::Socks => match socks::request(&mut near).await {
             Ok(request) => Some(request),
@@ -207,11 +208,9 @@ async fn carry(mut near: Box<dyn Stream>, session: Arc<Session>, target: Target,
     };
     let opening = async {
         match (&target, &wanted) {
-            (Target::Unix(path), _) => session.open_unix(&path.to_string_lossy()).await,
-            (Target::Tcp { host, port }, _) => session.open_tcp(Reader::Anybody, host, *port).await,
-            (Target::Socks, Some(wanted)) => {
-                session.open_tcp(Reader::Anybody, &wanted.host, wanted.port).await
-            }
+            (Target::Unix(path), _) => session.open_unix(reader, &path.to_string_lossy()).await,
+            (Target::Tcp { host, port }, _) => session.open_tcp(reader, host, *port).await,
+            (Target::Socks, Some(wanted)) => session.open_tcp(reader, &wanted.host, wanted.port).await,
             (Target::Socks, None) => Err(crate::session::ForwardError::Refused(String::new())),
         }
     };

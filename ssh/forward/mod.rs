@@ -18,6 +18,7 @@ use crate::{
     config::settings::{Endpoint, Forward, Forwarding, Target},
     limits,
     session::{Closed, Ended, Session},
+    spool::WhenFull,
 };
 
 /// All forwardings of a host's configuration, on one session. Dropping it ends them, and removes the sockets that
@@ -106,7 +107,7 @@ impl Session {
     ///
     /// A browser that stops reading stops nothing else (`ssh/spool.rs`), but what it reads shares the way with
     /// everything else: a session of their own keeps bulk out of the way of a conversation.
-    pub async fn forward(self: Arc<Session>) -> Forwards {
+    pub async fn forward(self: Arc<Session>, when_full: WhenFull) -> Forwards {
         let forwarding = self.forwarding().clone();
         let state = |forward: &Forward| ForwardState {
             forward: forward.clone(),
@@ -115,7 +116,10 @@ impl Session {
         };
         let (told, states) = watch::channel(forwarding.list.iter().map(state).collect());
         let session = self;
-        let board = Arc::new(Board { states: told });
+        let board = Arc::new(Board {
+            when_full,
+            states: told,
+        });
         let mut tasks = JoinSet::new();
         let routes = remote::serve(&mut tasks, &session, &board, &forwarding);
         let mut forwards = Forwards {
@@ -181,8 +185,9 @@ impl Forwards {
     }
 }
 
-/// Where the tasks write how they do.
+/// What the tasks share, and where they write how they do.
 struct Board {
+    when_full: WhenFull,
     states: watch::Sender<Vec<ForwardState>>,
 }
 
@@ -217,6 +222,12 @@ struct Entered {
     index: usize,
 }
 
+impl Entered {
+    fn when_full(&self) -> WhenFull {
+        self.board.when_full
+    }
+}
+
 impl Drop for Entered {
     fn drop(&mut self) {
         self.board.states.send_modify(|states| {
@@ -244,10 +255,10 @@ pub(crate) async fn relay(
 /// Relays a channel that the server opened, and closes it at the end.
 pub(crate) async fn relay_channel(
     channel: Channel<Msg>,
-    ended: Ended,
+    (ended, when_full): (Ended, WhenFull),
     near: &mut (impl AsyncRead + AsyncWrite + Unpin),
 ) {
-    let (ends, drain) = channel::open_spooled(channel, ended);
+    let (ends, drain) = channel::open_spooled(channel, ended, when_full);
     let mut pipe = ends.pipe;
     let relayed = async move {
         relay(&mut pipe, near).await;

@@ -135,12 +135,13 @@ async fn carry(
     session: Arc<Session>,
     target: Target,
     permitted: Permitted,
-    _entered: Entered,
+    entered: Entered,
 ) {
+    let when_full = entered.when_full();
     let ended = session.ended();
     if target == Target::Socks {
         visitor.reply.accept().await;
-        let (ends, drain) = channel::open_spooled(visitor.channel, ended);
+        let (ends, drain) = channel::open_spooled(visitor.channel, ended, when_full);
         let mut pipe = ends.pipe;
         let serve = async move {
             // Dropping the pipe at the end closes the channel, for which the drain waits.
@@ -162,7 +163,7 @@ async fn carry(
         return visitor.reply.reject(ChannelOpenFailure::ConnectFailed).await;
     };
     visitor.reply.accept().await;
-    relay_channel(visitor.channel, ended, &mut near).await;
+    relay_channel(visitor.channel, (ended, when_full), &mut near).await;
 }
 
 async fn socks_client(pipe: &mut Pipe, permitted: Permitted) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use codex_ssh::{
-    ForwardStatus, Forwards,
+    ForwardStatus, Forwards, WhenFull,
     config::{
         Query, Sources, SystemWorld, resolve,
         settings::{Forwarding, HostSettings, IdentityAgent},
@@ -39,7 +39,9 @@ fn forwarding(dir: &Path, lines: &str) -> Forwarding {
 async fn start(sshd: &Sshd, lines: &str) -> Forwards {
     let mut settings: HostSettings = sshd.settings();
     settings.forwarding = forwarding(sshd.dir.path(), lines);
-    Arc::new(connect(settings).await.unwrap()).forward().await
+    Arc::new(connect(settings).await.unwrap())
+        .forward(WhenFull::Wait)
+        .await
 }
 
 /// Answers each line with the same line.
