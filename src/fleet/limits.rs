@@ -72,6 +72,8 @@ pub(crate) const STDERR_PATIENCE: Duration = Duration::from_millis(500);
 /// From the start of the system's `ssh`, or from an answer of the user's, to a sign of the host's shell: name, network,
 /// login and the host's start-up files, without a word between them. An agent or a telephone is waited for 60 s.
 pub(crate) const SYSTEM_PATIENCE: Duration = Duration::from_secs(80);
+/// What a connection that the user's `ssh` holds open may take to show that it carries a command.
+pub(crate) const MASTER_PATIENCE: Duration = Duration::from_secs(5);
 /// What the system's `ssh` is told as its `ConnectTimeout`, in seconds, where the configuration has none.
 pub(crate) const SYSTEM_CONNECT_S: u32 = 15;
 /// The same for `ServerAliveInterval` and `ServerAliveCountMax`. OpenSSH applies their product to the silence during a

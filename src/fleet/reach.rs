@@ -113,7 +113,8 @@ pub(crate) fn is_by_system(id: &HostId, config: &FleetConfig, transport: Transpo
     }
 }
 
-/// Connects by our own SSH; `None` when the user has agreed that the system's shall go on.
+/// Connects by our own SSH; `None` when the system's shall go on: the user has agreed to it, or it holds a connection
+/// open that spares a login.
 async fn connect(
     id: &HostId,
     config: &FleetConfig,
@@ -121,10 +122,20 @@ async fn connect(
     route: &Route,
     reporter: &Reporter,
 ) -> Result<Option<(Session, ssh::Told)>, Failure> {
+    let lender = system::Lender {
+        id,
+        config,
+        transport,
+    };
     let (need, failure) = match need_before(route).await {
         Some(need) => (need, None),
-        None => match ssh::connect(config, route, search, reporter).await {
-            Ok(connected) => return Ok(Some(connected)),
+        None => match ssh::connect(config, route, search, &lender, reporter).await {
+            Ok(None) => {
+                let text = format!("{id}: no login was needed, through the connection that `ssh` holds open");
+                reporter.send(FromAttempt::Notice(text)).await;
+                return Ok(None);
+            }
+            Ok(connected) => return Ok(connected),
             Err(Refused { failure, need: None }) => return Err(failure),
             Err(Refused {
                 failure,

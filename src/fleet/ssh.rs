@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use codex_hosts::{Failure, FailureKind, HostId, Met, Phase, Report, Search};
 use codex_ssh::{
-    Class, ConnectError, Event as SshEvent, Route, RouteError, Session, Stage,
+    Class, ConnectError, Event as SshEvent, Question as SshQuestion, Route, RouteError, Session, Stage,
     config::{Problem, Query, Severity},
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
@@ -14,6 +14,7 @@ use crate::{
     limits, question,
     run::FleetConfig,
     server::chain,
+    system::Lender,
     transport::Need,
 };
 
@@ -78,12 +79,15 @@ impl Told {
     }
 }
 
+/// Connects by our own SSH. `lender` is asked before the first question about a login comes to the user, and before a
+/// refused one is told: where there is a connection that needs no login, the result is `None`.
 pub(crate) async fn connect(
     config: &FleetConfig,
     route: &Route,
     search: Option<Search>,
+    lender: &Lender<'_>,
     reporter: &Reporter,
-) -> Result<(Session, Told), Refused> {
+) -> Result<Option<(Session, Told)>, Refused> {
     let (events, mut told) = mpsc::channel(limits::REPORTS_MAX);
     let _speaker = events.clone();
     let mut connecting = std::pin::pin!(async {
@@ -96,6 +100,7 @@ pub(crate) async fn connect(
         }
     });
     let mut phase = Phase::Resolving;
+    let mut was_asked = false;
     loop {
         tokio::select! {
             session = &mut connecting => {
@@ -106,14 +111,36 @@ pub(crate) async fn connect(
                     failure: refused(&error, phase),
                     need: Need::after(&error, route),
                 });
+                let is_refused = |it: &Refused| it.failure.kind == FailureKind::Unauthorized;
+                if !was_asked && session.as_ref().err().is_some_and(is_refused) && lender.lends().await {
+                    return Ok(None);
+                }
                 while let Ok(event) = told.try_recv() {
                     translate(event, route, reporter, &mut phase).await;
                 }
-                return Ok((session?, Told { told, _speaker }));
+                return Ok(Some((session?, Told { told, _speaker })));
             }
-            Some(event) = told.recv() => translate(event, route, reporter, &mut phase).await,
+            Some(event) = told.recv() => {
+                if is_about_login(&event) && !std::mem::replace(&mut was_asked, true) && lender.lends().await {
+                    return Ok(None);
+                }
+                translate(event, route, reporter, &mut phase).await;
+            }
         }
     }
+}
+
+/// Whether the user is asked for a secret. Whether a host is the right one is never left to another connection.
+fn is_about_login(event: &SshEvent) -> bool {
+    let SshEvent::Question { question, .. } = event else {
+        return false;
+    };
+    matches!(
+        question,
+        SshQuestion::Passphrase { .. }
+            | SshQuestion::Password { .. }
+            | SshQuestion::KeyboardInteractive { .. }
+    )
 }
 
 /// Who has sent an attempt away; `None`: nobody was there.

@@ -1,8 +1,10 @@
 //! To a host by the system's `ssh`, for what this program's own SSH cannot do: GSSAPI, PKCS#11, host-based logins,
-//! algorithms. Its standard streams carry the conversation, and its questions come to the user as all others do.
+//! algorithms, and a connection of the user's own `ssh` that spares a login. Its standard streams carry the
+//! conversation, and its questions come to the user as all others do.
 
 mod askpass;
 mod login;
+mod master;
 mod offer;
 mod prompt;
 mod words;
@@ -25,6 +27,7 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 pub use askpass::askpass_main;
+pub(crate) use master::Lender;
 pub(crate) use offer::{offer, version};
 
 use crate::{

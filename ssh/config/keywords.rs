@@ -284,7 +284,7 @@ pub(crate) const KEYWORDS: &[Keyword] = &[
     word("bindaddress", Text, None, Applied),
     word("bindinterface", Text, None, Applied),
     word("ciphers", Algorithms(Family::Cipher), None, Applied),
-    word("controlpath", Text, None, Idle(OWN_SESSION)),
+    word("controlpath", Text, None, Idle("a connection that `ssh` holds open there is used through `ssh`, where a login would need the user")),
     word("hostkeyalgorithms", Algorithms(Family::Key), None, Applied),
     word("hostkeyalias", Text, None, Applied),
     word("hostbasedacceptedalgorithms", Algorithms(Family::Key), None, Idle("it concerns hostbased logins, which warn by themselves")),

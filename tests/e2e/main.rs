@@ -17,6 +17,7 @@ mod install;
 mod launch;
 mod local;
 mod logins;
+mod masters;
 mod near;
 mod official_tui;
 mod our_server;

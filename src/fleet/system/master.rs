@@ -1,0 +1,67 @@
+//! A connection to a host that the user's own `ssh` holds open (`ControlMaster`): it may have cost a code or a touch,
+//! and serves without another one.
+
+use std::process::Stdio;
+
+use codex_hosts::HostId;
+use codex_ssh::config::Query;
+use tokio::{process::Command, time::timeout};
+
+use super::System;
+use crate::{limits, run::FleetConfig, transport::Transport};
+
+/// Where a connection to a host may be borrowed.
+pub(crate) struct Lender<'a> {
+    pub(crate) id: &'a HostId,
+    pub(crate) config: &'a FleetConfig,
+    pub(crate) transport: Transport,
+}
+
+impl Lender<'_> {
+    /// Whether there is one that does what is wanted: it carries no forwardings of ours.
+    pub(crate) async fn lends(&self) -> bool {
+        let Lender {
+            id,
+            config,
+            transport,
+        } = self;
+        *transport == Transport::Auto && !config.forward.is_wanted(id) && config.system.has_master(id).await
+    }
+}
+
+impl System {
+    /// Whether such a connection stands and carries commands: after a sleep of this machine its socket may still
+    /// answer while its host does not.
+    async fn has_master(&self, id: &HostId) -> bool {
+        let Ok(query) = Query::parse(&id.0) else {
+            return false;
+        };
+        // Without a `ControlPath` this fails. With one it asks the master alone, not the host.
+        let mut check = self.destination(&query);
+        check.extend(["-O".to_owned(), "check".to_owned()]);
+        check.extend(["--".to_owned(), query.host.clone()]);
+        // Should the master end between the two, this must neither ask nor become one.
+        let mut carry = self.destination(&query);
+        let options = [
+            "-T",
+            "-oControlMaster=no",
+            "-oBatchMode=yes",
+            "-oRemoteCommand=none",
+        ];
+        carry.extend(options.map(str::to_owned));
+        carry.extend(["-oClearAllForwardings=yes", "-oPermitLocalCommand=no", "--"].map(str::to_owned));
+        carry.extend([query.host, "exit 0".to_owned()]);
+        succeeds(&check).await && succeeds(&carry).await
+    }
+}
+
+async fn succeeds(words: &[String]) -> bool {
+    let status = Command::new("ssh")
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status();
+    matches!(timeout(limits::MASTER_PATIENCE, status).await, Ok(Ok(status)) if status.success())
+}
