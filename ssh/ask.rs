@@ -1,5 +1,10 @@
 //! Tells the user where a hop stands and asks what only the user knows.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -13,6 +18,7 @@ pub(crate) struct Report {
     hop: usize,
     events: mpsc::Sender<Event>,
     askpass: Option<Askpass>,
+    has_asked: Arc<AtomicBool>,
 }
 
 impl Report {
@@ -21,7 +27,13 @@ impl Report {
             hop,
             events,
             askpass: None,
+            has_asked: Arc::default(),
         }
+    }
+
+    /// Whether anything was asked so far.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.has_asked.load(Ordering::Relaxed)
     }
 
     /// Questions go to this program, not to the listener.
@@ -52,6 +64,7 @@ impl Report {
 
     /// Waits without limit. Nobody there to ask is a refusal.
     pub(crate) async fn ask(&self, question: Question) -> Answer {
+        self.has_asked.store(true, Ordering::Relaxed);
         if let Some(askpass) = &self.askpass {
             return askpass.answer(&question).await;
         }

@@ -26,6 +26,7 @@ use crate::{
     limits,
     link::Carrier,
     start::{Launch, refusal_text},
+    through::{Try, Unanswered},
 };
 
 /// A connection that can run commands. Dropping it ends everything on it: its commands, its socket,
@@ -42,6 +43,8 @@ pub struct Session {
     forwarding: Forwarding,
     _cut: DropGuard,
     carrier: Carrier,
+    has_asked: bool,
+    unanswered: Arc<Unanswered>,
 }
 
 /// Tells why a session is over, once it is.
@@ -102,6 +105,8 @@ pub(crate) struct Parts {
     pub(crate) updater: Option<Updater>,
     pub(crate) doors: Arc<Doors>,
     pub(crate) forwarding: Forwarding,
+    /// Whether somebody was asked for something on the way.
+    pub(crate) has_asked: bool,
 }
 
 impl Session {
@@ -123,6 +128,8 @@ impl Session {
             forwarding: parts.forwarding,
             _cut: parts.cut,
             carrier: parts.carrier,
+            has_asked: parts.has_asked,
+            unanswered: Arc::default(),
         };
         if let Some(updater) = parts.updater {
             session.spawn(updater.run(Arc::downgrade(&session.handle)));
@@ -144,6 +151,15 @@ impl Session {
 
     pub(crate) fn handle(&self) -> &Handle<Client> {
         &self.handle
+    }
+
+    /// Whether somebody was asked for something before the session stood.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.has_asked
+    }
+
+    pub(crate) fn unanswered(&self) -> &Arc<Unanswered> {
+        &self.unanswered
     }
 
     pub(crate) fn ended(&self) -> Ended {
@@ -195,35 +211,61 @@ impl Session {
         }
     }
 
-    /// A TCP connection made by the far side. The caller bounds it.
-    pub(crate) async fn open_tcp(&self, host: &str, port: u16) -> Result<Pipe, ForwardError> {
-        let opening = self
-            .handle
-            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-        self.opened(opening.await).await
+    /// A TCP connection made by the far side. The caller bounds it; one that comes too late is closed. `one` ends with
+    /// the far side's answer.
+    pub(crate) async fn open_tcp(
+        &self,
+        host: &str,
+        port: u16,
+        one: Option<Try>,
+    ) -> Result<Pipe, ForwardError> {
+        let (handle, host) = (Arc::clone(&self.handle), host.to_owned());
+        self.opened(async move {
+            let opening = handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+            let opened = opening.await;
+            drop(one);
+            opened
+        })
+        .await
     }
 
-    /// A connection made by the far side to one of its sockets. The caller bounds it.
+    /// A connection made by the far side to one of its sockets. The caller bounds it; one that comes too late is closed.
     pub(crate) async fn open_unix(&self, path: &str) -> Result<Pipe, ForwardError> {
-        let opening = self.handle.channel_open_direct_streamlocal(path);
-        self.opened(opening.await).await
+        let (handle, path) = (Arc::clone(&self.handle), path.to_owned());
+        self.opened(async move { handle.channel_open_direct_streamlocal(path).await })
+            .await
     }
 
-    async fn opened(&self, opened: Result<russh::Channel<Msg>, russh::Error>) -> Result<Pipe, ForwardError> {
-        match opened {
-            Ok(channel) => {
-                let (ends, drain) = channel::open_stored(channel, self.ended.clone());
-                self.spawn(drain.run());
-                Ok(ends.pipe)
+    /// Waits in a task of the session's: russh leaves a channel open that is confirmed when nobody waits any more.
+    async fn opened(
+        &self,
+        opening: impl Future<Output = Result<russh::Channel<Msg>, russh::Error>> + Send + 'static,
+    ) -> Result<Pipe, ForwardError> {
+        let (ready, opened) = oneshot::channel();
+        let ended = self.ended.clone();
+        self.spawn(async move {
+            match opening.await {
+                Ok(channel) => {
+                    let (ends, drain) = channel::open_stored(channel, ended);
+                    // A caller that is gone drops the pipe, which closes the channel.
+                    let _ = ready.send(Ok(ends.pipe));
+                    drain.run().await;
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
             }
-            Err(russh::Error::ChannelOpenFailure(reason)) => {
+        });
+        match opened.await {
+            Ok(Ok(pipe)) => Ok(pipe),
+            Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
                 let text = refusal_text(&self.launch.refusal, &reason);
                 Err(match reason {
                     russh::ChannelOpenFailure::ConnectFailed => ForwardError::Unreachable(text),
                     _ => ForwardError::Refused(text),
                 })
             }
-            Err(_) => Err(ForwardError::Closed(self.closed().await)),
+            Ok(Err(_)) | Err(_) => Err(ForwardError::Closed(self.closed().await)),
         }
     }
 

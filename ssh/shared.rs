@@ -53,10 +53,11 @@ impl Slot {
                 .map_or(true, |held| held.session.strong_count() > 0)
     }
 
-    /// The session, made by `connect` unless there is one that answers. Who waited for an attempt that
+    /// The session, made by `connect` unless there is one that is usable and answers. Who waited for an attempt that
     /// failed gets the same failure: a refused login is not repeated for each host behind it.
     pub(crate) async fn get<Connecting>(
         &self,
+        is_usable: impl Fn(&Session) -> bool,
         connect: impl FnOnce() -> Connecting,
     ) -> Result<Arc<Session>, ConnectError>
     where
@@ -66,6 +67,7 @@ impl Slot {
         let mut held = self.held.lock().await;
         // It may have gone silent since the last host used it.
         if let Some(session) = held.session.upgrade()
+            && is_usable(&session)
             && session.ping(limits::SHARED_PING).await.is_ok()
         {
             return Ok(session);
