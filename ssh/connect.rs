@@ -20,7 +20,7 @@ use crate::{
     route::Route,
     search::{Places, Search},
     session::{Parts, Session},
-    shared::Shared,
+    shared::{Lease, Shared},
     through,
 };
 
@@ -53,7 +53,7 @@ impl Default for Local {
 }
 
 /// The session of a jump host, if there is one.
-type Reached = Result<Option<Arc<Session>>, ConnectError>;
+type Reached = Result<Option<Lease>, ConnectError>;
 
 impl Connector {
     pub fn new(local: Local) -> Connector {
@@ -193,13 +193,13 @@ impl Connector {
     async fn hop(
         &self,
         settings: &HostSettings,
-        via: Option<Arc<Session>>,
+        via: Option<Lease>,
         report: &Report,
         search: Option<Search>,
     ) -> Result<Session, Failure> {
         let start = Instant::now();
         // What the hops before cost is lost with it as well.
-        let is_asked = via.as_ref().is_some_and(|it| it.has_asked());
+        let is_asked = via.as_ref().is_some_and(|it| it.session().has_asked());
         let (known, link) = tokio::join!(host_key::load(settings), self.link(settings, via, report, search));
         let (link, known) = (link?, known?);
         let banner = banner_limit(settings, &link, start.elapsed(), search);
@@ -261,7 +261,7 @@ impl Connector {
     async fn link(
         &self,
         settings: &HostSettings,
-        via: Option<Arc<Session>>,
+        via: Option<Lease>,
         report: &Report,
         search: Option<Search>,
     ) -> Result<Link, Failure> {

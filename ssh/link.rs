@@ -20,7 +20,7 @@ use crate::{
     limits,
     proxy::{Intake, Proxy},
     search::Vigil,
-    session::Session,
+    shared::Lease,
 };
 
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -57,7 +57,7 @@ impl Watch {
 pub(crate) enum Carrier {
     Nothing,
     /// Other hosts may be behind the same one.
-    Session(Arc<Session>),
+    Session(Lease),
     Proxy(Proxy),
 }
 
@@ -86,7 +86,7 @@ impl Link {
         }
     }
 
-    pub(crate) fn forwarded(pipe: Pipe, via: Arc<Session>) -> Link {
+    pub(crate) fn forwarded(pipe: Pipe, via: Lease) -> Link {
         Link {
             gone: Gone::Signal(pipe.over()),
             io: Box::new(pipe),

@@ -9,6 +9,7 @@ use std::{
 
 use russh::client::{Handle, Msg};
 use tokio::{
+    runtime::Handle as Runtime,
     sync::{oneshot, watch},
     task::JoinSet,
     time::{Instant, timeout},
@@ -30,7 +31,8 @@ use crate::{
 };
 
 /// A connection that can run commands. Dropping it ends everything on it: its commands, its socket,
-/// its proxy command and the connections to its jump hosts.
+/// its proxy command and the connections to its jump hosts; where a login at one of those asked somebody, that one stays
+/// for a minute.
 pub struct Session {
     handle: Arc<Handle<Client>>,
     tasks: Mutex<JoinSet<()>>,
@@ -292,7 +294,7 @@ impl Session {
         };
         // A dead jump host shows here only as an end of the bytes.
         if let Carrier::Session(via) = &self.carrier
-            && let Some(closed) = via.ended.borrow().clone()
+            && let Some(closed) = via.session().ended.borrow().clone()
             && closed != Closed::ByUs
         {
             return closed;
@@ -313,6 +315,12 @@ impl Session {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
+    }
+
+    /// The same where it is not sure that this runs inside the runtime.
+    pub(crate) fn spawn_on(&self, runtime: &Runtime, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn_on(task, runtime);
     }
 }
 

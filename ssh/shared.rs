@@ -5,7 +5,34 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use tokio::runtime::Handle;
+
 use crate::{config::settings::HostSettings, error::ConnectError, limits, session::Session};
+
+/// The session of a jump host, for one host behind it. One whose login asked somebody stays for a while when the last
+/// of them is gone: a host that is lost comes back to it, and nobody is asked again.
+pub(crate) struct Lease(Arc<Session>);
+
+impl Lease {
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Outside of a runtime everything ends.
+        if self.0.has_asked()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let session = Arc::clone(&self.0);
+            self.0.spawn_on(&runtime, async move {
+                tokio::time::sleep(limits::SHARED_LINGER).await;
+                drop(session);
+            });
+        }
+    }
+}
 
 /// One slot for each way to a jump host that is in use.
 #[derive(Default)]
@@ -24,7 +51,7 @@ pub(crate) struct Slot {
 
 #[derive(Default)]
 struct Held {
-    /// It ends with the last host behind it.
+    /// It ends with the last host behind it, see [`Lease`].
     session: Weak<Session>,
     failed: Option<ConnectError>,
 }
@@ -59,7 +86,7 @@ impl Slot {
         &self,
         is_usable: impl Fn(&Session) -> bool,
         connect: impl FnOnce() -> Connecting,
-    ) -> Result<Arc<Session>, ConnectError>
+    ) -> Result<Lease, ConnectError>
     where
         Connecting: Future<Output = Result<Session, ConnectError>>,
     {
@@ -70,7 +97,7 @@ impl Slot {
             && is_usable(&session)
             && session.ping(limits::SHARED_PING).await.is_ok()
         {
-            return Ok(session);
+            return Ok(Lease(session));
         }
         if self.attempts.load(Ordering::Acquire) != before
             && let Some(failed) = &held.failed
@@ -85,7 +112,7 @@ impl Slot {
                 let session = Arc::new(session);
                 held.session = Arc::downgrade(&session);
                 held.failed = None;
-                Ok(session)
+                Ok(Lease(session))
             }
             Err(error) => {
                 held.failed = Some(error.clone());

@@ -26,6 +26,7 @@ use crate::{
     limits,
     link::Link,
     session::{Closed, ForwardError, Session},
+    shared::Lease,
 };
 
 /// How many tries a jump host has not answered about yet, for each target.
@@ -79,27 +80,30 @@ pub(crate) fn is_usable(via: &Session, target: &HostSettings) -> bool {
 }
 
 /// Connects once.
-pub(crate) async fn connect(settings: &HostSettings, via: Arc<Session>) -> Result<Link, Failure> {
+pub(crate) async fn connect(settings: &HostSettings, via: Lease) -> Result<Link, Failure> {
     let limit = settings.connect_timeout.unwrap_or(limits::CHANNEL);
-    let opened = timeout(limit, via.open_tcp(&settings.host_name, settings.port, None)).await;
+    let opened = timeout(
+        limit,
+        via.session().open_tcp(&settings.host_name, settings.port, None),
+    )
+    .await;
     match opened {
         Ok(Ok(pipe)) => Ok(Link::forwarded(pipe, via)),
-        Ok(Err(error)) => Err(failed(settings, &via, error)),
-        Err(_) => Err(late(settings, &via, limit)),
+        Ok(Err(error)) => Err(failed(settings, via.session(), error)),
+        Err(_) => Err(late(settings, via.session(), limit)),
     }
 }
 
 /// Connects to a host that is looked for: a fresh try is begun every few seconds, and the first one that gets there
 /// counts. A session whose login asked somebody is not given up soon: the next one would ask again.
-pub(crate) async fn search(
-    settings: &HostSettings,
-    via: Arc<Session>,
-    report: &Report,
-) -> Result<Link, Failure> {
+pub(crate) async fn search(settings: &HostSettings, via: Lease, report: &Report) -> Result<Link, Failure> {
     let begun = Instant::now();
     let limit = settings.connect_timeout.unwrap_or(limits::CHANNEL);
     let period = limit.min(limits::CHANNEL_SEARCH);
-    let end = via.has_asked().then(|| begun + limits::CHANNEL_SEARCH_ASKED);
+    let end = via
+        .session()
+        .has_asked()
+        .then(|| begun + limits::CHANNEL_SEARCH_ASKED);
     let mut tries: JoinSet<Result<Pipe, ForwardError>> = JoinSet::new();
     let mut next = begun;
     loop {
@@ -111,24 +115,24 @@ pub(crate) async fn search(
                 Ok(Err(ForwardError::Unreachable(_))) if end.is_some_and(|it| Instant::now() < it) => {
                     next = next.min(Instant::now() + limits::KNOCK_PERIOD);
                 }
-                Ok(Err(error)) => return Err(failed(settings, &via, error)),
+                Ok(Err(error)) => return Err(failed(settings, via.session(), error)),
                 // A panic in one is none of the others' business.
                 Err(_) => {}
             },
             () = sleep_until(next) => {
-                match via.unanswered().begin(settings) {
+                match via.session().unanswered().begin(settings) {
                     Some(one) => {
-                        let (via, settings) = (Arc::clone(&via), settings.clone());
+                        let (via, settings) = (Arc::clone(via.session()), settings.clone());
                         tries.spawn(async move {
                             via.open_tcp(&settings.host_name, settings.port, Some(one)).await
                         });
                     }
-                    None if end.is_none() => return Err(late(settings, &via, begun.elapsed())),
+                    None if end.is_none() => return Err(late(settings, via.session(), begun.elapsed())),
                     // Some end by themselves.
                     None => {}
                 }
                 if end.is_some_and(|it| it <= Instant::now()) {
-                    return Err(late(settings, &via, begun.elapsed()));
+                    return Err(late(settings, via.session(), begun.elapsed()));
                 }
                 // It takes longer than a phase may, as whoever limits it has to know.
                 report.stage(Stage::Proxy).await;
