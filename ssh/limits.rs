@@ -140,6 +140,8 @@ pub(crate) const STORED: usize = 16 * 1024 * 1024;
 pub(crate) const STORED_LEAST: usize = 64;
 /// A jump host's session that is used already and does not answer within this is replaced.
 pub(crate) const SHARED_PING: Duration = Duration::from_millis(1_500);
+/// A jump host's session that has not answered for as long is replaced without being asked once more.
+pub(crate) const SHARED_SILENCE: Duration = Duration::from_secs(1);
 /// How long a jump host's session whose login asked somebody stays for hosts that come back: longer than any pause
 /// between two of their attempts.
 pub(crate) const SHARED_LINGER: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -47,6 +47,8 @@ pub struct Session {
     carrier: Carrier,
     has_asked: bool,
     unanswered: Arc<Unanswered>,
+    /// Since when the far side owes an answer to a ping.
+    pinged: Mutex<Option<Instant>>,
 }
 
 /// Tells why a session is over, once it is.
@@ -132,6 +134,7 @@ impl Session {
             carrier: parts.carrier,
             has_asked: parts.has_asked,
             unanswered: Arc::default(),
+            pinged: Mutex::default(),
         };
         if let Some(updater) = parts.updater {
             session.spawn(updater.run(Arc::downgrade(&session.handle)));
@@ -274,7 +277,17 @@ impl Session {
     /// The time of one round trip to the far side's sshd.
     pub async fn ping(&self, limit: Duration) -> Result<Duration, PingError> {
         let start = Instant::now();
-        let answered = timeout(limit, self.handle.send_ping()).await;
+        self.pinged().get_or_insert(start);
+        // After a sleep nobody may be there any more, and both are better known at once.
+        let via = async {
+            if let Carrier::Session(via) = &self.carrier {
+                let _ = Box::pin(via.session().ping(limit)).await;
+            }
+        };
+        let (answered, ()) = tokio::join!(timeout(limit, self.handle.send_ping()), via);
+        if let Ok(Ok(())) = answered {
+            *self.pinged() = None;
+        }
         if let Some(closed) = self.ended.borrow().clone() {
             return Err(PingError::Closed(closed));
         }
@@ -283,6 +296,16 @@ impl Session {
             Ok(Err(_)) => Err(PingError::Closed(self.closed().await)),
             Err(_) => Err(PingError::TimedOut { limit }),
         }
+    }
+
+    fn pinged(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.pinged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an answer to a ping is overdue.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.pinged()
+            .is_some_and(|it| limits::SHARED_SILENCE <= it.elapsed())
     }
 
     /// Resolves when the session is over, and again each time.

@@ -95,6 +95,7 @@ impl Slot {
         // It may have gone silent since the last host used it.
         if let Some(session) = held.session.upgrade()
             && is_usable(&session)
+            && !session.is_silent()
             && session.ping(limits::SHARED_PING).await.is_ok()
         {
             return Ok(Lease(session));

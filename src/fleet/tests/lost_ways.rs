@@ -292,6 +292,31 @@ fn a_network_that_carries_again_brings_the_hosts_of_every_way_back() {
     });
 }
 
+#[tokio::test]
+async fn after_the_machines_sleep_the_hosts_behind_one_jump_host_are_back_in_two_seconds() {
+    require!(Sshd);
+    let client = Client::new();
+    let bastion = Host::start(options(&client));
+    // It would be kept for them.
+    client.add(&Alias::new("bastion", &bastion).identity(client.encrypted_key()));
+    let hosts = ["one", "two"].map(|name| {
+        let host = Host::start(options(&client));
+        client.add(&Alias::new(name, &host).jump("bastion"));
+        host
+    });
+    let mut rig = Rig::start(&client, &["one", "two"], BTreeMap::new()).await;
+    let before = taken(&bastion);
+    bastion.pause_sessions();
+    for id in rig.hosts.clone() {
+        // What the fleet tells its hosts when the wall clock ran ahead.
+        rig.fleet.send(Command::Host(id, Wish::Wake)).await;
+    }
+    rig.back().await;
+    assert_eq!(taken(&bastion), before + 1, "{}", bastion.log());
+    assert!(hosts.iter().all(|it| it.log().contains("Accepted publickey")));
+    rig.fleet.shutdown().await;
+}
+
 #[test]
 fn a_server_that_is_stopped_finds_one_connection_by_every_way() {
     require!(Sshd, Network);
