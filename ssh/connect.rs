@@ -98,6 +98,10 @@ impl Connector {
     /// Its last address is tried while its name is looked up, and knocked at again each second until
     /// `ConnectTimeout`; a connection that was made is kept while the server says nothing, see [`Search`]. For all
     /// that, its sshd never sees more than one connection at a time. `ConnectionAttempts` does not count here.
+    ///
+    /// A jump host that is there is asked every 5 s to connect, and cannot take back what it has begun: up to two
+    /// connections more reach the sshd behind it when its network carries again, and are closed at once. A
+    /// `ProxyCommand` is given [`Search::unread`] and [`Search::program`].
     pub async fn search(
         &self,
         route: &Route,
