@@ -1,11 +1,8 @@
 //! Makes a session, hop by hop.
 
-use std::{io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     ask::Report,
@@ -15,15 +12,16 @@ use crate::{
     dial, doors,
     error::{ConnectError, Failure},
     event::{Event, Hop, Stage},
-    handshake::{Secured, secure},
+    handshake::{Secured, greet, secure},
     host_key::{self, Declined, Updater},
     limits,
     link::{Carrier, Link},
     proxy::Proxy,
     route::Route,
     search::{Places, Search},
-    session::{Closed, ForwardError, Parts, Reader, Session},
-    shared::Shared,
+    session::{Parts, Session},
+    shared::{Lease, Shared},
+    through,
 };
 
 /// Makes connections. One for all hosts of a process: a passphrase typed for one host serves the
@@ -55,7 +53,7 @@ impl Default for Local {
 }
 
 /// The session of a jump host, if there is one.
-type Reached = Result<Option<Arc<Session>>, ConnectError>;
+type Reached = Result<Option<Lease>, ConnectError>;
 
 impl Connector {
     pub fn new(local: Local) -> Connector {
@@ -100,6 +98,10 @@ impl Connector {
     /// Its last address is tried while its name is looked up, and knocked at again each second until
     /// `ConnectTimeout`; a connection that was made is kept while the server says nothing, see [`Search`]. For all
     /// that, its sshd never sees more than one connection at a time. `ConnectionAttempts` does not count here.
+    ///
+    /// A jump host that is there is asked every 5 s to connect, and cannot take back what it has begun: up to two
+    /// connections more reach the sshd behind it when its network carries again, and are closed at once. A
+    /// `ProxyCommand` is given [`Search::unread`] and [`Search::program`].
     pub async fn search(
         &self,
         route: &Route,
@@ -107,6 +109,34 @@ impl Connector {
         search: Search,
     ) -> Result<Session, ConnectError> {
         self.make(route, events, Some(search)).await
+    }
+
+    /// Waits until the first server on the way to a host that has gone silent says what it is, and leaves it: for
+    /// those who connect in a way that waits longer and longer between its tries. The server sees one connection more,
+    /// without a login.
+    ///
+    /// # Errors
+    ///
+    /// It did not say so in the time that [`search`](Connector::search) gives it.
+    pub async fn find(
+        &self,
+        route: &Route,
+        events: mpsc::Sender<Event>,
+        search: Search,
+    ) -> Result<(), ConnectError> {
+        let Some(first) = route.hops.first() else {
+            return Ok(());
+        };
+        let report = self.report(0, &events);
+        let search = Some(search);
+        let found = async {
+            let link = self.link(first, None, &report, search).await?;
+            let limit = banner_limit(first, &link, Duration::ZERO, search);
+            greet(link, first, &report, limit).await
+        };
+        found
+            .await
+            .map_err(|it| ConnectError::new(0, Hop::from(first), it))
     }
 
     async fn make(
@@ -125,7 +155,7 @@ impl Connector {
             let failure = Failure::Config("the route has no hop".to_owned());
             return Err(ConnectError::new(0, hop, failure));
         };
-        let via = self.via(before, &events, search).await?;
+        let via = self.via(before, target, &events, search).await?;
         let report = self.report(before.len(), &events);
         if let Some(command) = &target.remote_command {
             let text = format!("RemoteCommand {command:?} is not run: this client starts its own");
@@ -135,10 +165,12 @@ impl Connector {
         session.map_err(|it| ConnectError::new(before.len(), Hop::from(target), it))
     }
 
-    /// The session of the last of these hops, which other hosts may use already. `None`: no hops.
+    /// The session of the last of these hops, which leads to `next` and which other hosts may use already. `None`: no
+    /// hops.
     fn via<'a>(
         &'a self,
         hops: &'a [HostSettings],
+        next: &'a HostSettings,
         events: &'a mpsc::Sender<Event>,
         search: Option<Search>,
     ) -> Pin<Box<dyn Future<Output = Reached> + Send + 'a>> {
@@ -148,12 +180,13 @@ impl Connector {
             };
             let report = self.report(before.len(), events);
             let connect = || async {
-                let via = self.via(before, events, search).await?;
+                let via = self.via(before, last, events, search).await?;
                 let session = self.hop(last, via, &report, search).await;
                 session.map_err(|it| ConnectError::new(before.len(), Hop::from(last), it))
             };
             let slot = self.shared.slot(hops);
-            slot.get(connect).await.map(Some)
+            let is_usable = |it: &Session| search.is_none() || through::is_usable(it, next);
+            slot.get(is_usable, connect).await.map(Some)
         })
     }
 
@@ -164,7 +197,7 @@ impl Connector {
     async fn hop(
         &self,
         settings: &HostSettings,
-        via: Option<Arc<Session>>,
+        via: Option<Lease>,
         report: &Report,
         search: Option<Search>,
     ) -> Result<Session, Failure> {
@@ -229,25 +262,29 @@ impl Connector {
     async fn link(
         &self,
         settings: &HostSettings,
-        via: Option<Arc<Session>>,
+        via: Option<Lease>,
         report: &Report,
         search: Option<Search>,
     ) -> Result<Link, Failure> {
         if let Some(via) = via {
             report.stage(Stage::Proxy).await;
-            let most = search.map_or(Duration::MAX, |_| limits::CHANNEL_SEARCH);
-            return forwarded(settings, via, most).await;
+            return match search {
+                Some(_) => through::search(settings, via, report).await,
+                None => through::connect(settings, via).await,
+            };
         }
         match &settings.route {
             Via::Command(command) => {
                 report.stage(Stage::Proxy).await;
                 let shell = &self.local.shell;
-                let (io, proxy) = Proxy::start(shell, command).map_err(|error| Failure::Proxy {
+                let patience = search.map(|it| it.unread);
+                let started = Proxy::start(shell, command, patience);
+                let (io, proxy, intake) = started.map_err(|error| Failure::Proxy {
                     command: command.clone(),
                     ending: format!("{}: {error}", shell.display()),
                     stderr: String::new(),
                 })?;
-                Ok(Link::proxy(io, proxy))
+                Ok(Link::proxy(io, proxy, intake))
             }
             Via::Direct | Via::Jump(_) => {
                 let limit = settings.connect_timeout.unwrap_or(limits::CONNECT);
@@ -273,37 +310,6 @@ fn banner_limit(settings: &HostSettings, link: &Link, spent: Duration, search: O
         (Some(limit), _) => limit.saturating_sub(spent),
         (None, Carrier::Proxy(_)) => limits::BANNER_PROXY,
         (None, _) => limits::BANNER,
-    }
-}
-
-async fn forwarded(settings: &HostSettings, via: Arc<Session>, most: Duration) -> Result<Link, Failure> {
-    let target = format!("{} port {}", settings.host_name, settings.port);
-    let limit = settings.connect_timeout.unwrap_or(limits::CHANNEL).min(most);
-    let opened = timeout(
-        limit,
-        via.open_tcp(Reader::Session, &settings.host_name, settings.port),
-    )
-    .await;
-    let step = || format!("forwarding to {target} by {}", via.name());
-    match opened {
-        Ok(Ok(pipe)) => Ok(Link::forwarded(pipe, via)),
-        Ok(Err(ForwardError::Refused(text))) => Err(Failure::ForwardingRefused {
-            via: via.name().to_owned(),
-            target,
-            text,
-        }),
-        Ok(Err(ForwardError::Unreachable(text))) => Err(Failure::Unreachable {
-            target: format!("{target} from {}", via.name()),
-            source: io::Error::other(text),
-        }),
-        Ok(Err(ForwardError::Closed(closed))) => Err(Failure::Closed {
-            step: step(),
-            text: match closed {
-                Closed::ByServer(text) | Closed::Lost(text) => text,
-                other => other.to_string(),
-            },
-        }),
-        Err(_) => Err(Failure::TimedOut { step: step(), limit }),
     }
 }
 

@@ -104,6 +104,11 @@ const REFUSED_LOGINS: [&str; 3] = [
     "No supported authentication methods",
 ];
 
+/// Whether a program of the user, which says this, has been refused as OpenSSH's client is: each try of it is a login.
+pub fn is_refused_login(said: &str) -> bool {
+    REFUSED_LOGINS.iter().any(|it| said.contains(it))
+}
+
 /// One login that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -268,10 +273,7 @@ impl Failure {
                 Class::Config
             }
             Failure::Resolve { .. } => Class::Resolve,
-            // Each try of the command is a login.
-            Failure::Proxy { stderr, .. } if REFUSED_LOGINS.iter().any(|it| stderr.contains(it)) => {
-                Class::Unauthorized
-            }
+            Failure::Proxy { stderr, .. } if is_refused_login(stderr) => Class::Unauthorized,
             Failure::Unreachable { .. }
             | Failure::Closed { .. }
             | Failure::SentAway { .. }

@@ -16,7 +16,7 @@ use russh::{
     keys::PublicKey,
 };
 use tokio::{
-    io::BufReader,
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
     sync::{mpsc, watch},
     time::{Instant, timeout},
 };
@@ -33,9 +33,12 @@ use crate::{
     host_key::{Check, Verified},
     known_hosts::KnownHosts,
     limits,
-    link::{Carrier, Gone, Greeting, Link, Wire},
+    link::{Carrier, Gone, Greeting, Link, Watch, Wire},
     session::{Closed, PeerInfo},
 };
+
+/// How we name ourselves to servers (RFC 4253, 4.2).
+const CLIENT_ID: &str = concat!("SSH-2.0-codex_", env!("CARGO_PKG_VERSION"));
 
 /// A connection whose server is the right one, before the login.
 pub(crate) struct Secured {
@@ -85,7 +88,7 @@ pub(crate) async fn secure(
         gone,
         address,
         carrier,
-        vigil,
+        watch,
     } = link;
     let wire = Wire::new(io, cut, Arc::clone(&greeting));
     let wire = BufReader::with_capacity(limits::READ_BUFFER, wire);
@@ -96,8 +99,10 @@ pub(crate) async fn secure(
     };
     let mut connecting = pin!(connect_stream(config, wire, client));
 
-    steps.identified(connecting.as_mut(), banner_limit).await?;
-    drop(vigil);
+    steps
+        .identified(connecting.as_mut(), &watch, banner_limit)
+        .await?;
+    drop(watch);
     let shown = steps.shown(connecting.as_mut(), &mut keys).await?;
     let check = Check {
         settings,
@@ -131,6 +136,31 @@ pub(crate) async fn secure(
     })
 }
 
+/// Waits until the server says what it is, and leaves it.
+pub(crate) async fn greet(
+    link: Link,
+    settings: &HostSettings,
+    report: &Report,
+    limit: Duration,
+) -> Result<(), Failure> {
+    report.stage(Stage::Handshake).await;
+    let greeting = Arc::new(Greeting::default());
+    let mut wire = Wire::new(link.io, CancellationToken::new(), Arc::clone(&greeting));
+    let steps = Steps {
+        greeting: &greeting,
+        carrier: &link.carrier,
+        target: Hop::from(settings).to_string(),
+    };
+    let greeted = async {
+        let own = format!("{CLIENT_ID}\r\n");
+        wire.write_all(own.as_bytes()).await?;
+        let mut said = vec![0; limits::SNIFFED];
+        while wire.read(&mut said).await? > 0 {}
+        Err(russh::Error::Disconnect)
+    };
+    steps.identified(pin!(greeted), &link.watch, limit).await
+}
+
 /// Files of known hosts that could not be read.
 async fn warn(known: &KnownHosts, report: &Report) {
     for (file, problem) in &known.problems {
@@ -159,7 +189,7 @@ fn config(settings: &HostSettings, known: &KnownHosts) -> Result<Config, Failure
         None => (Some(limits::ALIVE_INTERVAL), limits::ALIVE_COUNT),
     };
     Ok(Config {
-        client_id: russh::SshId::Standard(concat!("SSH-2.0-codex_", env!("CARGO_PKG_VERSION")).into()),
+        client_id: russh::SshId::Standard(CLIENT_ID.into()),
         window_size: limits::WINDOW,
         maximum_packet_size: limits::PACKET,
         preferred: algorithms::preferred(settings, known)?,
@@ -195,6 +225,7 @@ impl Steps<'_> {
     async fn identified(
         &self,
         connecting: Pin<&mut impl Future<Output = Connected>>,
+        watch: &Watch,
         limit: Duration,
     ) -> Result<(), Failure> {
         let identified = self.greeting.identified();
@@ -207,13 +238,22 @@ impl Steps<'_> {
                 Err(error) if self.greeting.is_identified() => Err(self.failed(error)),
                 Err(error) => Err(self.unidentified(&error).await),
             },
-            () = tokio::time::sleep(limit) => Err(match self.carrier {
-                Carrier::Proxy(proxy) => {
-                    let (ending, stderr) = proxy.ending(Duration::ZERO).await;
-                    Failure::Proxy { command: proxy.command.clone(), ending, stderr }
+            () = tokio::time::sleep(limit) => Err(self.silent(limit).await),
+            () = watch.nowhere() => Err(self.silent(limit).await),
+        }
+    }
+
+    async fn silent(&self, limit: Duration) -> Failure {
+        match self.carrier {
+            Carrier::Proxy(proxy) => {
+                let (ending, stderr) = proxy.ending(Duration::ZERO).await;
+                Failure::Proxy {
+                    command: proxy.command.clone(),
+                    ending,
+                    stderr,
                 }
-                _ => self.timed_out("waiting for the identification of", limit),
-            }),
+            }
+            _ => self.timed_out("waiting for the identification of", limit),
         }
     }
 

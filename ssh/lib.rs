@@ -34,10 +34,13 @@ mod shared;
 mod spool;
 mod start;
 mod store;
+mod through;
 
 pub use askpass::Askpass;
 pub use connect::{Connector, Local};
-pub use error::{Attempt, Class, ConnectError, ExecError, Failure, KnownKey, Outcome, PingError};
+pub use error::{
+    Attempt, Class, ConnectError, ExecError, Failure, KnownKey, Outcome, PingError, is_refused_login,
+};
 pub use event::{Answer, Event, Hop, HostKey, Prompt, Question, Stage};
 pub use exec::{Exit, ExitWatch, Process, Stderr};
 pub use forward::{ForwardState, Forwards, State as ForwardStatus};

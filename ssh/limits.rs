@@ -15,8 +15,14 @@ pub(crate) const KNOCK_OFFSET: Duration = Duration::from_millis(1_500);
 pub(crate) const KNOCK_LIFE: Duration = Duration::from_millis(900);
 /// Knocks that wait beside the first one.
 pub(crate) const KNOCKS: usize = 1;
-/// The far side's attempt to connect to a host that is looked for: its kernel, too, tries ever more slowly.
+/// After this, a jump host is asked once more to connect to a host that is looked for: its kernel sends the first
+/// packet again after 1 and 3 seconds (Linux from 6.5 on each second until 5), and then ever more slowly.
 pub(crate) const CHANNEL_SEARCH: Duration = Duration::from_secs(5);
+/// Tries of a jump host's session that it has not answered about, to one host: all but one of them are connections that
+/// the host's sshd sees come and go when its network carries again. After them a new session takes over.
+pub(crate) const CHANNEL_TRIES: usize = 3;
+/// How long a jump host's session is kept for this where only the user could log in there again.
+pub(crate) const CHANNEL_SEARCH_DEAR: Duration = Duration::from_secs(15 * 60);
 /// While the server of a host that is looked for says nothing: silence after which its machine is asked, and what that
 /// and everything else may take to be confirmed, before the connection counts as dead.
 pub(crate) const VIGIL_IDLE: Duration = Duration::from_secs(2);
@@ -136,5 +142,10 @@ pub(crate) const STORED: usize = 16 * 1024 * 1024;
 pub(crate) const STORED_LEAST: usize = 64;
 /// A jump host's session that is used already and does not answer within this is replaced.
 pub(crate) const SHARED_PING: Duration = Duration::from_millis(1_500);
+/// A jump host's session that has not answered for as long is replaced without being asked once more.
+pub(crate) const SHARED_SILENCE: Duration = Duration::from_secs(1);
+/// How long a jump host's session that only the user could make again stays for hosts that come back: longer than any
+/// pause between two of their attempts.
+pub(crate) const SHARED_LINGER: Duration = Duration::from_secs(60);
 /// Hops of a route.
 pub(crate) const HOPS: usize = 8;

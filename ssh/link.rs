@@ -15,7 +15,13 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::{exec::Pipe, limits, proxy::Proxy, search::Vigil, session::Session};
+use crate::{
+    exec::Pipe,
+    limits,
+    proxy::{Intake, Proxy},
+    search::Vigil,
+    shared::Lease,
+};
 
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -27,30 +33,47 @@ pub(crate) struct Link {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) carrier: Carrier,
     /// Held until the server says something.
-    pub(crate) vigil: Option<Vigil>,
+    pub(crate) watch: Watch,
+}
+
+/// What tells that a silent link leads nowhere, on the way to a host that is looked for.
+pub(crate) enum Watch {
+    Nothing,
+    Vigil(#[expect(dead_code, reason = "it works by being held")] Vigil),
+    Intake(Intake),
+}
+
+impl Watch {
+    /// Resolves when the link is known to lead nowhere; a broken one tells by itself.
+    pub(crate) async fn nowhere(&self) {
+        match self {
+            Watch::Intake(intake) => intake.ignored().await,
+            Watch::Nothing | Watch::Vigil(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// What must live as long as the link, and ends with it.
 pub(crate) enum Carrier {
     Nothing,
     /// Other hosts may be behind the same one.
-    Session(Arc<Session>),
+    Session(Lease),
     Proxy(Proxy),
 }
 
 impl Link {
     pub(crate) fn tcp(socket: TcpStream, address: SocketAddr) -> Link {
-        Link::over(Arc::new(socket), address, None)
+        Link::over(Arc::new(socket), address, Watch::Nothing)
     }
 
     /// To a host that is looked for: its server may be silent for long.
     pub(crate) fn found(socket: TcpStream, address: SocketAddr) -> Link {
         let socket = Arc::new(socket);
         let vigil = Vigil::over(&socket);
-        Link::over(socket, address, Some(vigil))
+        Link::over(socket, address, Watch::Vigil(vigil))
     }
 
-    fn over(socket: Arc<TcpStream>, address: SocketAddr, vigil: Option<Vigil>) -> Link {
+    fn over(socket: Arc<TcpStream>, address: SocketAddr, watch: Watch) -> Link {
         Link {
             gone: Gone::Socket(Arc::downgrade(&socket)),
             io: Box::new(Tcp {
@@ -59,27 +82,27 @@ impl Link {
             }),
             address: Some(address),
             carrier: Carrier::Nothing,
-            vigil,
+            watch,
         }
     }
 
-    pub(crate) fn forwarded(pipe: Pipe, via: Arc<Session>) -> Link {
+    pub(crate) fn forwarded(pipe: Pipe, via: Lease) -> Link {
         Link {
             gone: Gone::Signal(pipe.over()),
             io: Box::new(pipe),
             address: None,
             carrier: Carrier::Session(via),
-            vigil: None,
+            watch: Watch::Nothing,
         }
     }
 
-    pub(crate) fn proxy(io: Box<dyn Io>, proxy: Proxy) -> Link {
+    pub(crate) fn proxy(io: Box<dyn Io>, proxy: Proxy, intake: Option<Intake>) -> Link {
         Link {
             gone: Gone::Signal(proxy.over()),
             io,
             address: None,
             carrier: Carrier::Proxy(proxy),
-            vigil: None,
+            watch: intake.map_or(Watch::Nothing, Watch::Intake),
         }
     }
 }

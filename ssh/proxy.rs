@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -12,11 +13,32 @@ use tokio::{
     process::{Child, Command},
     sync::watch,
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{exec::Stderr, link::Io, program::Group};
+
+/// What a `ProxyCommand` was given and may not have taken yet.
+pub(crate) struct Intake {
+    /// The end of the pipe that we write to. The command's input stays open for as long as this lives.
+    pipe: OwnedFd,
+    stderr: Stderr,
+    patience: Duration,
+}
+
+impl Intake {
+    /// Resolves when the time for it is over and the command has neither taken anything nor said a word: one that
+    /// speaks may be asking for something. It is looked at once, and where the system does not tell (only Linux does),
+    /// this never resolves.
+    pub(crate) async fn ignored(&self) {
+        sleep(self.patience).await;
+        let is_taken = rustix::io::ioctl_fionread(&self.pipe).map_or(true, |left| left == 0);
+        if is_taken || self.stderr.total() > 0 {
+            std::future::pending().await
+        }
+    }
+}
 
 /// A running `ProxyCommand`. Dropping it ends the command and everything in its process group.
 pub(crate) struct Proxy {
@@ -30,7 +52,12 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Runs `command` by `shell -c`, as ssh_config(5) has it: `exec`, so that the shell is gone.
-    pub(crate) fn start(shell: &Path, command: &str) -> io::Result<(Box<dyn Io>, Proxy)> {
+    /// `patience`: what it has for taking what it is given, where somebody wants to know.
+    pub(crate) fn start(
+        shell: &Path,
+        command: &str,
+        patience: Option<Duration>,
+    ) -> io::Result<(Box<dyn Io>, Proxy, Option<Intake>)> {
         let mut child = Command::new(shell)
             .arg("-c")
             .arg(format!("exec {command}"))
@@ -48,6 +75,14 @@ impl Proxy {
             return Err(io::Error::other("no pipes to the command"));
         };
         let stderr = Stderr::default();
+        let intake = match patience {
+            Some(patience) => Some(Intake {
+                pipe: input.as_fd().try_clone_to_owned()?,
+                stderr: stderr.clone(),
+                patience,
+            }),
+            None => None,
+        };
         let over = CancellationToken::new();
         let (told, status) = watch::channel(None);
         let mut tasks = JoinSet::new();
@@ -67,7 +102,7 @@ impl Proxy {
             _tasks: tasks,
             _group: group,
         };
-        Ok((Box::new(join(output, input)), proxy))
+        Ok((Box::new(join(output, input)), proxy, intake))
     }
 
     /// Cancelled when the command has ended.

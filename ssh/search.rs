@@ -20,8 +20,11 @@ use crate::{config::settings::HostSettings, limits};
 pub struct Search {
     /// On a connection of ours, or through a jump host.
     pub silence: Duration,
-    /// Through a `ProxyCommand`.
+    /// Through a `ProxyCommand` that has taken what it was given to carry.
     pub program: Duration,
+    /// What such a program may have until it takes that: programs that connect first and carry then (`nc`, `ssh -W`)
+    /// have reached nobody before, and the host's server does not know of them.
+    pub unread: Duration,
 }
 
 /// Where hosts were when they let us in: their names may not be found while the network comes back.

@@ -3,12 +3,13 @@
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use russh::client::{Handle, Msg};
 use tokio::{
+    runtime::Handle as Runtime,
     sync::{oneshot, watch},
     task::JoinSet,
     time::{Instant, timeout},
@@ -28,10 +29,12 @@ use crate::{
     link::Carrier,
     spool::WhenFull,
     start::{Launch, refusal_text},
+    through::{Try, Unanswered},
 };
 
 /// A connection that can run commands. Dropping it ends everything on it: its commands, its socket,
-/// its proxy command and the connections to its jump hosts.
+/// its proxy command and the connections to its jump hosts; where a login at one of those asked somebody, that one stays
+/// for a minute.
 pub struct Session {
     handle: Arc<Handle<Client>>,
     tasks: Mutex<JoinSet<()>>,
@@ -44,6 +47,9 @@ pub struct Session {
     forwarding: Forwarding,
     _cut: DropGuard,
     carrier: Carrier,
+    unanswered: Arc<Unanswered>,
+    /// Since when the far side owes an answer to a ping.
+    pinged: Mutex<Option<Instant>>,
 }
 
 /// Tells why a session is over, once it is.
@@ -124,6 +130,8 @@ impl Session {
             forwarding: parts.forwarding,
             _cut: parts.cut,
             carrier: parts.carrier,
+            unanswered: Arc::default(),
+            pinged: Mutex::default(),
         };
         if let Some(updater) = parts.updater {
             session.spawn(updater.run(Arc::downgrade(&session.handle)));
@@ -145,6 +153,19 @@ impl Session {
 
     pub(crate) fn handle(&self) -> &Handle<Client> {
         &self.handle
+    }
+
+    /// Whether only the user could make one of the sessions on this way again.
+    pub(crate) fn is_dear(&self) -> bool {
+        let via = match &self.carrier {
+            Carrier::Session(via) => via.session().is_dear(),
+            _ => false,
+        };
+        via || self.needs_user()
+    }
+
+    pub(crate) fn unanswered(&self) -> &Arc<Unanswered> {
+        &self.unanswered
     }
 
     pub(crate) fn ended(&self) -> Ended {
@@ -201,50 +222,85 @@ impl Session {
         }
     }
 
-    /// A TCP connection made by the far side. The caller bounds it.
-    pub(crate) async fn open_tcp(&self, reader: Reader, host: &str, port: u16) -> Result<Pipe, ForwardError> {
-        let opening = self
-            .handle
-            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-        self.opened(opening.await, reader).await
+    /// A TCP connection made by the far side. The caller bounds it; one that comes too late is closed. `one` ends with
+    /// the far side's answer.
+    pub(crate) async fn open_tcp(
+        &self,
+        reader: Reader,
+        host: &str,
+        port: u16,
+        one: Option<Try>,
+    ) -> Result<Pipe, ForwardError> {
+        let (handle, host) = (Arc::clone(&self.handle), host.to_owned());
+        self.opened(reader, async move {
+            let opening = handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+            let opened = opening.await;
+            drop(one);
+            opened
+        })
+        .await
     }
 
-    /// A connection made by the far side to one of its sockets. The caller bounds it.
+    /// A connection made by the far side to one of its sockets. The caller bounds it; one that comes too late is closed.
     pub(crate) async fn open_unix(&self, reader: Reader, path: &str) -> Result<Pipe, ForwardError> {
-        let opening = self.handle.channel_open_direct_streamlocal(path);
-        self.opened(opening.await, reader).await
+        let (handle, path) = (Arc::clone(&self.handle), path.to_owned());
+        self.opened(reader, async move {
+            handle.channel_open_direct_streamlocal(path).await
+        })
+        .await
     }
 
+    /// Waits in a task of the session's: russh leaves a channel open that is confirmed when nobody waits any more.
     async fn opened(
         &self,
-        opened: Result<russh::Channel<Msg>, russh::Error>,
         reader: Reader,
+        opening: impl Future<Output = Result<russh::Channel<Msg>, russh::Error>> + Send + 'static,
     ) -> Result<Pipe, ForwardError> {
-        match opened {
-            Ok(channel) => {
-                let ended = self.ended.clone();
-                let (ends, drain) = match reader {
-                    Reader::Session => channel::open_stored(channel, ended),
-                    Reader::Anybody(when_full) => channel::open_spooled(channel, ended, when_full),
-                };
-                self.spawn(drain.run());
-                Ok(ends.pipe)
+        let (ready, opened) = oneshot::channel();
+        let ended = self.ended.clone();
+        self.spawn(async move {
+            match opening.await {
+                Ok(channel) => {
+                    let (ends, drain) = match reader {
+                        Reader::Session => channel::open_stored(channel, ended),
+                        Reader::Anybody(when_full) => channel::open_spooled(channel, ended, when_full),
+                    };
+                    // A caller that is gone drops the pipe, which closes the channel.
+                    let _ = ready.send(Ok(ends.pipe));
+                    drain.run().await;
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
             }
-            Err(russh::Error::ChannelOpenFailure(reason)) => {
+        });
+        match opened.await {
+            Ok(Ok(pipe)) => Ok(pipe),
+            Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
                 let text = refusal_text(&self.launch.refusal, &reason);
                 Err(match reason {
                     russh::ChannelOpenFailure::ConnectFailed => ForwardError::Unreachable(text),
                     _ => ForwardError::Refused(text),
                 })
             }
-            Err(_) => Err(ForwardError::Closed(self.closed().await)),
+            Ok(Err(_)) | Err(_) => Err(ForwardError::Closed(self.closed().await)),
         }
     }
 
     /// The time of one round trip to the far side's sshd.
     pub async fn ping(&self, limit: Duration) -> Result<Duration, PingError> {
         let start = Instant::now();
-        let answered = timeout(limit, self.handle.send_ping()).await;
+        self.pinged().get_or_insert(start);
+        // After a sleep nobody may be there any more, and both are better known at once.
+        let via = async {
+            if let Carrier::Session(via) = &self.carrier {
+                let _ = Box::pin(via.session().ping(limit)).await;
+            }
+        };
+        let (answered, ()) = tokio::join!(timeout(limit, self.handle.send_ping()), via);
+        if let Ok(Ok(())) = answered {
+            *self.pinged() = None;
+        }
         if let Some(closed) = self.ended.borrow().clone() {
             return Err(PingError::Closed(closed));
         }
@@ -253,6 +309,16 @@ impl Session {
             Ok(Err(_)) => Err(PingError::Closed(self.closed().await)),
             Err(_) => Err(PingError::TimedOut { limit }),
         }
+    }
+
+    fn pinged(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.pinged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an answer to a ping is overdue.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.pinged()
+            .is_some_and(|it| limits::SHARED_SILENCE <= it.elapsed())
     }
 
     /// Resolves when the session is over, and again each time.
@@ -264,7 +330,7 @@ impl Session {
         };
         // A dead jump host shows here only as an end of the bytes.
         if let Carrier::Session(via) = &self.carrier
-            && let Some(closed) = via.ended.borrow().clone()
+            && let Some(closed) = via.session().ended.borrow().clone()
             && closed != Closed::ByUs
         {
             return closed;
@@ -285,6 +351,12 @@ impl Session {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
+    }
+
+    /// The same where it is not sure that this runs inside the runtime.
+    pub(crate) fn spawn_on(&self, runtime: &Runtime, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn_on(task, runtime);
     }
 }
 

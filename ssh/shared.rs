@@ -5,7 +5,34 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use tokio::runtime::Handle;
+
 use crate::{config::settings::HostSettings, error::ConnectError, limits, session::Session};
+
+/// The session of a jump host, for one host behind it. One that only the user could make again stays for a while when
+/// the last of them is gone: a host that is lost comes back to it, and nobody is asked again.
+pub(crate) struct Lease(Arc<Session>);
+
+impl Lease {
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Outside of a runtime everything ends.
+        if self.0.is_dear()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let session = Arc::clone(&self.0);
+            self.0.spawn_on(&runtime, async move {
+                tokio::time::sleep(limits::SHARED_LINGER).await;
+                drop(session);
+            });
+        }
+    }
+}
 
 /// One slot for each way to a jump host that is in use.
 #[derive(Default)]
@@ -24,7 +51,7 @@ pub(crate) struct Slot {
 
 #[derive(Default)]
 struct Held {
-    /// It ends with the last host behind it.
+    /// It ends with the last host behind it, see [`Lease`].
     session: Weak<Session>,
     failed: Option<ConnectError>,
 }
@@ -53,12 +80,13 @@ impl Slot {
                 .map_or(true, |held| held.session.strong_count() > 0)
     }
 
-    /// The session, made by `connect` unless there is one that answers. Who waited for an attempt that
+    /// The session, made by `connect` unless there is one that is usable and answers. Who waited for an attempt that
     /// failed gets the same failure: a refused login is not repeated for each host behind it.
     pub(crate) async fn get<Connecting>(
         &self,
+        is_usable: impl Fn(&Session) -> bool,
         connect: impl FnOnce() -> Connecting,
-    ) -> Result<Arc<Session>, ConnectError>
+    ) -> Result<Lease, ConnectError>
     where
         Connecting: Future<Output = Result<Session, ConnectError>>,
     {
@@ -66,9 +94,11 @@ impl Slot {
         let mut held = self.held.lock().await;
         // It may have gone silent since the last host used it.
         if let Some(session) = held.session.upgrade()
+            && is_usable(&session)
+            && !session.is_silent()
             && session.ping(limits::SHARED_PING).await.is_ok()
         {
-            return Ok(session);
+            return Ok(Lease(session));
         }
         if self.attempts.load(Ordering::Acquire) != before
             && let Some(failed) = &held.failed
@@ -83,7 +113,7 @@ impl Slot {
                 let session = Arc::new(session);
                 held.session = Arc::downgrade(&session);
                 held.failed = None;
-                Ok(session)
+                Ok(Lease(session))
             }
             Err(error) => {
                 held.failed = Some(error.clone());

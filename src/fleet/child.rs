@@ -107,6 +107,12 @@ impl Child {
         })
     }
 
+    /// Whether it has read all that was written to it; also where the system does not tell.
+    pub(crate) fn has_taken_input(&self) -> bool {
+        let left = self.input.as_ref().map(rustix::io::ioctl_fionread);
+        !matches!(left, Some(Ok(1..)))
+    }
+
     pub(crate) fn watch(&self) -> ChildWatch {
         self.watch.clone()
     }

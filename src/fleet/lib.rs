@@ -16,6 +16,7 @@ mod address;
 mod around;
 mod attempt;
 mod child;
+mod command;
 mod examine;
 mod forward;
 mod host;

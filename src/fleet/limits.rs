@@ -124,9 +124,14 @@ pub const POLICY: Policy = Policy {
     // After an attempt that met nothing but silence, which takes its time, the next one follows at once.
     eager_for: Duration::from_secs(15 * 60),
     eager_pause: Duration::from_secs(1),
-    // A `ProxyCommand` may take a login, or a cloud's API, each time.
-    program_pause: Duration::from_secs(5),
-    program_max: Duration::from_secs(30),
+    // A `ProxyCommand` may take a login, or a cloud's API, each time: not more often than the promise needs.
+    program_pause: Duration::from_secs(2),
+    // A server that is stopped for ten minutes has a dozen to answer.
+    program_min: Duration::from_secs(5),
+    program_max: Duration::from_secs(90),
+    // The first packets of a program's connection are sent after 0, 1 and 3 seconds. An API may take many.
+    unread_min: Duration::from_secs(3),
+    unread_max: Duration::from_secs(30),
     // The kernel of a machine that is up takes connections for a server that is stopped: after ten minutes it has six
     // to answer, and not the 17 for which OpenSSH 10 locks an address out.
     silence_min: Duration::from_secs(15),

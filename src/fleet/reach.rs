@@ -16,13 +16,14 @@ use tokio::{
 use crate::{
     address::Address,
     attempt::{FromAttempt, Reporter},
+    command,
     install::{self, Install},
     kept::Kept,
     launch::Server,
     limits,
     link::Pulse,
     run::FleetConfig,
-    server::{Started, launch, launch_by_command},
+    server::{Started, launch},
     socket,
     ssh::{self, Refused},
     system,
@@ -71,12 +72,12 @@ pub(crate) async fn reach(
     match way {
         Way::Ssh { server, transport } => {
             if is_by_system(id, config, transport) {
-                return by_system(id, config, &server, install, reporter).await;
+                return by_system(id, config, &server, (search, install), reporter).await;
             }
             let route = ssh::resolve(id, config, reporter).await?;
             match connect(id, config, (transport, search), &route, reporter).await? {
                 Some((session, told)) => by_ssh(id, (route, session, told), &server, install, reporter).await,
-                None => by_system(id, config, &server, install, reporter).await,
+                None => by_system(id, config, &server, (None, install), reporter).await,
             }
         }
         Way::Embedded(_) | Way::Address(_) if install.is_some() => Err(install::impossible(id)),
@@ -87,7 +88,7 @@ pub(crate) async fn reach(
             if let Some(order) = install {
                 install::by_command(id, &argv, order, &server, reporter).await?;
             }
-            let (child, started) = launch_by_command(id, &argv, &server).await?;
+            let (child, started) = command::launch(id, &argv, &server, search, reporter).await?;
             let witness = Witness::Child(child.watch());
             Ok(by_launch(child, started, witness, Pulse::Call, ()))
         }
@@ -158,9 +159,12 @@ async fn by_system(
     id: &HostId,
     config: &FleetConfig,
     server: &Server,
-    install: Option<&Install>,
+    (search, install): (Option<Search>, Option<&Install>),
     reporter: &Reporter,
 ) -> Result<Reached, Failure> {
+    if let Some(search) = search {
+        system::find(id, config, search, reporter).await?;
+    }
     if let Some(order) = install {
         install::by_system(id, config, order, server, reporter).await?;
     }

@@ -6,14 +6,13 @@ use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, End};
 use codex_ssh::{ExecError, Process, Session};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt},
     sync::mpsc,
     time::timeout,
 };
 
 use crate::{
     around::{Detour, begins, go_around},
-    child::Child,
     install,
     launch::{self, Found, Outcome, Server, command_line, command_line_with_input},
     limits,
@@ -147,56 +146,15 @@ fn never_ran(id: &HostId, why: &str, stderr: &str) -> (String, String) {
     (message, hint)
 }
 
-/// Starts the server through a shell that a program of the user gives.
-pub(crate) async fn launch_by_command(
-    id: &HostId,
-    argv: &[String],
-    server: &Server,
-) -> Result<(Child, Started), Failure> {
-    let command = argv.join(" ");
-    let hint =
-        format!("run `{command}` in a terminal: it must give a POSIX shell that reads its standard input");
-    let mut child = Child::start(argv).map_err(|error| {
-        let program = argv.first().map(String::as_str).unwrap_or_default();
-        Failure {
-            hint: Some("correct `command` in the settings of the host".to_owned()),
-            ..not_launched(FailureKind::BadConfig, format!("starting `{program}`: {error}"))
-        }
-    })?;
-    let witness = Witness::Child(child.watch());
-    let nonce = nonce();
-    let line = format!("{}\n", command_line(&nonce, server));
-    // A program that does not read shows itself by its end, or by its silence.
-    _ = timeout(limits::LAUNCH_PATIENCE, child.write_all(line.as_bytes())).await;
-    let mut printed = BytesMut::new();
-    let (kind, why) = match marked(&nonce, &mut child, &mut printed).await {
-        Ok(found) => return Ok((child, started(id, found, printed, server)?)),
-        Err(NoMark::Late) => (
-            FailureKind::LaunchFailed,
-            format!(" within {:?}", limits::LAUNCH_PATIENCE),
-        ),
-        Err(NoMark::Ended) => match witness.ended().await {
-            // The way is down, as a host that does not answer is: a container may come back.
-            Some(Ended::Exited(why) | Ended::Lost(why)) => (FailureKind::Unreachable, format!(": {why}")),
-            None => (FailureKind::LaunchFailed, too_much()),
-        },
-    };
-    Err(Failure {
-        hint: Some(hint),
-        stderr: said(&printed, &witness),
-        ..not_launched(kind, format!("`{command}` did not start codex{why}"))
-    })
-}
-
 pub(crate) fn nonce() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(16).collect()
 }
 
-fn too_much() -> String {
+pub(crate) fn too_much() -> String {
     format!(": it printed over {} bytes", launch::NOISE_BYTES_MAX)
 }
 
-fn started(
+pub(crate) fn started(
     id: &HostId,
     (found, noise): (Found, String),
     rest: BytesMut,
@@ -217,13 +175,14 @@ fn started(
 }
 
 /// Why there was no mark.
-enum NoMark {
+pub(crate) enum NoMark {
     Late,
     /// The output ended, or was too much.
     Ended,
 }
 
-async fn marked(
+/// Waits until the host has said what it starts, and takes that out of what it printed.
+pub(crate) async fn marked(
     nonce: &str,
     stream: &mut (impl AsyncRead + Unpin),
     printed: &mut BytesMut,

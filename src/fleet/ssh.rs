@@ -92,10 +92,7 @@ pub(crate) async fn connect(
     let _speaker = events.clone();
     let mut connecting = std::pin::pin!(async {
         match search {
-            Some(Search { silence, program }) => {
-                let search = codex_ssh::Search { silence, program };
-                config.connector.search(route, events, search).await
-            }
+            Some(search) => config.connector.search(route, events, limits_of(search)).await,
             None => config.connector.connect(route, events).await,
         }
     });
@@ -141,6 +138,43 @@ fn is_about_login(event: &SshEvent) -> bool {
             | SshQuestion::Password { .. }
             | SshQuestion::KeyboardInteractive { .. }
     )
+}
+
+/// Waits until the first server on the way to a host that is looked for is there.
+pub(crate) async fn find(
+    config: &FleetConfig,
+    route: &Route,
+    search: Search,
+    reporter: &Reporter,
+) -> Result<(), Failure> {
+    let (events, mut told) = mpsc::channel(limits::REPORTS_MAX);
+    let mut finding = std::pin::pin!(config.connector.find(route, events, limits_of(search)));
+    let mut phase = Phase::Resolving;
+    loop {
+        tokio::select! {
+            found = &mut finding => {
+                let Err(error) = found else { return Ok(()) };
+                if let Some(met) = met(&error) {
+                    reporter.report(Report::Met(met)).await;
+                }
+                return Err(refused(&error, phase));
+            }
+            Some(event) = told.recv() => translate(event, route, reporter, &mut phase).await,
+        }
+    }
+}
+
+fn limits_of(search: Search) -> codex_ssh::Search {
+    let Search {
+        silence,
+        program,
+        unread,
+    } = search;
+    codex_ssh::Search {
+        silence,
+        program,
+        unread,
+    }
 }
 
 /// Who has sent an attempt away; `None`: nobody was there.

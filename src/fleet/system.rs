@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use codex_hosts::{Failure, HostId, Met, Phase, Report};
+use codex_hosts::{Failure, FailureKind, HostId, Met, Phase, Report, Search};
 use codex_ssh::{
     Route,
     config::{Query, settings::HostSettings},
@@ -38,6 +38,7 @@ use crate::{
     reach::bad,
     run::FleetConfig,
     server::{Started, launched, nonce},
+    ssh,
     witness::Witness,
 };
 use askpass::Desk;
@@ -177,6 +178,38 @@ pub(crate) async fn launch(
     let Opened { child, printed } = open(id, config, &line, reporter).await?;
     let witness = Witness::System(child.watch());
     launched(id, &nonce, child, printed, &witness, server).await
+}
+
+/// Waits until a host that is looked for is there, before its login is begun: the client's kernel waits longer and
+/// longer between two packets, and a client that is ended may have begun a login or asked for something. So it is one of
+/// our own connections that looks, and the client is started once, when somebody has answered it.
+///
+/// It goes as far as the first server on the way. What is behind a jump host is left to the client.
+pub(crate) async fn find(
+    id: &HostId,
+    config: &FleetConfig,
+    search: Search,
+    reporter: &Reporter,
+) -> Result<(), Failure> {
+    let query = Query::parse(&id.0).map_err(|error| bad(error.to_string(), None))?;
+    let Some(route) = route(config, &query).await else {
+        return Ok(());
+    };
+    if let Some(longest) = route.hops.first().and_then(|it| it.connect_timeout) {
+        let longest = longest.saturating_add(limits::PHASE_MARGIN);
+        reporter.report(Report::Allowed(longest)).await;
+    }
+    let hands_over = route.hops.iter().any(|it| it.beyond.proxy_use_fdpass);
+    if hands_over || config.system.is_carried(&query, &route).await {
+        return Ok(());
+    }
+    match ssh::find(config, &route, search, reporter).await {
+        // What else may be wrong, the client sees and says for itself.
+        Err(failure) if matches!(failure.kind, FailureKind::TimedOut | FailureKind::Unreachable) => {
+            Err(failure)
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Logs in and runs a command, and waits until something comes back.

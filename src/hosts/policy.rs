@@ -24,11 +24,14 @@ pub struct Policy {
     pub eager_for: Duration,
     /// From the begin of such an attempt to the begin of the next one, at least.
     pub eager_pause: Duration,
-    /// The same where a program of the user makes the connection; it is also the least that such a program is given
-    /// to make it.
+    /// The same where a program of the user makes the connection.
     pub program_pause: Duration,
-    /// The most that a program of the user is given to make a connection again.
+    /// The least and the most of [`Search::program`].
+    pub program_min: Duration,
     pub program_max: Duration,
+    /// The least and the most of [`Search::unread`].
+    pub unread_min: Duration,
+    pub unread_max: Duration,
     /// The least and the most of [`Search::silence`].
     pub silence_min: Duration,
     pub silence_max: Duration,
@@ -42,15 +45,19 @@ pub struct Search {
     /// `PerSourcePenalties`), so this grows with the time that the host has been away: they are few, however long
     /// that is.
     pub silence: Duration,
-    /// The same for what a program of the user connects. Whether it has reached the host cannot be seen, and one that
-    /// has not may be waiting longer and longer between its own tries: so this is shorter.
+    /// The same for what a program of the user connects, once it has taken what it was given to carry. Whether it has
+    /// reached the host with it cannot be seen, and one that has not may be waiting longer and longer between its own
+    /// tries: so this is shorter.
     pub program: Duration,
+    /// What such a program may have until it takes that. One that has not is still on its way, so that the host's server
+    /// does not know of it; a fresh one takes its place before its pauses grow.
+    pub unread: Duration,
 }
 
 /// A program may take this many times as long as the whole connection took when it was made.
 const SLOWER: u32 = 3;
 /// The part of the time away that a program is given.
-const PART: u32 = 4;
+const PART: u32 = 2;
 /// The pause after an attempt that took its time: long enough for its end to be told.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -64,12 +71,14 @@ impl Search {
 impl Policy {
     /// How to look for a host that has been away for so long, and to which connecting `took` this long before.
     pub(crate) fn search(&self, away: Duration, took: Duration) -> Search {
-        let program = (away / PART).max(took.saturating_mul(SLOWER));
+        let usual = took.saturating_mul(SLOWER);
+        let program = (away / PART).max(usual);
         // Whole seconds: people read it in the failure.
         let away = Duration::from_secs(away.as_secs() + 1);
         Search {
             silence: away.clamp(self.silence_min, self.silence_max),
-            program: program.clamp(self.program_pause, self.program_max),
+            program: program.clamp(self.program_min, self.program_max),
+            unread: usual.clamp(self.unread_min, self.unread_max),
         }
     }
 
@@ -102,22 +111,31 @@ mod tests {
         stable_after: Duration::from_secs(60),
         eager_for: Duration::from_secs(900),
         eager_pause: Duration::from_secs(1),
-        program_pause: Duration::from_secs(5),
-        program_max: Duration::from_secs(30),
+        program_pause: Duration::from_secs(2),
+        program_min: Duration::from_secs(5),
+        program_max: Duration::from_secs(90),
+        unread_min: Duration::from_secs(3),
+        unread_max: Duration::from_secs(30),
         silence_min: Duration::from_secs(15),
         silence_max: Duration::from_secs(120),
     };
 
     #[test]
     fn a_server_that_is_stopped_for_ten_minutes_finds_few_connections_that_were_given_up() {
-        let mut away = Duration::ZERO;
-        let mut given_up = 0;
-        while away < S(600) {
-            away += POLICY.search(away, S(1)).silence + POLICY.eager_pause;
-            given_up += 1;
-        }
+        let given_up = |patience: fn(Search) -> Duration| {
+            let mut away = Duration::ZERO;
+            let mut given_up = 0;
+            while away < S(600) {
+                away += patience(POLICY.search(away, S(1))) + LEAST_PAUSE;
+                given_up += 1;
+            }
+            given_up
+        };
         // OpenSSH sends a client away that has more than 15 seconds of penalty: each of these costs one.
-        assert!((3..=8).contains(&given_up), "{given_up}");
+        let own = given_up(|it| it.silence);
+        assert!((3..=8).contains(&own), "{own}");
+        let programs = given_up(|it| it.program);
+        assert!((8..15).contains(&programs), "{programs}");
     }
 
     #[test]
@@ -125,16 +143,25 @@ mod tests {
         let program = |away, took| POLICY.search(S(away), S(took)).program;
         assert_eq!(program(0, 0), S(5));
         assert_eq!(program(0, 4), S(12));
-        assert_eq!(program(80, 4), S(20));
-        assert_eq!(program(3600, 1), S(30));
-        assert_eq!(program(0, 3600), S(30), "a question to the user was part of it");
+        assert_eq!(program(80, 4), S(40));
+        assert_eq!(program(3600, 1), S(90));
+        assert_eq!(program(0, 3600), S(90), "a question to the user was part of it");
+    }
+
+    #[test]
+    fn a_program_that_is_on_its_way_is_given_no_more_because_the_host_has_been_away_for_long() {
+        let unread = |away, took| POLICY.search(S(away), S(took)).unread;
+        assert_eq!(unread(0, 0), S(3));
+        assert_eq!(unread(600, 0), S(3));
+        assert_eq!(unread(600, 4), S(12));
+        assert_eq!(unread(0, 3600), S(30));
     }
 
     #[test]
     fn only_silence_is_answered_by_haste() {
         let pause = |away, met| POLICY.eager_pause(S(away), Duration::ZERO, met);
         assert_eq!(pause(600, None), Some(S(1)));
-        assert_eq!(pause(600, Some(Met::Program)), Some(S(5)));
+        assert_eq!(pause(600, Some(Met::Program)), Some(S(2)));
         assert_eq!(pause(0, Some(Met::Server)), None);
         assert_eq!(pause(900, None), None, "and not for ever");
         let half = Duration::from_millis(500);

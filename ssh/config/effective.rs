@@ -448,6 +448,8 @@ impl Builder<'_> {
                 pkcs11_provider: self.text("pkcs11provider"),
                 gssapi: self.yes("gssapiauthentication"),
                 hostbased: self.yes("hostbasedauthentication"),
+                control_path: self.text("controlpath").is_some(),
+                proxy_use_fdpass: self.yes("proxyusefdpass"),
             },
         })
     }

@@ -127,6 +127,10 @@ pub struct Beyond {
     pub gssapi: bool,
     /// `HostbasedAuthentication`.
     pub hostbased: bool,
+    /// `ControlPath`: another client may have a connection there.
+    pub control_path: bool,
+    /// `ProxyUseFdpass`: the `ProxyCommand` hands a socket over.
+    pub proxy_use_fdpass: bool,
 }
 
 /// When new session keys are agreed on; `None`: as the cipher needs it.

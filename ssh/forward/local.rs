@@ -209,8 +209,8 @@ async fn carry(mut near: Box<dyn Stream>, session: Arc<Session>, target: Target,
     let opening = async {
         match (&target, &wanted) {
             (Target::Unix(path), _) => session.open_unix(reader, &path.to_string_lossy()).await,
-            (Target::Tcp { host, port }, _) => session.open_tcp(reader, host, *port).await,
-            (Target::Socks, Some(wanted)) => session.open_tcp(reader, &wanted.host, wanted.port).await,
+            (Target::Tcp { host, port }, _) => session.open_tcp(reader, host, *port, None).await,
+            (Target::Socks, Some(wanted)) => session.open_tcp(reader, &wanted.host, wanted.port, None).await,
             (Target::Socks, None) => Err(crate::session::ForwardError::Refused(String::new())),
         }
     };

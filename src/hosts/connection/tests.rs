@@ -20,7 +20,10 @@ const POLICY: Policy = Policy {
     eager_for: Duration::from_secs(60),
     eager_pause: Duration::from_millis(1500),
     program_pause: Duration::from_secs(3),
+    program_min: Duration::from_secs(5),
     program_max: Duration::from_secs(30),
+    unread_min: Duration::from_secs(3),
+    unread_max: Duration::from_secs(30),
     silence_min: Duration::from_secs(15),
     silence_max: Duration::from_secs(120),
 };
