@@ -230,9 +230,17 @@ impl Handler for Client {
     }
 }
 
+/// Whether russh gave up because a text of the server is no UTF-8: it reads all of them strictly. A packet that is
+/// damaged or of another shape is another error.
+pub(crate) fn is_illegible(error: &russh::Error) -> bool {
+    use russh::keys::ssh_encoding::Error::CharacterEncoding;
+    matches!(error, russh::Error::SshEncoding(CharacterEncoding))
+}
+
 fn closed_by(error: &russh::Error) -> Closed {
     use std::io::ErrorKind;
     match error {
+        error if is_illegible(error) => Closed::Illegible,
         russh::Error::KeepaliveTimeout => Closed::Silent,
         russh::Error::Disconnect | russh::Error::RecvError => Closed::ByUs,
         russh::Error::IO(error) => match error.kind() {

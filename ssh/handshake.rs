@@ -25,15 +25,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     algorithms,
     ask::Report,
-    client::{Agreed, Client, LastWords, Presented, Refusal, ServerKey},
+    client::{Agreed, Client, LastWords, Presented, Refusal, ServerKey, is_illegible},
     config::settings::HostSettings,
     doors::Doors,
-    error::Failure,
+    error::{Failure, Words},
     event::{Hop, Stage},
+    greeting::Greeting,
     host_key::{Check, Verified},
     known_hosts::KnownHosts,
     limits,
-    link::{Carrier, Gone, Greeting, Link, Wire},
+    link::{Carrier, Gone, Link, Wire},
     session::{Closed, PeerInfo},
 };
 
@@ -104,6 +105,7 @@ pub(crate) async fn secure(
         known,
         report,
         address,
+        theirs: greeting.host_keys(),
         is_asking: AtomicBool::new(false),
     };
     let verified = steps
@@ -300,6 +302,11 @@ impl Steps<'_> {
 
     fn failed(&self, error: russh::Error) -> Failure {
         let step = format!("exchanging keys with {}", self.target);
+        let unreadable = self.greeting.unreadable();
+        if let Some(what) = unreadable.or(is_illegible(&error).then_some(Words::Text)) {
+            let tried = Vec::new();
+            return Failure::Illegible { step, what, tried };
+        }
         match error {
             russh::Error::NoCommonAlgo { kind, ours, theirs } => Failure::NoCommonAlgorithm {
                 target: self.target.clone(),

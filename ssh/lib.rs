@@ -19,6 +19,7 @@ mod error;
 mod event;
 mod exec;
 mod forward;
+mod greeting;
 mod handshake;
 mod host_key;
 pub mod known_hosts;
@@ -36,7 +37,7 @@ mod store;
 
 pub use askpass::Askpass;
 pub use connect::{Connector, Local};
-pub use error::{Attempt, Class, ConnectError, ExecError, Failure, KnownKey, Outcome, PingError};
+pub use error::{Attempt, Class, ConnectError, ExecError, Failure, KnownKey, Outcome, PingError, Words};
 pub use event::{Answer, Event, Hop, HostKey, Prompt, Question, Stage};
 pub use exec::{Exit, ExitWatch, Process, Stderr};
 pub use forward::{ForwardState, Forwards, State as ForwardStatus};

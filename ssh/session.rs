@@ -68,6 +68,8 @@ pub enum Closed {
     ByServer(String),
     /// No answer to keepalives.
     Silent,
+    /// The server said something that is no UTF-8, and the library under this client reads nothing else.
+    Illegible,
     /// The link broke.
     Lost(String),
 }
@@ -78,6 +80,7 @@ impl fmt::Display for Closed {
             Closed::ByUs => out.write_str("connection closed by this side"),
             Closed::ByServer(text) => write!(out, "connection closed by the server: {text:?}"),
             Closed::Silent => out.write_str("connection lost: no answer to keepalives"),
+            Closed::Illegible => out.write_str("connection lost: a text of the server is not UTF-8"),
             Closed::Lost(text) => write!(out, "connection lost: {text}"),
         }
     }

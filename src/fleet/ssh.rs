@@ -14,7 +14,7 @@ use crate::{
     limits, question,
     run::FleetConfig,
     server::chain,
-    transport::Need,
+    transport::{Need, Transport},
 };
 
 /// Why our own SSH did not get through.
@@ -24,9 +24,11 @@ pub(crate) struct Refused {
     pub(crate) need: Option<Need>,
 }
 
+/// Finds the way, with what another transport could do left to it.
 pub(crate) async fn resolve(
     id: &HostId,
     config: &FleetConfig,
+    transport: Transport,
     reporter: &Reporter,
 ) -> Result<Route, Failure> {
     let bad = |message: String, hint: Option<String>| Failure {
@@ -39,7 +41,7 @@ pub(crate) async fn resolve(
     let query = Query::parse(&id.0).map_err(|error| bad(error.to_string(), None))?;
     let resolver = Arc::clone(&config.resolver);
     let resolved = spawn_blocking(move || resolver(&query)).await;
-    let (route, problems) = resolved
+    let (mut route, problems) = resolved
         .map_err(|error| bad(format!("reading the configuration failed: {error}"), None))?
         .map_err(|error| {
             let hint = match &error {
@@ -48,6 +50,9 @@ pub(crate) async fn resolve(
             };
             bad(error.to_string(), hint)
         })?;
+    for hop in &mut route.hops {
+        hop.host_keys.leave_beyond = transport != Transport::Builtin;
+    }
     let matters = |it: &&Problem| it.in_effect && it.severity != Severity::Note;
     for problem in problems.iter().filter(matters) {
         reporter.send(FromAttempt::Notice(problem.to_string())).await;

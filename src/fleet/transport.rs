@@ -3,7 +3,7 @@
 
 use std::{path::Path, str::FromStr};
 
-use codex_ssh::{Attempt, ConnectError, Failure as SshFailure, Outcome, Route, config::settings};
+use codex_ssh::{Attempt, ConnectError, Failure as SshFailure, Outcome, Route, Words, config::settings};
 use settings::{HostSettings, IdentityAgent};
 
 /// Who speaks SSH to a host.
@@ -61,6 +61,10 @@ pub(crate) enum What {
         keyword: &'static str,
         theirs: Vec<String>,
     },
+    /// The host is known by keys of these algorithms, it has them, and this program cannot verify them.
+    HostKeys(Vec<&'static str>),
+    /// What the server says before the session stands, and why the library cannot read it.
+    Words(Words),
     /// The configuration leaves none of the algorithms of this program.
     Configured {
         /// As in [`What::Algorithms`].
@@ -117,7 +121,8 @@ impl Need {
     }
 
     /// What a failure shows. Host keys that are unknown, changed or revoked, and logins that the user ended, show
-    /// nothing: another transport must not be a way around them.
+    /// nothing: another transport must not be a way around them. Nor does a connection that was cut, or whose packets
+    /// were damaged.
     pub(crate) fn after(error: &ConnectError, route: &Route) -> Option<Need> {
         let settings = route.hops.get(error.index)?;
         let (what, after_refusal) = match error.kind() {
@@ -135,6 +140,10 @@ impl Need {
                 untried(settings, tried, accepts)?,
                 tried.iter().any(is_refused_secret),
             ),
+            SshFailure::HostKeyBeyond { algorithms, .. } => (What::HostKeys(algorithms.clone()), false),
+            SshFailure::Illegible { what, tried, .. } => {
+                (What::Words(*what), tried.iter().any(is_refused_secret))
+            }
             _ => return None,
         };
         Some(Need {
@@ -142,6 +151,16 @@ impl Need {
             what,
             after_refusal,
         })
+    }
+
+    /// What is missing, and that it is this program's own SSH that has it not.
+    pub(crate) fn explained(&self, route: &Route) -> String {
+        let text = self.text(route);
+        match self.what {
+            What::Words(_) => text,
+            What::HostKeys(_) => format!("{text}, which this program's own SSH cannot verify"),
+            _ => format!("{text}, which this program's own SSH cannot do"),
+        }
     }
 
     /// What is missing, as a sentence without its end.
@@ -155,6 +174,12 @@ impl Need {
             What::SecurityKey(file) => format!("{name} uses a security key ({file})"),
             What::Algorithms { keyword, theirs } => {
                 format!("{name} has only {} {}", kind_of(keyword), theirs.join(", "))
+            }
+            What::HostKeys(algorithms) => {
+                format!("{name} is known by its host key {}", algorithms.join(" and "))
+            }
+            What::Words(what) => {
+                format!("the words of {name} could not be read by the built-in client ({what})")
             }
             What::Configured { keyword, list } => {
                 format!("the configuration wants {} {list} for {name}", kind_of(keyword))

@@ -67,7 +67,7 @@ impl Check<'_> {
                     StrictHostKeyChecking::Yes | StrictHostKeyChecking::AcceptNew => Err(failure),
                     StrictHostKeyChecking::Ask => {
                         self.report.notice(format!("CheckHostIP: {failure}")).await;
-                        self.ask(key, &[]).await?;
+                        self.ask(key, Vec::new()).await?;
                         Ok(verified)
                     }
                     StrictHostKeyChecking::Off => {
