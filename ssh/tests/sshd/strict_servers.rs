@@ -220,17 +220,18 @@ async fn a_proxy_command_may_print_more_than_the_servers_identification() {
         return;
     }
     let sshd = Sshd::start("");
-    let (config, log) = (
-        write_config(sshd.dir.path(), sshd.port, ""),
-        sshd.path("inetd.log"),
-    );
+    let config = write_config(sshd.dir.path(), sshd.port, "");
+    let log = sshd.path("inetd.log");
     let mut settings = sshd.settings();
     let noise = "i=0; while [ $i -lt 200 ]; do printf '%0300d h\\351te\\r\\n' $i; i=$((i+1)); done";
-    settings.route = Via::Command(format!(
-        "{noise}; exec /usr/sbin/sshd -i -f {} -E {}",
-        config.display(),
-        log.display()
-    ));
+    let (config, log) = (config.display(), log.display());
+    let script = sshd.path("noisy");
+    fs::write(
+        &script,
+        format!("{noise}; exec /usr/sbin/sshd -i -f {config} -E {log}"),
+    )
+    .unwrap();
+    settings.route = Via::Command(format!("sh {}", script.display()));
     assert_eq!(said(settings, "echo here").await, "here\n");
 }
 
