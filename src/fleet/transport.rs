@@ -124,28 +124,7 @@ impl Need {
     /// nothing: another transport must not be a way around them. Nor does a connection that was cut, or whose packets
     /// were damaged.
     pub(crate) fn after(error: &ConnectError, route: &Route) -> Option<Need> {
-        let settings = route.hops.get(error.index)?;
-        let (what, after_refusal) = match error.kind() {
-            SshFailure::NoCommonAlgorithm { kind, theirs, .. } => {
-                let (_, keyword, _) = LISTS.into_iter().find(|(name, ..)| kind.contains(name))?;
-                let theirs = theirs.clone();
-                (What::Algorithms { keyword, theirs }, false)
-            }
-            SshFailure::NoAlgorithmLeft { keyword, list, .. } => {
-                let (_, keyword, _) = LISTS.into_iter().find(|(name, ..)| name == keyword)?;
-                let list = list.clone();
-                (What::Configured { keyword, list }, false)
-            }
-            SshFailure::Unauthorized { tried, accepts, .. } => (
-                untried(settings, tried, accepts)?,
-                tried.iter().any(is_refused_secret),
-            ),
-            SshFailure::HostKeyBeyond { algorithms, .. } => (What::HostKeys(algorithms.clone()), false),
-            SshFailure::Illegible { what, tried, .. } => {
-                (What::Words(*what), tried.iter().any(is_refused_secret))
-            }
-            _ => return None,
-        };
+        let (what, after_refusal) = shown(error.kind(), route.hops.get(error.index)?)?;
         Some(Need {
             hop: error.index,
             what,
@@ -186,6 +165,31 @@ impl Need {
             }
         }
     }
+}
+
+/// What a failure shows to be missing, and whether a password of the user's was refused before.
+fn shown(failure: &SshFailure, settings: &HostSettings) -> Option<(What, bool)> {
+    Some(match failure {
+        SshFailure::NoCommonAlgorithm { kind, theirs, .. } => {
+            let (_, keyword, _) = LISTS.into_iter().find(|(name, ..)| kind.contains(name))?;
+            let theirs = theirs.clone();
+            (What::Algorithms { keyword, theirs }, false)
+        }
+        SshFailure::NoAlgorithmLeft { keyword, list, .. } => {
+            let (_, keyword, _) = LISTS.into_iter().find(|(name, ..)| name == keyword)?;
+            let list = list.clone();
+            (What::Configured { keyword, list }, false)
+        }
+        SshFailure::Unauthorized { tried, accepts, .. } => (
+            untried(settings, tried, accepts)?,
+            tried.iter().any(is_refused_secret),
+        ),
+        SshFailure::HostKeyBeyond { algorithms, .. } => (What::HostKeys(algorithms.clone()), false),
+        SshFailure::Illegible { what, tried, .. } => {
+            (What::Words(*what), tried.iter().any(is_refused_secret))
+        }
+        _ => return None,
+    })
 }
 
 fn kind_of(keyword: &str) -> &'static str {
@@ -344,6 +348,37 @@ mod tests {
             "keyboard-interactive",
             Outcome::Unasked
         )));
+    }
+
+    #[test]
+    fn words_that_cannot_be_read_are_a_need_and_a_broken_connection_is_none() {
+        let (step, what) = ("logging in".to_owned(), Words::Text);
+        let illegible = |outcome| {
+            let tried = vec![Attempt {
+                method: "password",
+                what: String::new(),
+                outcome,
+            }];
+            let step = step.clone();
+            shown(&SshFailure::Illegible { step, what, tried }, &settings())
+        };
+        assert_eq!(illegible(Outcome::Partial), Some((What::Words(what), false)));
+        assert_eq!(illegible(Outcome::Denied), Some((What::Words(what), true)));
+        let source = "Wrong packet authentication code".into();
+        let text = String::new();
+        for broken in [
+            SshFailure::Protocol {
+                step: step.clone(),
+                source,
+            },
+            SshFailure::Closed {
+                step: step.clone(),
+                text: text.clone(),
+            },
+            SshFailure::NotSsh { target: step, text },
+        ] {
+            assert_eq!(shown(&broken, &settings()), None, "{broken}");
+        }
     }
 
     #[test]
