@@ -113,6 +113,7 @@ pub(crate) async fn launched<S: AsyncRead + Unpin>(
         Err(NoMark::Ended) => match witness.ended().await {
             Some(Ended::Lost(why)) => return Err(not_launched(FailureKind::Unreachable, why)),
             Some(Ended::Exited(exit)) => format!(": {exit}"),
+            Some(Ended::Closed) => ": its channel was closed".to_owned(),
             None => too_much(),
         },
     };
@@ -185,7 +186,7 @@ pub(crate) async fn launch_by_command(
         Err(NoMark::Ended) => match witness.ended().await {
             // The way is down, as a host that does not answer is: a container may come back.
             Some(Ended::Exited(why) | Ended::Lost(why)) => (FailureKind::Unreachable, format!(": {why}")),
-            None => (FailureKind::LaunchFailed, too_much()),
+            Some(Ended::Closed) | None => (FailureKind::LaunchFailed, too_much()),
         },
     };
     Err(Failure {
@@ -391,7 +392,12 @@ pub(crate) async fn ended(end: End, witness: &Witness, phase: Option<Phase>, pat
         Some(_) => FailureKind::LaunchFailed,
         None => FailureKind::ServerExited,
     };
+    let is_closed = matches!(exit, Some(Ended::Closed));
     let (kind, message) = match (exit, end) {
+        (Some(Ended::Closed), _) => (
+            by_itself,
+            format!("the host closed the channel of {path} app-server and told no exit status"),
+        ),
         (Some(Ended::Lost(why)), _) => (FailureKind::Unreachable, why),
         (Some(Ended::Exited(exit)), _) => (by_itself, format!("{path} app-server ended: {exit}")),
         (None, End::Broken(error)) => (FailureKind::Unreachable, chain(&error)),
@@ -404,6 +410,10 @@ pub(crate) async fn ended(end: End, witness: &Witness, phase: Option<Phase>, pat
     let hint = match kind {
         FailureKind::Unreachable => {
             "see whether the host is up and the network carries; it is tried again".to_owned()
+        }
+        _ if is_closed => {
+            "let ChannelTimeout in the host's sshd_config spare sessions: it closes them where nothing is said for so long"
+                .to_owned()
         }
         _ => format!("run `{path} app-server` on the host and see what it says"),
     };
