@@ -70,6 +70,8 @@ pub enum Closed {
     Silent,
     /// The server said something that is no UTF-8, and the library under this client reads nothing else.
     Illegible,
+    /// What came from the server is no SSH, or was changed on the way; this says what is wrong with it.
+    Broken(String),
     /// The link broke.
     Lost(String),
 }
@@ -81,7 +83,7 @@ impl fmt::Display for Closed {
             Closed::ByServer(text) => write!(out, "connection closed by the server: {text:?}"),
             Closed::Silent => out.write_str("connection lost: no answer to keepalives"),
             Closed::Illegible => out.write_str("connection lost: a text of the server is not UTF-8"),
-            Closed::Lost(text) => write!(out, "connection lost: {text}"),
+            Closed::Broken(text) | Closed::Lost(text) => write!(out, "connection lost: {text}"),
         }
     }
 }

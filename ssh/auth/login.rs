@@ -475,6 +475,10 @@ impl State<'_> {
             None
         };
         match closing {
+            Some(_) if let Some(what) = self.broken() => Failure::Protocol {
+                step: format!("logging in to {} as {}", self.hop, self.settings.user),
+                source: what.into(),
+            },
             Some(_) if self.is_illegible() => Failure::Illegible {
                 step: format!("logging in to {} as {}", self.hop, self.settings.user),
                 what: Words::Text,
@@ -492,6 +496,14 @@ impl State<'_> {
                 accepts: plan.accepts().to_vec(),
                 closing,
             },
+        }
+    }
+
+    /// What is wrong with what the server sent, where this side ended the connection for it.
+    fn broken(&self) -> Option<String> {
+        match &*self.ended.borrow() {
+            Some(Closed::Broken(what)) => Some(what.clone()),
+            _ => None,
         }
     }
 
