@@ -170,6 +170,17 @@ pub enum Words {
     LongIdentification,
 }
 
+impl Words {
+    fn remedy(self) -> &'static str {
+        match self {
+            Words::Text => "save, on the server, the file that Banner in its sshd_config names as UTF-8",
+            Words::Identification | Words::LongIdentification => {
+                "make VersionAddendum in the server's sshd_config short and ASCII"
+            }
+        }
+    }
+}
+
 impl fmt::Display for Words {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
@@ -400,13 +411,7 @@ impl Failure {
                 )
             }
             Failure::Protocol { .. } => format!("compare with `ssh -v {alias}`"),
-            Failure::Illegible {
-                what: Words::Text, ..
-            } => "save, on the server, the file that Banner in its sshd_config names as UTF-8"
-                .to_owned(),
-            Failure::Illegible { .. } => {
-                "make VersionAddendum in the server's sshd_config short and ASCII".to_owned()
-            }
+            Failure::Illegible { what, .. } => what.remedy().to_owned(),
             Failure::Cancelled(_) => {
                 "connect again and answer; a key that is in the agent (ssh-add) asks nothing".to_owned()
             }

@@ -59,27 +59,20 @@ pub(crate) async fn offer(
             "`transport = \"builtin\"` keeps the system's `ssh` from being used; {setting} uses it"
         )));
     }
-    // There is a second way out of these.
-    let or = match (&need.what, &failure.hint) {
-        (What::Words(_), Some(hint)) => format!("; or {hint}"),
-        (What::HostKeys(_), _) => "; `transport = \"builtin\"` goes by its other key".to_owned(),
-        _ => String::new(),
-    };
-    let refusal = explained(&format!("{setting} uses the system's `ssh`{or}"));
+    let refusal = explained(&format!(
+        "{setting} uses the system's `ssh`{}",
+        second_way(need, &failure)
+    ));
     if system.asking != Asking::User || need.after_refusal {
         return Err(refusal);
     }
     let Some(settings) = route.hops.get(need.hop) else {
         return Err(refusal);
     };
-    // Of these what is missing says it all.
-    let is_plain = matches!(
-        need.what,
-        What::Algorithms { .. } | What::Configured { .. } | What::Words(_)
-    );
-    let cause = match was_tried && !is_plain {
-        true => format!("{}.\n", failure.message),
-        false => String::new(),
+    let cause = if was_tried {
+        cause(need, &failure)
+    } else {
+        String::new()
     };
     let text = format!(
         "{cause}{all}.\nGo on with the system's ssh, until this program \
@@ -97,6 +90,23 @@ pub(crate) async fn offer(
             Ok(())
         }
         _ => Err(refusal),
+    }
+}
+
+/// What our own SSH came to, where what is missing does not say it all.
+fn cause(need: &Need, failure: &Failure) -> String {
+    match need.what {
+        What::Algorithms { .. } | What::Configured { .. } | What::Words(_) => String::new(),
+        _ => format!("{}.\n", failure.message),
+    }
+}
+
+/// What helps as well, if anything does.
+fn second_way(need: &Need, failure: &Failure) -> String {
+    match (&need.what, &failure.hint) {
+        (What::Words(_), Some(hint)) => format!("; or {hint}"),
+        (What::HostKeys(_), _) => "; `transport = \"builtin\"` goes by its other key".to_owned(),
+        _ => String::new(),
     }
 }
 
