@@ -57,6 +57,11 @@ const HOST_KEYS_ON_REQUEST: &[&str] = &["ssh-rsa"];
 /// Keys of the user on FIDO tokens; the agent signs with them.
 const SECURITY_KEYS: &[&str] = &["sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"];
 const CERTIFICATE: &str = "-cert-v01@openssh.com";
+/// Their certificates' names.
+const SECURITY_CERTIFICATES: &[&str] = &[
+    "sk-ssh-ed25519-cert-v01@openssh.com",
+    "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
+];
 
 /// What to offer to this host. Fails when the configuration leaves nothing that we have.
 pub(crate) fn preferred(settings: &HostSettings, known: &KnownHosts) -> Result<Preferred, Failure> {
@@ -116,6 +121,20 @@ fn host_keys(
         known.order(&mut keys);
     }
     Ok((keys, certified))
+}
+
+/// Of the host keys that a server has those that we cannot verify, and that OpenSSH's client can with this
+/// `HostKeyAlgorithms`: a FIDO token signs more than what it is given.
+pub(crate) fn beyond(configured: Option<&str>, theirs: &[String]) -> Vec<&'static str> {
+    let beyond = [SECURITY_KEYS, SECURITY_CERTIFICATES].concat();
+    let chosen = select("HostKeyAlgorithms", configured, &beyond, &[]).unwrap_or_default();
+    let has = |name: &&'static str| theirs.iter().any(|it| it == name);
+    chosen.into_iter().filter(has).collect()
+}
+
+/// Whether an algorithm is one of certificates.
+pub(crate) fn is_certificate(algorithm: &str) -> bool {
+    algorithm.ends_with(CERTIFICATE)
 }
 
 /// Whether we have keys of this type at all.

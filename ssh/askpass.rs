@@ -69,14 +69,16 @@ impl Askpass {
             key_type,
             fingerprint,
             randomart,
+            known,
             ..
         } = question
         else {
             return Answer::Refuse;
         };
+        let known: String = known.iter().map(|it| format!("{}\n", it.as_another())).collect();
         let text = format!(
             "The authenticity of host '{host}' can't be established.\n{key_type} key fingerprint is \
-             {fingerprint}.\n{randomart}\nAre you sure you want to continue connecting \
+             {fingerprint}.\n{randomart}\n{known}Are you sure you want to continue connecting \
              (yes/no/[fingerprint])? "
         );
         match self.ask(&text).await {

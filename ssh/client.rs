@@ -230,9 +230,17 @@ impl Handler for Client {
     }
 }
 
+/// Whether russh gave up because a text of the server is no UTF-8: it reads all of them strictly. A packet that is
+/// damaged or of another shape is another error.
+pub(crate) fn is_illegible(error: &russh::Error) -> bool {
+    use russh::keys::ssh_encoding::Error::CharacterEncoding;
+    matches!(error, russh::Error::SshEncoding(CharacterEncoding))
+}
+
 fn closed_by(error: &russh::Error) -> Closed {
     use std::io::ErrorKind;
     match error {
+        error if is_illegible(error) => Closed::Illegible,
         russh::Error::KeepaliveTimeout => Closed::Silent,
         russh::Error::Disconnect | russh::Error::RecvError => Closed::ByUs,
         russh::Error::IO(error) => match error.kind() {
@@ -240,6 +248,44 @@ fn closed_by(error: &russh::Error) -> Closed {
             ErrorKind::UnexpectedEof => Closed::Lost(SERVER_CLOSED.to_owned()),
             _ => Closed::Lost(error.to_string()),
         },
+        russh::Error::PacketAuth
+        | russh::Error::PacketSize(_)
+        | russh::Error::DecryptionError
+        | russh::Error::Decompress(_)
+        | russh::Error::Inconsistent
+        | russh::Error::SshEncoding(_)
+        | russh::Error::KexInit
+        | russh::Error::Kex
+        | russh::Error::WrongServerSig
+        | russh::Error::StrictKeyExchangeViolation { .. } => Closed::Broken(error.to_string()),
         other => Closed::Lost(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use russh::{Error, keys::ssh_encoding};
+
+    use super::closed_by;
+    use crate::session::Closed;
+
+    #[test]
+    fn words_that_cannot_be_read_packets_that_are_broken_and_links_that_break_are_told_apart() {
+        let illegible = ssh_encoding::Error::CharacterEncoding.into();
+        assert_eq!(closed_by(&illegible), Closed::Illegible);
+        for broken in [
+            Error::PacketAuth,
+            Error::PacketSize(1 << 30),
+            Error::Inconsistent,
+            ssh_encoding::Error::Length.into(),
+        ] {
+            assert_eq!(closed_by(&broken), Closed::Broken(broken.to_string()));
+        }
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let told = reset.to_string();
+        assert_eq!(closed_by(&reset.into()), Closed::Lost(told));
+        assert_eq!(closed_by(&Error::KeepaliveTimeout), Closed::Silent);
     }
 }

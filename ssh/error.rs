@@ -73,7 +73,7 @@ impl ConnectError {
     /// Every login that was tried, in order; empty when it did not come to that.
     pub fn tried(&self) -> &[Attempt] {
         match &*self.kind {
-            Failure::Unauthorized { tried, .. } => tried,
+            Failure::Unauthorized { tried, .. } | Failure::Illegible { tried, .. } => tried,
             _ => &[],
         }
     }
@@ -164,6 +164,46 @@ pub struct KnownKey {
     pub fingerprint: String,
 }
 
+/// What of a server's words the library under this client cannot read. Other clients can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// A banner, a question of the login or a good-bye: each is a text in a packet, and which one it was is not told.
+    Text,
+    /// The identification, which has bytes that are no UTF-8.
+    Identification,
+    /// The identification, which is longer than RFC 4253, 4.2 allows.
+    LongIdentification,
+}
+
+impl Words {
+    fn remedy(self) -> &'static str {
+        match self {
+            Words::Text => "save, on the server, the file that Banner in its sshd_config names as UTF-8",
+            Words::Identification | Words::LongIdentification => {
+                "make VersionAddendum in the server's sshd_config short and ASCII"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Words::Text => "its banner, question or good-bye is not UTF-8",
+            Words::Identification => "its identification is not UTF-8",
+            Words::LongIdentification => "its identification has more than 255 bytes",
+        })
+    }
+}
+
+impl KnownKey {
+    /// A line for who is asked about a key while the host is known by this one.
+    pub fn as_another(&self) -> String {
+        let (file, line) = (self.file.display(), self.line);
+        format!("known by another key: {} in {file}:{line}", self.key_type)
+    }
+}
+
 /// What happened. Every text stands alone: it names what was tried and with what.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -212,12 +252,30 @@ pub enum Failure {
         step: String,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Before the session stands; other clients may get in.
+    #[error("{step}: the server's words cannot be read: {what}")]
+    Illegible {
+        step: String,
+        what: Words,
+        tried: Vec<Attempt>,
+    },
     #[error("the host key of {target} is not known ({key_type} {fingerprint}): {why}")]
     HostKeyUnknown {
         target: String,
         key_type: String,
         fingerprint: String,
         why: String,
+    },
+    /// The server has a key that is known, and of a type that only other clients can verify.
+    #[error("{target} is known by a host key that this client cannot verify ({}), and its {key_type} key {fingerprint} is not known", Known(.known))]
+    HostKeyBeyond {
+        target: String,
+        key_type: String,
+        fingerprint: String,
+        /// The keys of the server, and the authorities that have signed certificates of hosts.
+        known: Vec<KnownKey>,
+        /// What the server has of it, as `HostKeyAlgorithms` names it.
+        algorithms: Vec<&'static str>,
     },
     #[error("the host key of {target} has changed: it sent {key_type} {fingerprint}, known is {}", Known(.known))]
     HostKeyChanged {
@@ -283,8 +341,9 @@ impl Failure {
             Failure::NotSsh { .. }
             | Failure::NoCommonAlgorithm { .. }
             | Failure::HostKeyTooShort { .. }
+            | Failure::Illegible { .. }
             | Failure::Protocol { .. } => Class::Protocol,
-            Failure::HostKeyUnknown { .. } => Class::HostKeyUnknown,
+            Failure::HostKeyUnknown { .. } | Failure::HostKeyBeyond { .. } => Class::HostKeyUnknown,
             Failure::HostKeyChanged { .. } => Class::HostKeyChanged,
             Failure::HostKeyRevoked { .. } => Class::HostKeyRevoked,
             Failure::Unauthorized { .. } => Class::Unauthorized,
@@ -311,6 +370,9 @@ impl Failure {
             }
             Failure::HostKeyUnknown { .. } => format!(
                 "compare the fingerprint with one from a trusted source, then accept it (`ssh {alias}` records it too)"
+            ),
+            Failure::HostKeyBeyond { .. } => format!(
+                "`ssh {alias}` can verify the known key: compare what it says before another key is trusted"
             ),
             Failure::HostKeyChanged { known, entry, .. } => forget(known, entry),
             Failure::HostKeyRevoked { .. } => {
@@ -351,6 +413,7 @@ impl Failure {
                 )
             }
             Failure::Protocol { .. } => format!("compare with `ssh -v {alias}`"),
+            Failure::Illegible { what, .. } => what.remedy().to_owned(),
             Failure::Cancelled(_) => {
                 "connect again and answer; a key that is in the agent (ssh-add) asks nothing".to_owned()
             }

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use crate::config::settings::HostSettings;
+use crate::{config::settings::HostSettings, error::KnownKey};
 
 /// Sent while [`Connector::connect`](crate::Connector::connect) works.
 ///
@@ -96,6 +96,8 @@ pub enum Question {
         randomart: String,
         /// Where an accepted key is recorded; `None`: nowhere.
         known_hosts_file: Option<PathBuf>,
+        /// Other keys by which the host is known, and authorities that this client cannot follow to it. It is not new.
+        known: Vec<KnownKey>,
     },
     /// `UpdateHostKeys ask`: may what is known of this host be replaced by what it says about itself? It has
     /// proved that it holds the new keys. Answered by [`Answer::Accept`] or [`Answer::Refuse`]; comes after the

@@ -25,15 +25,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     algorithms,
     ask::Report,
-    client::{Agreed, Client, LastWords, Presented, Refusal, ServerKey},
+    client::{Agreed, Client, LastWords, Presented, Refusal, ServerKey, is_illegible},
     config::settings::HostSettings,
     doors::Doors,
-    error::Failure,
+    error::{Failure, Words},
     event::{Hop, Stage},
+    greeting::Greeting,
     host_key::{Check, Verified},
     known_hosts::KnownHosts,
     limits,
-    link::{Carrier, Gone, Greeting, Link, Watch, Wire},
+    link::{Carrier, Gone, Link, Watch, Wire},
     session::{Closed, PeerInfo},
 };
 
@@ -109,6 +110,7 @@ pub(crate) async fn secure(
         known,
         report,
         address,
+        theirs: greeting.host_keys(),
         is_asking: AtomicBool::new(false),
     };
     let verified = steps
@@ -116,10 +118,7 @@ pub(crate) async fn secure(
         .await?;
     // The other end is the connection itself, whose failure the next line reports.
     let _ = shown.verdict.send(true);
-    let handle = match timeout(limits::KEX, connecting.as_mut()).await {
-        Ok(connected) => connected.map_err(|error| steps.failed(error))?,
-        Err(_) => return Err(steps.timed_out("exchanging keys with", limits::KEX)),
-    };
+    let handle = steps.connected(connecting.as_mut()).await?;
     let peer = peer(&greeting, agreed.get(), address);
     Ok(Secured {
         handle,
@@ -154,7 +153,7 @@ pub(crate) async fn greet(
     let greeted = async {
         let own = format!("{CLIENT_ID}\r\n");
         wire.write_all(own.as_bytes()).await?;
-        let mut said = vec![0; limits::SNIFFED];
+        let mut said = vec![0; limits::READ_BUFFER];
         while wire.read(&mut said).await? > 0 {}
         Err(russh::Error::Disconnect)
     };
@@ -240,6 +239,16 @@ impl Steps<'_> {
             },
             () = tokio::time::sleep(limit) => Err(self.silent(limit).await),
             () = watch.nowhere() => Err(self.silent(limit).await),
+        }
+    }
+
+    async fn connected(
+        &self,
+        connecting: Pin<&mut impl Future<Output = Connected>>,
+    ) -> Result<Handle<Client>, Failure> {
+        match timeout(limits::KEX, connecting).await {
+            Ok(connected) => connected.map_err(|error| self.failed(error)),
+            Err(_) => Err(self.timed_out("exchanging keys with", limits::KEX)),
         }
     }
 
@@ -340,6 +349,11 @@ impl Steps<'_> {
 
     fn failed(&self, error: russh::Error) -> Failure {
         let step = format!("exchanging keys with {}", self.target);
+        let unreadable = self.greeting.unreadable();
+        if let Some(what) = unreadable.or(is_illegible(&error).then_some(Words::Text)) {
+            let tried = Vec::new();
+            return Failure::Illegible { step, what, tried };
+        }
         match error {
             russh::Error::NoCommonAlgo { kind, ours, theirs } => Failure::NoCommonAlgorithm {
                 target: self.target.clone(),

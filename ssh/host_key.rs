@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use self::command::Purpose;
 pub(crate) use self::update::{Declined, Updater};
 use crate::{
+    algorithms,
     ask::Report,
     client::ServerKey,
     config::settings::{HostSettings, StrictHostKeyChecking},
@@ -47,6 +48,8 @@ pub(crate) struct Check<'a> {
     pub(crate) report: &'a Report,
     /// Absent when a proxy command or a jump host makes the connection.
     pub(crate) address: Option<SocketAddr>,
+    /// The algorithms of host keys that the server has, as it said in the clear.
+    pub(crate) theirs: Vec<String>,
     /// The user is being asked.
     pub(crate) is_asking: AtomicBool,
 }
@@ -162,18 +165,31 @@ impl Check<'_> {
     }
 
     async fn decide(&self, key: &PublicKey, others: &[Known]) -> Result<Verified, Failure> {
-        let ask = match self.settings.strict_host_key_checking {
+        let strictness = self.settings.strict_host_key_checking;
+        let mut beyond = algorithms::beyond(self.settings.host_key_algorithms.as_deref(), &self.theirs);
+        beyond.retain(|it| self.known.vouching(it).next().is_some());
+        let leaves = self.settings.host_keys.leave_beyond || self.settings.batch_mode;
+        if !beyond.is_empty()
+            && (strictness == StrictHostKeyChecking::Yes
+                || strictness != StrictHostKeyChecking::Off && leaves)
+        {
+            return Err(self.beyond(key, beyond));
+        }
+        let ask = match strictness {
             StrictHostKeyChecking::Yes => {
                 return Err(self.unknown(key, "StrictHostKeyChecking is yes"));
             }
             // A host that is known by another type of key is not new, and an attacker who has
             // no known key can show any other type.
-            StrictHostKeyChecking::AcceptNew => !others.is_empty(),
+            StrictHostKeyChecking::AcceptNew => !others.is_empty() || !beyond.is_empty(),
             StrictHostKeyChecking::Off => false,
             StrictHostKeyChecking::Ask => true,
         };
         if ask {
-            self.ask(key, others).await?;
+            let authorities = beyond.iter().flat_map(|it| self.known.vouching(it));
+            let authorities = authorities.filter(|it| it.is_authority());
+            self.ask(key, others.iter().chain(authorities).map(described).collect())
+                .await?;
         }
         let recorded = self.record(key).await;
         if !ask && let Some(file) = recorded {
@@ -191,19 +207,9 @@ impl Check<'_> {
         })
     }
 
-    async fn ask(&self, key: &PublicKey, others: &[Known]) -> Result<(), Failure> {
+    async fn ask(&self, key: &PublicKey, known: Vec<KnownKey>) -> Result<(), Failure> {
         if self.settings.batch_mode {
             return Err(self.unknown(key, "BatchMode asks nobody"));
-        }
-        for other in others {
-            let key = described(other);
-            let place = format!("{}:{}", key.file.display(), key.line);
-            let text = format!(
-                "{} is known by another key: {} in {place}",
-                self.target(),
-                key.key_type
-            );
-            self.report.notice(text).await;
         }
         let algorithm = key.algorithm();
         let art = key
@@ -215,6 +221,7 @@ impl Check<'_> {
             fingerprint: fingerprint(key),
             randomart: art,
             known_hosts_file: self.file(),
+            known,
         };
         self.is_asking.store(true, Ordering::Relaxed);
         let answer = self.report.ask(question).await;
@@ -257,6 +264,17 @@ impl Check<'_> {
             key_type: key_type(&key.algorithm()),
             fingerprint: fingerprint(key),
             why: why.to_owned(),
+        }
+    }
+
+    fn beyond(&self, key: &PublicKey, algorithms: Vec<&'static str>) -> Failure {
+        let known = algorithms.iter().flat_map(|it| self.known.vouching(it));
+        Failure::HostKeyBeyond {
+            target: self.target(),
+            key_type: key_type(&key.algorithm()),
+            fingerprint: fingerprint(key),
+            known: known.map(described).collect(),
+            algorithms,
         }
     }
 

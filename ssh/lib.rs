@@ -19,6 +19,7 @@ mod error;
 mod event;
 mod exec;
 mod forward;
+mod greeting;
 mod handshake;
 mod host_key;
 pub mod known_hosts;
@@ -39,7 +40,7 @@ mod through;
 pub use askpass::Askpass;
 pub use connect::{Connector, Local};
 pub use error::{
-    Attempt, Class, ConnectError, ExecError, Failure, KnownKey, Outcome, PingError, is_refused_login,
+    Attempt, Class, ConnectError, ExecError, Failure, KnownKey, Outcome, PingError, Words, is_refused_login,
 };
 pub use event::{Answer, Event, Hop, HostKey, Prompt, Question, Stage};
 pub use exec::{Exit, ExitWatch, Process, Stderr};

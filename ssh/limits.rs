@@ -81,8 +81,17 @@ pub(crate) const READ_BUFFER: usize = 16 * 1024;
 pub(crate) const STDOUT_PACKETS: usize = 32;
 /// stderr that is kept for diagnosis; older bytes go.
 pub(crate) const STDERR_KEPT: usize = 64 * 1024;
-/// Text before or instead of an SSH identification line, kept for the error.
-pub(crate) const SNIFFED: usize = 8 * 1024;
+/// Bytes of a line before, or of, the identification; OpenSSH's client has the same limit, and so for the next one.
+pub(crate) const GREETING_LINE: usize = 8 * 1024;
+/// Lines before the identification; beyond them it is no SSH server.
+pub(crate) const GREETING_LINES: usize = 1_024;
+/// Bytes of an identification, with the end of its line, that russh reads (RFC 4253, 4.2 has the same limit).
+pub(crate) const IDENTIFICATION: usize = 255;
+/// Bytes behind the identification in which the lists of algorithms are looked for: a server sends them first, and all
+/// there are have 2 KB.
+pub(crate) const GREETING_PACKETS: usize = 32 * 1024;
+/// Characters of such a line that stand in an error.
+pub(crate) const QUOTED_LINE: usize = 200;
 /// Characters of a server's text that stand in the error when it ends a login after it.
 pub(crate) const LAST_WORDS: usize = 500;
 /// Reads after which the handshake is over and acknowledgements may be delayed again.

@@ -4,10 +4,11 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
@@ -17,6 +18,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
     exec::Pipe,
+    greeting::Greeting,
     limits,
     proxy::{Intake, Proxy},
     search::Vigil,
@@ -199,55 +201,14 @@ impl AsyncWrite for Tcp {
     }
 }
 
-/// What the server said before SSH began, shared between the wire and whoever explains a failure.
-#[derive(Default)]
-pub(crate) struct Greeting {
-    text: Mutex<Vec<u8>>,
-    identified: CancellationToken,
-}
-
-impl Greeting {
-    /// Resolves when the identification line has arrived.
-    pub(crate) async fn identified(&self) {
-        self.identified.cancelled().await;
-    }
-
-    pub(crate) fn is_identified(&self) -> bool {
-        self.identified.is_cancelled()
-    }
-
-    /// The first line that has text, or once identified, the identification.
-    pub(crate) fn line(&self) -> String {
-        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&text);
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let line = match self.is_identified() {
-            true => lines.find(|line| line.starts_with("SSH-")),
-            false => lines.next(),
-        };
-        line.unwrap_or_default().chars().take(200).collect()
-    }
-
-    fn note(&self, bytes: &[u8]) {
-        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = limits::SNIFFED.saturating_sub(text.len());
-        text.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-        // RFC 4253, 4.2: other lines may come before the identification.
-        let complete = text.split_inclusive(|&byte| byte == b'\n');
-        if complete
-            .filter(|line| line.ends_with(b"\n"))
-            .any(|line| line.starts_with(b"SSH-2.0-") || line.starts_with(b"SSH-1.99-"))
-        {
-            self.identified.cancel();
-        }
-    }
-}
-
 /// The stream that russh gets: it can be cut from outside, since russh owns the task that uses it.
 pub(crate) struct Wire {
     io: Box<dyn Io>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    greeting: Arc<Greeting>,
+    /// `None`: it has heard all that it wants to know.
+    greeting: Option<Arc<Greeting>>,
+    /// What has arrived and russh has not read: no more than a line and one read.
+    held: Bytes,
 }
 
 impl Wire {
@@ -255,7 +216,8 @@ impl Wire {
         Wire {
             io,
             cut: Box::pin(cut.cancelled_owned()),
-            greeting,
+            greeting: Some(greeting),
+            held: Bytes::new(),
         }
     }
 
@@ -276,15 +238,29 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll_cut(cx)?;
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if !self.greeting.is_identified()
-            && let Some(new) = buf.filled().get(before..)
-        {
-            self.greeting.note(new);
+        loop {
+            self.poll_cut(cx)?;
+            if !self.held.is_empty() {
+                let length = self.held.len().min(buf.remaining());
+                buf.put_slice(&self.held.split_to(length));
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+            let Some(greeting) = &self.greeting else {
+                return Poll::Ready(Ok(()));
+            };
+            let new = match buf.filled().get(before..) {
+                Some(new @ [_, ..]) => greeting.hear(new)?,
+                // The end.
+                _ => return Poll::Ready(Ok(())),
+            };
+            buf.set_filled(before);
+            self.held = new.rest.into();
+            if new.is_over {
+                self.greeting = None;
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -303,21 +279,5 @@ impl AsyncWrite for Wire {
         // russh tells why a connection ended only if this succeeds, and a dead one cannot.
         let _ = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
         Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Greeting;
-
-    #[test]
-    fn lines_before_the_identification_are_skipped_and_a_partial_line_does_not_count() {
-        let greeting = Greeting::default();
-        greeting.note(b"welcome\r\nSSH-2.0-Open");
-        assert!(!greeting.is_identified());
-        assert_eq!(greeting.line(), "welcome");
-        greeting.note(b"SSH_9.2\r\n\x00\x01");
-        assert!(greeting.is_identified());
-        assert_eq!(greeting.line(), "SSH-2.0-OpenSSH_9.2");
     }
 }

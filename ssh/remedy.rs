@@ -7,7 +7,10 @@ use crate::error::{Attempt, Outcome};
 pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing: Option<&str>) -> String {
     if closing.is_some_and(|it| it.contains("Too many authentication failures")) {
         return match tried.iter().filter(|it| it.method == "publickey").count() {
-            0 | 1 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
+            0 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
+            1 => format!(
+                "this key used up the tries of the server (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
+            ),
             keys => format!(
                 "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
             ),

@@ -76,6 +76,10 @@ pub enum Closed {
     ByServer(String),
     /// No answer to keepalives.
     Silent,
+    /// The server said something that is no UTF-8, and the library under this client reads nothing else.
+    Illegible,
+    /// What came from the server is no SSH, or was changed on the way; this says what is wrong with it.
+    Broken(String),
     /// The link broke.
     Lost(String),
 }
@@ -86,7 +90,8 @@ impl fmt::Display for Closed {
             Closed::ByUs => out.write_str("connection closed by this side"),
             Closed::ByServer(text) => write!(out, "connection closed by the server: {text:?}"),
             Closed::Silent => out.write_str("connection lost: no answer to keepalives"),
-            Closed::Lost(text) => write!(out, "connection lost: {text}"),
+            Closed::Illegible => out.write_str("connection lost: a text of the server is not UTF-8"),
+            Closed::Broken(text) | Closed::Lost(text) => write!(out, "connection lost: {text}"),
         }
     }
 }

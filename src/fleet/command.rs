@@ -68,7 +68,7 @@ pub(crate) async fn launch(
             }
             // The way is down, as a host that does not answer is: a container may come back.
             Some(Ended::Exited(why) | Ended::Lost(why)) => (FailureKind::Unreachable, format!(": {why}")),
-            None => (FailureKind::LaunchFailed, too_much()),
+            Some(Ended::Closed) | None => (FailureKind::LaunchFailed, too_much()),
         },
     };
     let failure = Failure {

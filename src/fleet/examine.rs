@@ -81,6 +81,8 @@ pub enum Outcome {
     Fine(String),
     /// It works, and something is not as it should be.
     Poor { text: String, fix: String },
+    /// It could not be looked at, and why.
+    Skipped(String),
     /// The way ends here.
     Failed(Failure),
 }
@@ -166,7 +168,10 @@ async fn by_system(id: &HostId, config: &FleetConfig, why: &str, teller: &Teller
 
 async fn by_ssh(id: &HostId, config: &FleetConfig, transport: Transport, server: &Server, teller: &Teller) {
     let start = Instant::now();
-    let (route, _) = heard(teller, async |reporter| ssh::resolve(id, config, reporter).await).await;
+    let resolving = heard(teller, async |reporter| {
+        ssh::resolve(id, config, transport, reporter).await
+    });
+    let (route, _) = resolving.await;
     let route = match route {
         Ok(route) => route,
         Err(failure) => return teller.step("config", start, Outcome::Failed(failure)).await,

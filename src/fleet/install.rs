@@ -451,7 +451,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
                 return not_launched(FailureKind::Unreachable, why);
             }
             Some(Ended::Exited(exit)) => format!("the installation on {} ended: {exit}", self.id),
-            None => format!("the installation on {} ended", self.id),
+            Some(Ended::Closed) | None => format!("the installation on {} ended", self.id),
         };
         Failure {
             hint: Some(format!("look at what `ssh {} true` prints", self.id)),

@@ -12,8 +12,10 @@ pub(crate) fn question(asked: ssh::Question, is_jump: bool) -> Question {
             fingerprint,
             randomart,
             known_hosts_file,
+            known,
         } => {
-            let randomart = randomart.lines().map(str::to_owned).collect();
+            let known = known.iter().map(ssh::KnownKey::as_another);
+            let randomart = randomart.lines().map(str::to_owned).chain(known).collect();
             let key = HostKeyQuestion {
                 key_type,
                 fingerprint,

@@ -74,7 +74,7 @@ pub(crate) async fn reach(
             if is_by_system(id, config, transport) {
                 return by_system(id, config, &server, (search, install), reporter).await;
             }
-            let route = ssh::resolve(id, config, reporter).await?;
+            let route = ssh::resolve(id, config, transport, reporter).await?;
             match connect(id, config, (transport, search), &route, reporter).await? {
                 Some((session, told)) => by_ssh(id, (route, session, told), &server, install, reporter).await,
                 None => by_system(id, config, &server, (None, install), reporter).await,

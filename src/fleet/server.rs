@@ -112,6 +112,7 @@ pub(crate) async fn launched<S: AsyncRead + Unpin>(
         Err(NoMark::Ended) => match witness.ended().await {
             Some(Ended::Lost(why)) => return Err(not_launched(FailureKind::Unreachable, why)),
             Some(Ended::Exited(exit)) => format!(": {exit}"),
+            Some(Ended::Closed) => ": its channel was closed".to_owned(),
             None => too_much(),
         },
     };
@@ -120,7 +121,7 @@ pub(crate) async fn launched<S: AsyncRead + Unpin>(
             format!("the shell on {id} did not start codex{why}"),
             format!("look at what `ssh {id} true` prints and whether it ends"),
         ),
-        false => never_ran(id, &why, &witness.stderr()),
+        false => never_ran(id, &why, &said(&printed, witness).unwrap_or_default()),
     };
     Err(Failure {
         hint: Some(hint),
@@ -129,14 +130,21 @@ pub(crate) async fn launched<S: AsyncRead + Unpin>(
     })
 }
 
+/// What OpenSSH's internal-sftp says to any other request.
+pub(crate) const SFTP_ONLY: &str = "sftp connections only";
+
 /// What stands in the way when not even the first word of the script came, and what can be done.
-fn never_ran(id: &HostId, why: &str, stderr: &str) -> (String, String) {
+fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) {
     let message = format!("the login shell did not run the command that starts codex{why}");
-    let hint = if stderr.contains("restricted") {
+    let hint = if said.contains("restricted") {
         format!("the login shell on {id} is a restricted one: codex needs an account with a full shell")
+    } else if said.contains(SFTP_ONLY) {
+        format!(
+            "the sshd of {id} runs only its sftp for this account (ForceCommand internal-sftp in its sshd_config): codex needs an account that runs commands"
+        )
     } else if why.starts_with(" within") {
         format!(
-            "a start-up file of the login shell (such as .bashrc, .zshenv, .cshrc, config.fish) waits for something, or takes the output away: see whether `ssh {id} true` ends and `ssh {id} echo hello` prints"
+            "a start-up file of the login shell (such as .bashrc, .zshenv, .cshrc, config.fish) waits for something, or takes the output away, or the server runs another command that does not end (ForceCommand in sshd_config, command= in authorized_keys): see whether `ssh {id} true` ends and `ssh {id} echo hello` prints"
         )
     } else {
         format!(
@@ -343,7 +351,12 @@ pub(crate) async fn ended(end: End, witness: &Witness, phase: Option<Phase>, pat
         Some(_) => FailureKind::LaunchFailed,
         None => FailureKind::ServerExited,
     };
+    let is_closed = matches!(exit, Some(Ended::Closed));
     let (kind, message) = match (exit, end) {
+        (Some(Ended::Closed), _) => (
+            by_itself,
+            format!("the host closed the channel of {path} app-server and told no exit status"),
+        ),
         (Some(Ended::Lost(why)), _) => (FailureKind::Unreachable, why),
         (Some(Ended::Exited(exit)), _) => (by_itself, format!("{path} app-server ended: {exit}")),
         (None, End::Broken(error)) => (FailureKind::Unreachable, chain(&error)),
@@ -356,6 +369,10 @@ pub(crate) async fn ended(end: End, witness: &Witness, phase: Option<Phase>, pat
     let hint = match kind {
         FailureKind::Unreachable => {
             "see whether the host is up and the network carries; it is tried again".to_owned()
+        }
+        _ if is_closed => {
+            "let ChannelTimeout in the host's sshd_config spare sessions: it closes them where nothing is said for so long"
+                .to_owned()
         }
         _ => format!("run `{path} app-server` on the host and see what it says"),
     };

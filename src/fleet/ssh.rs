@@ -15,7 +15,7 @@ use crate::{
     run::FleetConfig,
     server::chain,
     system::Lender,
-    transport::Need,
+    transport::{Need, Transport},
 };
 
 /// Why our own SSH did not get through.
@@ -25,9 +25,11 @@ pub(crate) struct Refused {
     pub(crate) need: Option<Need>,
 }
 
+/// Finds the way, with what another transport could do left to it.
 pub(crate) async fn resolve(
     id: &HostId,
     config: &FleetConfig,
+    transport: Transport,
     reporter: &Reporter,
 ) -> Result<Route, Failure> {
     let bad = |message: String, hint: Option<String>| Failure {
@@ -40,7 +42,7 @@ pub(crate) async fn resolve(
     let query = Query::parse(&id.0).map_err(|error| bad(error.to_string(), None))?;
     let resolver = Arc::clone(&config.resolver);
     let resolved = spawn_blocking(move || resolver(&query)).await;
-    let (route, problems) = resolved
+    let (mut route, problems) = resolved
         .map_err(|error| bad(format!("reading the configuration failed: {error}"), None))?
         .map_err(|error| {
             let hint = match &error {
@@ -49,6 +51,9 @@ pub(crate) async fn resolve(
             };
             bad(error.to_string(), hint)
         })?;
+    for hop in &mut route.hops {
+        hop.host_keys.leave_beyond = transport != Transport::Builtin;
+    }
     let matters = |it: &&Problem| it.in_effect && it.severity != Severity::Note;
     for problem in problems.iter().filter(matters) {
         reporter.send(FromAttempt::Notice(problem.to_string())).await;

@@ -3,7 +3,7 @@
 
 use std::{path::Path, str::FromStr};
 
-use codex_ssh::{Attempt, ConnectError, Failure as SshFailure, Outcome, Route, config::settings};
+use codex_ssh::{Attempt, ConnectError, Failure as SshFailure, Outcome, Route, Words, config::settings};
 use settings::{HostSettings, IdentityAgent};
 
 /// Who speaks SSH to a host.
@@ -61,6 +61,10 @@ pub(crate) enum What {
         keyword: &'static str,
         theirs: Vec<String>,
     },
+    /// The host is known by keys of these algorithms, it has them, and this program cannot verify them.
+    HostKeys(Vec<&'static str>),
+    /// What the server says before the session stands, and why the library cannot read it.
+    Words(Words),
     /// The configuration leaves none of the algorithms of this program.
     Configured {
         /// As in [`What::Algorithms`].
@@ -117,31 +121,25 @@ impl Need {
     }
 
     /// What a failure shows. Host keys that are unknown, changed or revoked, and logins that the user ended, show
-    /// nothing: another transport must not be a way around them.
+    /// nothing: another transport must not be a way around them. Nor does a connection that was cut, or whose packets
+    /// were damaged.
     pub(crate) fn after(error: &ConnectError, route: &Route) -> Option<Need> {
-        let settings = route.hops.get(error.index)?;
-        let (what, after_refusal) = match error.kind() {
-            SshFailure::NoCommonAlgorithm { kind, theirs, .. } => {
-                let (_, keyword, _) = LISTS.into_iter().find(|(name, ..)| kind.contains(name))?;
-                let theirs = theirs.clone();
-                (What::Algorithms { keyword, theirs }, false)
-            }
-            SshFailure::NoAlgorithmLeft { keyword, list, .. } => {
-                let (_, keyword, _) = LISTS.into_iter().find(|(name, ..)| name == keyword)?;
-                let list = list.clone();
-                (What::Configured { keyword, list }, false)
-            }
-            SshFailure::Unauthorized { tried, accepts, .. } => (
-                untried(settings, tried, accepts)?,
-                tried.iter().any(is_refused_secret),
-            ),
-            _ => return None,
-        };
+        let (what, after_refusal) = shown(error.kind(), route.hops.get(error.index)?)?;
         Some(Need {
             hop: error.index,
             what,
             after_refusal,
         })
+    }
+
+    /// What is missing, and that it is this program's own SSH that has it not.
+    pub(crate) fn explained(&self, route: &Route) -> String {
+        let text = self.text(route);
+        match self.what {
+            What::Words(_) => text,
+            What::HostKeys(_) => format!("{text}, which this program's own SSH cannot verify"),
+            _ => format!("{text}, which this program's own SSH cannot do"),
+        }
     }
 
     /// What is missing, as a sentence without its end.
@@ -156,11 +154,42 @@ impl Need {
             What::Algorithms { keyword, theirs } => {
                 format!("{name} has only {} {}", kind_of(keyword), theirs.join(", "))
             }
+            What::HostKeys(algorithms) => {
+                format!("{name} is known by its host key {}", algorithms.join(" and "))
+            }
+            What::Words(what) => {
+                format!("the words of {name} could not be read by the built-in client ({what})")
+            }
             What::Configured { keyword, list } => {
                 format!("the configuration wants {} {list} for {name}", kind_of(keyword))
             }
         }
     }
+}
+
+/// What a failure shows to be missing, and whether a password of the user's was refused before.
+fn shown(failure: &SshFailure, settings: &HostSettings) -> Option<(What, bool)> {
+    Some(match failure {
+        SshFailure::NoCommonAlgorithm { kind, theirs, .. } => {
+            let (_, keyword, _) = LISTS.into_iter().find(|(name, ..)| kind.contains(name))?;
+            let theirs = theirs.clone();
+            (What::Algorithms { keyword, theirs }, false)
+        }
+        SshFailure::NoAlgorithmLeft { keyword, list, .. } => {
+            let (_, keyword, _) = LISTS.into_iter().find(|(name, ..)| name == keyword)?;
+            let list = list.clone();
+            (What::Configured { keyword, list }, false)
+        }
+        SshFailure::Unauthorized { tried, accepts, .. } => (
+            untried(settings, tried, accepts)?,
+            tried.iter().any(is_refused_secret),
+        ),
+        SshFailure::HostKeyBeyond { algorithms, .. } => (What::HostKeys(algorithms.clone()), false),
+        SshFailure::Illegible { what, tried, .. } => {
+            (What::Words(*what), tried.iter().any(is_refused_secret))
+        }
+        _ => return None,
+    })
 }
 
 fn kind_of(keyword: &str) -> &'static str {
@@ -319,6 +348,37 @@ mod tests {
             "keyboard-interactive",
             Outcome::Unasked
         )));
+    }
+
+    #[test]
+    fn words_that_cannot_be_read_are_a_need_and_a_broken_connection_is_none() {
+        let (step, what) = ("logging in".to_owned(), Words::Text);
+        let illegible = |outcome| {
+            let tried = vec![Attempt {
+                method: "password",
+                what: String::new(),
+                outcome,
+            }];
+            let step = step.clone();
+            shown(&SshFailure::Illegible { step, what, tried }, &settings())
+        };
+        assert_eq!(illegible(Outcome::Partial), Some((What::Words(what), false)));
+        assert_eq!(illegible(Outcome::Denied), Some((What::Words(what), true)));
+        let source = "Wrong packet authentication code".into();
+        let text = String::new();
+        for broken in [
+            SshFailure::Protocol {
+                step: step.clone(),
+                source,
+            },
+            SshFailure::Closed {
+                step: step.clone(),
+                text: text.clone(),
+            },
+            SshFailure::NotSsh { target: step, text },
+        ] {
+            assert_eq!(shown(&broken, &settings()), None, "{broken}");
+        }
     }
 
     #[test]

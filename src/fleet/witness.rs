@@ -27,6 +27,9 @@ pub(crate) enum Ended {
     Lost(String),
     /// The process ended; the text has its exit status.
     Exited(String),
+    /// The host closed the process's channel while the connection stands, without a word about how the process ended:
+    /// sshd(8) has one for every end, so it closed a channel that it found idle.
+    Closed,
 }
 
 impl Witness {
@@ -37,7 +40,8 @@ impl Witness {
         match self {
             Witness::Ssh(exit, _) => match timeout(patience, exit.wait()).await {
                 Ok(Exit::Lost(closed)) => Some(Ended::Lost(closed.to_string())),
-                Ok(Exit::Unknown) | Err(_) => None,
+                Ok(Exit::Unknown) => Some(Ended::Closed),
+                Err(_) => None,
                 Ok(exit) => Some(Ended::Exited(exit.to_string())),
             },
             Witness::Child(watch) => {

@@ -30,7 +30,7 @@ use crate::{
     ask::Report,
     client::{Client, LastWords, SERVER_CLOSED},
     config::settings::{HostSettings, IdentityAgent},
-    error::{Attempt, Failure, Outcome},
+    error::{Attempt, Failure, Outcome, Words},
     event::{Hop, Stage},
     host_key::{Trust, is_short_rsa},
     limits,
@@ -492,9 +492,14 @@ impl State<'_> {
             None
         };
         match closing {
-            Some(_) if self.is_illegible() => Failure::Protocol {
+            Some(_) if let Some(what) = self.broken() => Failure::Protocol {
                 step: format!("logging in to {} as {}", self.hop, self.settings.user),
-                source: "the server's banner or question is not UTF-8, as RFC 4252 wants it; on the server, correct the file that Banner in its sshd_config names".into(),
+                source: what.into(),
+            },
+            Some(_) if self.is_illegible() => Failure::Illegible {
+                step: format!("logging in to {} as {}", self.hop, self.settings.user),
+                what: Words::Text,
+                tried: self.tried,
             },
             // Nothing was wrong with the login itself: it may work the next time. A server that ends it on the very
             // word that was to let us in has decided: PAM's rules about accounts are asked then.
@@ -511,9 +516,16 @@ impl State<'_> {
         }
     }
 
-    /// Whether russh gave up because a text of the server is no UTF-8. It tells so only in words.
+    /// What is wrong with what the server sent, where this side ended the connection for it.
+    fn broken(&self) -> Option<String> {
+        match &*self.ended.borrow() {
+            Some(Closed::Broken(what)) => Some(what.clone()),
+            _ => None,
+        }
+    }
+
     fn is_illegible(&self) -> bool {
-        matches!(&*self.ended.borrow(), Some(Closed::Lost(why)) if why.contains("encoding"))
+        matches!(&*self.ended.borrow(), Some(Closed::Illegible))
     }
 
     /// Whether the server ended the connection, in an orderly way, on what was to let us in.

@@ -177,6 +177,10 @@ pub struct HostKeyRules {
     pub required_rsa_size: u32,
     /// `NoHostAuthenticationForLocalhost`: any key is good for a loopback address.
     pub trust_localhost: bool,
+    /// No keyword: where the server has a known key that this client cannot verify, the connection fails with
+    /// [`HostKeyBeyond`](crate::Failure::HostKeyBeyond) before the user is asked about another key. For callers that
+    /// have another client.
+    pub leave_beyond: bool,
 }
 
 impl Default for HostKeyRules {
@@ -188,6 +192,7 @@ impl Default for HostKeyRules {
             revoked_files: Vec::new(),
             required_rsa_size: 1024,
             trust_localhost: false,
+            leave_beyond: false,
         }
     }
 }

@@ -67,7 +67,7 @@ impl Check<'_> {
                     StrictHostKeyChecking::Yes | StrictHostKeyChecking::AcceptNew => Err(failure),
                     StrictHostKeyChecking::Ask => {
                         self.report.notice(format!("CheckHostIP: {failure}")).await;
-                        self.ask(key, &[]).await?;
+                        self.ask(key, Vec::new()).await?;
                         Ok(verified)
                     }
                     StrictHostKeyChecking::Off => {
@@ -121,6 +121,7 @@ mod tests {
             known: &known,
             report: &Report::new(0, events),
             address: Some("192.0.2.7:22".parse().unwrap()),
+            theirs: Vec::new(),
             is_asking: std::sync::atomic::AtomicBool::default(),
         };
         let verified = check.verify(&ServerKey::Plain(key.clone())).await;

@@ -12,7 +12,7 @@ use super::{
     parse::{Line, Marker, parse},
     revoked::Revoked,
 };
-use crate::{config::settings::HostSettings, limits};
+use crate::{algorithms::is_certificate, config::settings::HostSettings, limits};
 
 /// The lines of all files that are about one host.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,13 @@ pub struct Known {
     pub line: usize,
     pub key: PublicKey,
     marker: Marker,
+}
+
+impl Known {
+    /// Whether it signs the certificates of hosts and is no host's key.
+    pub fn is_authority(&self) -> bool {
+        self.marker == Marker::CertAuthority
+    }
 }
 
 /// What the files say about a key.
@@ -246,6 +253,19 @@ impl KnownHosts {
             file: known.file.clone(),
             line: known.line,
         })
+    }
+
+    /// What vouches for the host by this algorithm: keys of its type, or the authorities where it is one of
+    /// certificates.
+    pub(crate) fn vouching(&self, algorithm: &str) -> impl Iterator<Item = &Known> {
+        let wanted = match is_certificate(algorithm) {
+            true => Marker::CertAuthority,
+            false => Marker::None,
+        };
+        let is_fit = move |known: &&Known| {
+            known.marker == wanted && (known.is_authority() || known.key.algorithm().as_str() == algorithm)
+        };
+        self.lines.iter().filter(is_fit)
     }
 
     /// Puts the types of the known keys first: a server with several keys then shows one of those.

@@ -100,3 +100,17 @@ fn a_host_that_is_not_there_is_told_at_once() {
     );
     assert!(outcome.stderr.contains("refused"), "{outcome:?}");
 }
+
+#[test]
+fn a_channel_that_sshd_closes_because_nothing_was_said_is_no_fault_of_the_server() {
+    require!(Sshd, Official);
+    let (client, model) = (Client::new(), Model::start());
+    let options = HostOptions::new().authorize(client.key()).model(&model);
+    let host = Host::start(options.sshd("ChannelTimeout session:*=3s"));
+    client.add(&Alias::new("devbox", &host));
+    let outcome = codex(&client, &["exec", "--host", "devbox", "hold it"]);
+    // On a slow machine the next connection may come to nothing, too.
+    assert_ne!(outcome.code, Some(0), "{outcome:?}");
+    let words = "the host closed the channel of /usr/local/bin/codex app-server";
+    assert!(outcome.stderr.contains(words), "{outcome:?}");
+}

@@ -325,7 +325,7 @@ fn doctor_says_which_shell_or_file_keeps_every_server_from_starting() {
                 };
                 assert_eq!(code, Some(3));
                 assert!(
-                    text.contains("a start-up file ends the login shell (exit status 1)"),
+                    text.contains("ends with exit status 1 before a command is read"),
                     "{text}"
                 );
                 assert!(fix.contains("only for terminals"), "{fix}");
@@ -344,5 +344,51 @@ fn doctor_says_which_shell_or_file_keeps_every_server_from_starting() {
                 "{text}: {fix}"
             );
         });
+        scope.spawn(|| {
+            let (_, stages) = examine(HostOptions::new().sshd("ForceCommand internal-sftp"));
+            let complaints = complaints(&stages);
+            let [["exec", "broken", _, fix]] = complaints[..] else {
+                panic!("{complaints:#?}");
+            };
+            assert!(fix.contains("runs only its sftp for this account"), "{fix}");
+        });
     });
+}
+
+#[test]
+fn doctor_blames_a_forced_command_for_what_it_cannot_measure_and_nothing_else() {
+    require!(Sshd);
+    // Whoever set it up thought of the server, and of nothing else.
+    let wrapper = "sh -c 'case $SSH_ORIGINAL_COMMAND in (*app-server*) exec sh -c \"$SSH_ORIGINAL_COMMAND\";; \
+                   (*) echo only the server here;; esac'";
+    let forced = HostOptions::new().sshd(&format!("ForceCommand {wrapper}"));
+    let (code, stages) = examine(forced);
+    assert_eq!(code, Some(0), "{stages:#?}");
+    let told = |name: &str| {
+        let stage = stages.iter().find(|it| it["stage"] == name);
+        stage.unwrap_or_else(|| panic!("{name}: {stages:#?}"))
+    };
+    for (name, verdict) in [
+        ("shell", "ok"),
+        ("initialize", "ok"),
+        ("exec", "warning"),
+        ("clock", "skipped"),
+        ("environment", "skipped"),
+        ("codex", "skipped"),
+        ("round-trip", "ok"),
+        ("bandwidth", "skipped"),
+    ] {
+        assert_eq!(told(name)["verdict"], verdict, "{stages:#?}");
+        let text = told(name)["text"].as_str().unwrap();
+        assert_eq!(
+            verdict == "skipped",
+            text.contains("behind a forced command"),
+            "{text}"
+        );
+    }
+    let [text, fix] = ["text", "fix"].map(|name| told("exec")[name].as_str().unwrap());
+    assert!(
+        text.contains("no command is run but the one that starts codex") && fix.contains("ForceCommand"),
+        "{text}: {fix}"
+    );
 }

@@ -1,10 +1,10 @@
 //! Logins that only the system's `ssh` has, each with a real server: tokens, tickets, machines that vouch, host keys in
 //! a token.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use codex_testkit::{
-    Alias, Client, Codex, Host, HostOptions, Known, Machine, Model, Realm, SecurityKey, TOKEN_PIN, Tmux,
+    Alias, Client, Codex, Host, HostOptions, Key, Known, Machine, Model, Realm, SecurityKey, TOKEN_PIN, Tmux,
     Token, require,
 };
 use serde_json::Value;
@@ -341,4 +341,191 @@ fn a_host_key_in_a_security_key_is_asked_about_and_known_from_then_on() {
     fs::write(near.client.known_hosts(), changed).unwrap();
     told(&near.codex(&SAY), 4, &["[host-key-changed]"]);
     assert_eq!(accepted(&host, "publickey"), 3, "{}", host.log());
+}
+
+#[test]
+fn words_that_are_no_utf8_are_left_to_the_systems_ssh() {
+    require!(Ssh, Sshd, Official, Tmux);
+    let (near, model) = (Near::new([]), Model::start());
+    let options = HostOptions::new()
+        .authorize(near.client.key())
+        .model(&model)
+        .banner(b"Acc\xe8s r\xe9serv\xe9 au personnel\n");
+    let host = Host::start(options);
+    near.client.add(&Alias::new("devbox", &host));
+    let words = [
+        "[ssh-protocol]",
+        "the words of devbox could not be read by the built-in client (its banner, question or good-bye",
+        "`transport = \"system\"` below `[hosts.devbox]`",
+        "the file that Banner in its sshd_config names",
+    ];
+    told(&near.codex(&SAY), 3, &words);
+    told(&near.codex(&["install", "devbox"]), 3, &words);
+    has_stage(&near.doctor(), "login", "broken");
+    assert_eq!(accepted(&host, "publickey"), 0, "{}", host.log());
+
+    let terminal = near.terminal(&SAY, 40);
+    let asked = terminal.wait_for_text("Type yes to agree");
+    assert!(
+        asked.contains("could not be read by the built-in client"),
+        "{asked}"
+    );
+    enter(&terminal, "yes");
+    assert_eq!(terminal.wait_for_exit(), Some(0), "{}", terminal.screen());
+    assert!(terminal.screen().contains("hello"), "{}", terminal.screen());
+    assert_eq!(accepted(&host, "publickey"), 1, "{}", host.log());
+
+    set_hosts(&near.client, "[hosts.devbox]\ntransport = \"builtin\"\n");
+    told(
+        &near.codex(&SAY),
+        3,
+        &["`transport = \"builtin\"` keeps the system's"],
+    );
+    set_hosts(&near.client, SYSTEM);
+    says_hello(&near.codex(&SAY));
+}
+
+/// A host with a key in a token and another one in a file, in a folder of its own.
+fn with_two_keys(near: &Near, model: &Model, more: &[&str]) -> (tempfile::TempDir, SecurityKey, Key, Host) {
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let token = SecurityKey::start(folder.path());
+    let plain = Key::generate(folder.path(), "plain", None);
+    let mut options = HostOptions::new()
+        .authorize(near.client.key())
+        .model(model)
+        .sshd(&format!("HostKey {}", plain.path().display()))
+        .host_key(&token);
+    for line in more {
+        let line = line.replace("FOLDER", &folder.path().display().to_string());
+        options = options.sshd(&line);
+    }
+    let host = Host::start(options);
+    (folder, token, plain, host)
+}
+
+#[test]
+fn a_known_host_key_in_a_security_key_counts_before_another_one_is_asked_about() {
+    require!(Ssh, Sshd, Official, Tmux);
+    let (near, model) = (Near::new([]), Model::start());
+    let (_folder, token, plain, host) = with_two_keys(&near, &model, &[]);
+    // What is known of it is the token's key.
+    near.client.add(&Alias::new("devbox", &host));
+    let strict = Alias::new("strict", &host).line("StrictHostKeyChecking yes");
+    near.client.add(&strict);
+    let known = || fs::read_to_string(near.client.known_hosts()).unwrap();
+    let at_first = known();
+    assert!(at_first.contains(&token.key().known()), "{at_first}");
+    let words = [
+        "[host-key-unknown]",
+        "devbox is known by its host key sk-ssh-ed25519@openssh.com",
+        "`transport = \"system\"` below `[hosts.devbox]`",
+    ];
+    told(&near.codex(&SAY), 4, &words);
+    told(
+        &near.codex(&["exec", "--host", "strict", "say hello"]),
+        4,
+        &[
+            "[host-key-unknown]",
+            "`transport = \"system\"` below `[hosts.strict]`",
+        ],
+    );
+    has_stage(&near.doctor(), "host-key", "broken");
+    assert!(!host.log().contains("publickey"), "{}", host.log());
+
+    let terminal = near.terminal(&SAY, 40);
+    terminal.wait_for_text("Type yes to agree");
+    enter(&terminal, "yes");
+    assert_eq!(terminal.wait_for_exit(), Some(0), "{}", terminal.screen());
+    let screen = terminal.screen();
+    assert!(
+        screen.contains("hello") && !screen.contains("Is this the right host"),
+        "{screen}"
+    );
+    assert!(!known().contains(&plain.known()), "{}", known());
+
+    // Who keeps to our own SSH is asked, and told that the host is not new.
+    fs::write(near.client.known_hosts(), &at_first).unwrap();
+    set_hosts(&near.client, "[hosts.devbox]\ntransport = \"builtin\"\n");
+    let terminal = near.terminal(&SAY, 40);
+    let asked = terminal.wait_for_text("Type yes to trust it");
+    assert!(
+        asked.contains("known by another key: sk-ssh-ed25519@openssh.com in ")
+            && asked.contains(&plain.fingerprint()),
+        "{asked}"
+    );
+    enter(&terminal, "yes");
+    assert_eq!(terminal.wait_for_exit(), Some(0), "{}", terminal.screen());
+    assert!(
+        known().contains(&plain.known()) && known().contains(&at_first),
+        "{}",
+        known()
+    );
+    // From then on there is nothing to ask.
+    set_hosts(&near.client, "");
+    says_hello(&near.codex(&SAY));
+}
+
+/// Signs a host key for 127.0.0.1; `authority` is a file of a key, or of the public half of one in the agent.
+fn certify(authority: &Path, agent: Option<&SecurityKey>, key: &Path) {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-h", "-I", "id", "-n", "127.0.0.1", "-s"]);
+    command.arg(authority);
+    if let Some(agent) = agent {
+        command.arg("-U").env("SSH_AUTH_SOCK", agent.socket());
+    }
+    let output = command.arg(key).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_security_key_may_be_the_authority_of_a_host() {
+    require!(Ssh, Sshd, Official);
+    let (near, model) = (Near::new([]), Model::start());
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let authority = SecurityKey::start(folder.path());
+    let plain = Key::generate(folder.path(), "plain", None);
+    let public = |key: &Key| key.path().with_extension("pub");
+    certify(&public(authority.key()), Some(&authority), &public(&plain));
+    let certificate = folder.path().join("plain-cert.pub");
+    let options = HostOptions::new()
+        .authorize(near.client.key())
+        .model(&model)
+        .sshd(&format!("HostKey {}", plain.path().display()))
+        .sshd(&format!("HostCertificate {}", certificate.display()));
+    let host = Host::start(options);
+    near.client.add(&Alias::new("devbox", &host).known(Known::No));
+    let known = format!(
+        "@cert-authority [127.0.0.1]:{} {}\n",
+        host.port(),
+        authority.key().known()
+    );
+    fs::write(near.client.known_hosts(), &known).unwrap();
+    says_hello(&near.codex(&SAY));
+    let now = fs::read_to_string(near.client.known_hosts()).unwrap();
+    assert_eq!(now, known, "nothing was learnt");
+}
+
+#[test]
+fn a_certificate_of_a_security_key_counts_before_another_key_is_asked_about() {
+    require!(Ssh, Sshd, Official, Tmux);
+    let (near, model) = (Near::new([]), Model::start());
+    let (folder, token, _plain, mut host) =
+        with_two_keys(&near, &model, &["HostCertificate FOLDER/security_key-cert.pub"]);
+    let signer = Key::generate(folder.path(), "signer", None);
+    certify(signer.path(), None, &token.key().path().with_extension("pub"));
+    host.stop();
+    host.start_again();
+    near.client.add(&Alias::new("devbox", &host).known(Known::No));
+    let known = format!("@cert-authority [127.0.0.1]:{} {}\n", host.port(), signer.known());
+    fs::write(near.client.known_hosts(), &known).unwrap();
+    told(
+        &near.codex(&SAY),
+        4,
+        &[
+            "[host-key-unknown]",
+            "devbox is known by its host key sk-ssh-ed25519-cert-v01@openssh.com",
+        ],
+    );
+    set_hosts(&near.client, SYSTEM);
+    says_hello(&near.codex(&SAY));
 }

@@ -123,7 +123,7 @@ pub struct HostOptions {
     config_toml: Option<String>,
     rc: String,
     profile: String,
-    banner: Option<String>,
+    banner: Option<Vec<u8>>,
     forwarding: bool,
     sshd: String,
     home: OsString,
@@ -206,8 +206,8 @@ impl HostOptions {
     }
 
     /// What sshd sends before anybody has logged in.
-    pub fn banner(mut self, text: &str) -> HostOptions {
-        self.banner = Some(text.into());
+    pub fn banner(mut self, text: impl AsRef<[u8]>) -> HostOptions {
+        self.banner = Some(text.as_ref().into());
         self
     }
 

@@ -213,6 +213,7 @@ fn finding(step: Step, settings: &Value) -> Finding {
         }
         Outcome::Fine(text) => Finding::fine(name, placed(text)),
         Outcome::Poor { text, fix } => Finding::warning(name, placed(text), fix),
+        Outcome::Skipped(text) => Finding::skipped(name, placed(text)),
         Outcome::Failed(mut failure) => {
             failure.message = placed(failure.message);
             Finding::failed(name, &failure)

@@ -2,7 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Outcome, Teller, commands::Commands, probes::no_second};
+use super::{
+    Outcome, Teller,
+    commands::{Commands, Ran},
+    probes::{no_second, not_run},
+};
 use crate::{server::chain, shell};
 
 /// Variables that change what a server does. Only that they are set is told, never what they hold.
@@ -21,7 +25,8 @@ const NAMES: [&str; 8] = [
 pub(super) async fn environment(commands: &mut Commands<'_>, teller: &Teller) {
     let start = Instant::now();
     let outcome = match commands.run(&script()).await {
-        Ok(ran) => judge(&ran.text()),
+        Ok(Ran::Printed(text)) => judge(&text),
+        Ok(Ran::Never(_)) => not_run("the environment is not to be asked"),
         Err(error) => no_second(format!("asking for the environment: {}", chain(&error))),
     };
     teller.step("environment", start, outcome).await;
@@ -42,9 +47,8 @@ fn judge(printed: &str) -> Outcome {
     let fields: Vec<&str> = line.unwrap_or_default().splitn(5, '\t').collect();
     let [told, shell, locale, names, path] = fields[..] else {
         return Outcome::Poor {
-            text: "the environment was not told: another command is run in its place, or none".to_owned(),
-            fix: "look for ForceCommand in the host's sshd_config, and `command=` in its authorized_keys"
-                .to_owned(),
+            text: "the environment was not told: a program that tells it is missing, or fails".to_owned(),
+            fix: "see whether `sh -c \"id -u; printf x\"` works on the host".to_owned(),
         };
     };
     let locale = if locale.is_empty() { "none" } else { locale };
@@ -78,7 +82,7 @@ mod tests {
         assert!(matches!(judge(&said("y")), Outcome::Fine(text) if text == fine));
         assert!(matches!(judge(&said("n")), Outcome::Poor { fix, .. } if fix.contains("/bin/zsh -lc env")));
         for other in ["", "another\n", "env\ty\n"] {
-            assert!(matches!(judge(other), Outcome::Poor { fix, .. } if fix.contains("ForceCommand")));
+            assert!(matches!(judge(other), Outcome::Poor { fix, .. } if fix.contains("works on the host")));
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     Outcome, Teller,
-    commands::{Begun, Commands, ended},
+    commands::{Begun, Commands, Ran, ended},
 };
 use crate::server::chain;
 
@@ -40,18 +40,39 @@ impl Version {
 pub(super) async fn exec(commands: &mut Commands<'_>, teller: &Teller) {
     let (start, sent) = (Instant::now(), SystemTime::now());
     match commands.run("date +%s").await {
-        Ok(ran) => {
+        Ok(Ran::Printed(text)) => {
             let received = SystemTime::now();
             let outcome = Outcome::Fine("commands can be run".to_owned());
             teller.step("exec", start, outcome).await;
-            let outcome = clock(&ran.text(), seconds(sent), seconds(received));
+            let outcome = clock(&text, seconds(sent), seconds(received));
             teller.step("clock", start, outcome).await;
+        }
+        Ok(Ran::Never(_)) => {
+            let outcome = Outcome::Poor {
+                text: "no command is run but the one that starts codex: another runs in the place of each, or none"
+                    .to_owned(),
+                fix:
+                    "look for ForceCommand in the host's sshd_config, and `command=` in its authorized_keys: \
+                      no more can be found out behind them"
+                        .to_owned(),
+            };
+            teller.step("exec", start, outcome).await;
+            teller
+                .step("clock", start, not_run("the clock is not to be asked"))
+                .await;
         }
         Err(error) => {
             let text = format!("starting a second command: {}", chain(&error));
             teller.step("exec", start, no_second(text)).await;
         }
     }
+}
+
+/// What no command can find out. `what` says so; why is told by the stage `exec`, which comes first.
+pub(super) fn not_run(what: &str) -> Outcome {
+    Outcome::Skipped(format!(
+        "{what} behind a forced command: another one runs in the place of what would tell, or none"
+    ))
 }
 
 /// Where the server could be started.
@@ -72,9 +93,8 @@ fn clock(printed: &str, sent: u64, received: u64) -> Outcome {
     let there = printed.lines().rev().find_map(|it| it.trim().parse::<u64>().ok());
     let Some(there) = there else {
         return Outcome::Poor {
-            text: "`date +%s` did not tell the time: another command is run in its place, or none".to_owned(),
-            fix: "look for ForceCommand in the host's sshd_config, and `command=` in its authorized_keys"
-                .to_owned(),
+            text: "`date +%s` does not tell the time there".to_owned(),
+            fix: "run `date +%s` on the host, and look at what it prints".to_owned(),
         };
     };
     let (behind, ahead) = (sent.saturating_sub(there), there.saturating_sub(received));
@@ -96,14 +116,19 @@ fn clock(printed: &str, sent: u64, received: u64) -> Outcome {
 pub(super) async fn version(commands: &mut Commands<'_>, path: &str, teller: &Teller) -> Version {
     let start = Instant::now();
     let Some(word) = quoted(path) else {
-        let outcome = Outcome::Fine(format!("{path}; its version is not asked for"));
+        let outcome = Outcome::Fine(format!("{path}; its version is not to be asked"));
         teller.step("codex", start, outcome).await;
         return Version(String::new());
     };
     // What the server's start-up files have set is not known to this command: a server that is a script may
     // need another program from there.
     let printed = match commands.run(&format!("{word} --version")).await {
-        Ok(ran) => ran.text(),
+        Ok(Ran::Printed(text)) => text,
+        Ok(Ran::Never(_)) => {
+            let outcome = not_run(&format!("{path}; its version is not to be asked"));
+            teller.step("codex", start, outcome).await;
+            return Version(String::new());
+        }
         Err(error) => {
             let text = format!("{path}; asking for its version: {}", chain(&error));
             teller.step("codex", start, no_second(text)).await;
@@ -130,7 +155,11 @@ pub(super) async fn sandbox(commands: &mut Commands<'_>, path: &str, teller: &Te
     let start = Instant::now();
     let Some(word) = quoted(path) else { return };
     let ran = commands.run(&format!("{word} doctor --json")).await;
-    let printed = ran.map(|it| it.text()).unwrap_or_default();
+    if let Ok(Ran::Never(_)) = ran {
+        let outcome = not_run("what the host can enforce is not to be asked");
+        return teller.step("sandbox", start, outcome).await;
+    }
+    let printed = ran.map(Ran::text).unwrap_or_default();
     let found = printed
         .lines()
         .filter_map(|it| serde_json::from_str::<Value>(it).ok())
@@ -176,25 +205,59 @@ pub(super) async fn round_trip(session: &Session, teller: &Teller) {
 pub(super) async fn bandwidth(commands: &mut Commands<'_>, teller: &Teller) {
     let start = Instant::now();
     let outcome = match bulk(commands).await {
-        Some((bytes, took)) => {
+        Ok(Moved { bytes, took, .. }) if BULK_BYTES / 64 <= bytes => {
             let rate = bytes as f64 / took.as_secs_f64().max(1e-6) / 1e6;
             Outcome::Fine(format!("{rate:.1} MB/s, by {bytes} bytes of zeros"))
         }
-        None => Outcome::Poor {
-            text: "1 MiB of zeros could not be moved".to_owned(),
-            fix: "look at the network between the two".to_owned(),
-        },
+        Ok(moved) => moved.too_few(),
+        Err(outcome) => outcome,
     };
     teller.step("bandwidth", start, outcome).await;
 }
 
+/// What arrived of the megabyte.
+struct Moved {
+    bytes: u64,
+    took: Duration,
+    /// The host sent no more, as opposed to more slowly than anybody waits.
+    ended: bool,
+}
+
+impl Moved {
+    fn too_few(&self) -> Outcome {
+        let bytes = self.bytes;
+        match self.ended {
+            true => Outcome::Poor {
+                text: format!("the host sent {bytes} bytes of 1 MiB of zeros"),
+                fix: "run `head -c 9 /dev/zero | wc -c` on the host, which prints 9".to_owned(),
+            },
+            false => Outcome::Poor {
+                text: format!(
+                    "{bytes} bytes of 1 MiB of zeros arrived within {} s",
+                    BULK_PATIENCE.as_secs()
+                ),
+                fix: "look at the network between the two".to_owned(),
+            },
+        }
+    }
+}
+
 /// The host waits for a line before it sends: the start of its shell is no matter of the network, and what has
 /// arrived before anybody reads it would seem to have taken no time.
-async fn bulk(commands: &mut Commands<'_>) -> Option<(u64, Duration)> {
+async fn bulk(commands: &mut Commands<'_>) -> Result<Moved, Outcome> {
     let script = format!("head -n 1 > /dev/null; head -c {BULK_BYTES} /dev/zero");
-    let Begun { mut process, printed } = commands.begin_with_input(&script).await.ok()?;
-    let mut bytes = printed?.remaining() as u64;
-    let there_and_back = commands.session().ping(PING_PATIENCE).await.ok()?;
+    let begun = commands.begin_with_input(&script).await;
+    let Begun { mut process, printed } =
+        begun.map_err(|error| no_second(format!("starting to move 1 MiB of zeros: {}", chain(&error))))?;
+    let Some(printed) = printed else {
+        return Err(not_run("not measurable"));
+    };
+    let mut bytes = printed.remaining() as u64;
+    let pinged = commands.session().ping(PING_PATIENCE).await;
+    let there_and_back = pinged.map_err(|error| Outcome::Poor {
+        text: format!("moving 1 MiB of zeros: {}", chain(&error)),
+        fix: "look at the network between the two".to_owned(),
+    })?;
     let began = Instant::now();
     // Where the input has ended nobody waits for it.
     _ = process.write_all(b"\n").await;
@@ -209,12 +272,16 @@ async fn bulk(commands: &mut Commands<'_>) -> Option<(u64, Duration)> {
         }
     };
     // A slow line has moved less, which is as good a measure.
-    _ = timeout(BULK_PATIENCE, read).await;
+    let ended_by_itself = timeout(BULK_PATIENCE, read).await.is_ok();
     let took = began.elapsed();
     ended(process.exit()).await;
     // A round trip that was longer by chance must not swallow the time of the bytes.
-    let moving = took.saturating_sub(there_and_back).max(took / 2);
-    (BULK_BYTES / 64 <= bytes).then_some((bytes, moving))
+    let took = took.saturating_sub(there_and_back).max(took / 2);
+    Ok(Moved {
+        bytes,
+        took,
+        ended: ended_by_itself,
+    })
 }
 
 /// A path as a word of a script; `None` where a login shell might not pass it on unchanged.

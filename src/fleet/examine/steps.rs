@@ -6,7 +6,11 @@ use codex_hosts::{Failure, HostId};
 use codex_ssh::{Attempt, Event, Exit, PeerInfo, Route, Session, Stage};
 
 use super::{Answering, Examined, Outcome, Step};
-use crate::{around::Detour, question, server::Started};
+use crate::{
+    around::Detour,
+    question,
+    server::{SFTP_ONLY, Started},
+};
 
 /// Noise of a shell that is quoted.
 const QUOTED_CHARS_MAX: usize = 200;
@@ -113,10 +117,10 @@ pub(super) fn no_server(id: &HostId, failure: Failure, detour: Option<&Detour>) 
 }
 
 /// Words of shells that are there to run nothing, and of restricted ones.
-const NO_SHELL: [&str; 3] = ["not available", "nologin", "restricted"];
+const NO_SHELL: [&str; 4] = ["not available", "nologin", "restricted", SFTP_ONLY];
 
-/// A launch that failed where no command is run. A start-up file that ends the shell does so with a status; a command
-/// in the place of ours (`ForceCommand`) has something to say, or succeeds.
+/// A launch that failed where no command is run. A start-up file that ends the shell does so with a status, as a command
+/// in the place of ours (`ForceCommand`) may.
 pub(super) fn no_command(id: &HostId, failure: Failure, exit: Option<&Exit>) -> Failure {
     let said = failure.stderr.as_deref().unwrap_or_default();
     let status = match exit {
@@ -125,10 +129,10 @@ pub(super) fn no_command(id: &HostId, failure: Failure, exit: Option<&Exit>) -> 
     };
     Failure {
         message: format!(
-            "no command can be run: a start-up file ends the login shell (exit status {status}) before the command is read"
+            "no command can be run: the login shell, or what the server runs in its place, ends with exit status {status} before a command is read"
         ),
         hint: Some(format!(
-            "let the start-up file of {id} (.bashrc, .zshenv or the like) `exit` only for terminals (`case $- in *i*) … esac`); where none does, the account's shell itself runs nothing, which `getent passwd` shows"
+            "let the start-up file of {id} (.bashrc, .zshenv or the like) `exit` only for terminals (`case $- in *i*) … esac`); where none does, the account's shell itself runs nothing, which `getent passwd` shows, or the server runs another command (ForceCommand in its sshd_config, `command=` in authorized_keys)"
         )),
         ..failure
     }

@@ -37,10 +37,9 @@ pub(crate) async fn offer(
         hint: None,
         stderr: None,
     });
+    let all = need.explained(route);
     let explained = |rest: &str| Failure {
-        hint: Some(format!(
-            "{missing}, which this program's own SSH cannot do: {rest}"
-        )),
+        hint: Some(format!("{all}: {rest}")),
         ..failure.clone()
     };
     if !is_in_path("ssh") {
@@ -60,21 +59,23 @@ pub(crate) async fn offer(
             "`transport = \"builtin\"` keeps the system's `ssh` from being used; {setting} uses it"
         )));
     }
-    let refusal = explained(&format!("{setting} uses the system's `ssh`"));
+    let refusal = explained(&format!(
+        "{setting} uses the system's `ssh`{}",
+        second_way(need, &failure)
+    ));
     if system.asking != Asking::User || need.after_refusal {
         return Err(refusal);
     }
     let Some(settings) = route.hops.get(need.hop) else {
         return Err(refusal);
     };
-    // Of algorithms what is missing says it all.
-    let is_plain = matches!(need.what, What::Algorithms { .. } | What::Configured { .. });
-    let cause = match was_tried && !is_plain {
-        true => format!("{}.\n", failure.message),
-        false => String::new(),
+    let cause = if was_tried {
+        cause(need, &failure)
+    } else {
+        String::new()
     };
     let text = format!(
-        "{cause}{missing}, which this program's own SSH cannot do.\nGo on with the system's ssh, until this program \
+        "{cause}{all}.\nGo on with the system's ssh, until this program \
          ends? ({setting} makes it the rule.)"
     );
     let question = Question::Confirm {
@@ -92,6 +93,23 @@ pub(crate) async fn offer(
     }
 }
 
+/// What our own SSH came to, where what is missing does not say it all.
+fn cause(need: &Need, failure: &Failure) -> String {
+    match need.what {
+        What::Algorithms { .. } | What::Configured { .. } | What::Words(_) => String::new(),
+        _ => format!("{}.\n", failure.message),
+    }
+}
+
+/// What helps as well, if anything does.
+fn second_way(need: &Need, failure: &Failure) -> String {
+    match (&need.what, &failure.hint) {
+        (What::Words(_), Some(hint)) => format!("; or {hint}"),
+        (What::HostKeys(_), _) => "; `transport = \"builtin\"` goes by its other key".to_owned(),
+        _ => String::new(),
+    }
+}
+
 /// Whether the system's `ssh` may have it: of algorithms it says so itself.
 async fn would_help(id: &HostId, system: &System, need: &Need, route: &Route) -> bool {
     // A jump host has a client of its own.
@@ -106,7 +124,11 @@ async fn would_help(id: &HostId, system: &System, need: &Need, route: &Route) ->
         }
         // A list with nothing that it has ends the client with an error.
         What::Configured { keyword, .. } => system.has_one(client, keyword, |_| true).await,
-        What::Pkcs11(_) | What::Logins(_) | What::SecurityKey(_) => true,
+        What::HostKeys(algorithms) => {
+            let is_known = |ours: &str| algorithms.contains(&ours);
+            system.has_one(client, "hostkeyalgorithms", is_known).await
+        }
+        What::Pkcs11(_) | What::Logins(_) | What::SecurityKey(_) | What::Words(_) => true,
     }
 }
 

@@ -63,6 +63,7 @@ impl Builder<'_> {
                 .and_then(|it| u32::try_from(it).ok())
                 .unwrap_or(1024),
             trust_localhost: self.yes("nohostauthenticationforlocalhost"),
+            leave_beyond: false,
         })
     }
 

@@ -3,8 +3,8 @@
 use std::{fs, time::Duration};
 
 use codex_ssh::{
-    Answer, Class, ConnectError, Event, Outcome, Route,
-    config::settings::{HostSettings, IdentityAgent},
+    Answer, Class, ConnectError, Event, Failure, Outcome, Route, Words,
+    config::settings::{HostSettings, IdentityAgent, Via},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     agent::Agent,
-    host::{Sshd, available, connect, connect_with, connector, keygen, refused, sign},
+    host::{Sshd, available, connect, connect_with, connector, keygen, refused, sign, write_config},
 };
 
 async fn said(settings: HostSettings, command: &str) -> String {
@@ -185,10 +185,54 @@ async fn a_banner_that_is_no_text_is_named_as_what_ended_the_login() {
     let sshd = Sshd::start(&format!("Banner {}", banner.display()));
     let error = refused(connect(sshd.settings()).await);
     assert_eq!(error.class(), Class::Protocol, "{error}");
-    assert!(
-        error.to_string().contains("banner or question is not UTF-8"),
-        "{error}"
-    );
+    let is_banner = |it: &Failure| {
+        matches!(
+            it,
+            Failure::Illegible {
+                what: Words::Text,
+                ..
+            }
+        )
+    };
+    assert!(is_banner(error.kind()), "{error}");
+    assert!(error.hint().unwrap().contains("Banner"), "{:?}", error.hint());
+}
+
+#[tokio::test]
+async fn an_identification_that_is_too_long_is_named_as_what_cannot_be_read() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start(&format!("VersionAddendum {}", "x".repeat(300)));
+    let error = refused(connect(sshd.settings()).await);
+    let is_long = |it: &Failure| {
+        let what = Words::LongIdentification;
+        matches!(it, Failure::Illegible { what: it, .. } if *it == what)
+    };
+    assert!(is_long(error.kind()), "{error}");
+    let sshd = Sshd::start(&format!("VersionAddendum {}", "x".repeat(200)));
+    assert_eq!(said(sshd.settings(), "echo here").await, "here\n");
+}
+
+#[tokio::test]
+async fn a_proxy_command_may_print_more_than_the_servers_identification() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    let config = write_config(sshd.dir.path(), sshd.port, "");
+    let log = sshd.path("inetd.log");
+    let mut settings = sshd.settings();
+    let noise = "i=0; while [ $i -lt 200 ]; do printf '%0300d h\\351te\\r\\n' $i; i=$((i+1)); done";
+    let (config, log) = (config.display(), log.display());
+    let script = sshd.path("noisy");
+    fs::write(
+        &script,
+        format!("{noise}; exec /usr/sbin/sshd -i -f {config} -E {log}"),
+    )
+    .unwrap();
+    settings.route = Via::Command(format!("sh {}", script.display()));
+    assert_eq!(said(settings, "echo here").await, "here\n");
 }
 
 #[tokio::test]
