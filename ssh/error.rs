@@ -197,10 +197,10 @@ impl fmt::Display for Words {
 }
 
 impl KnownKey {
-    /// A line for who is asked about a key while the host is known by this one.
+    /// Two short lines for who is asked about a key while the host is known by this one.
     pub fn as_another(&self) -> String {
         let (file, line) = (self.file.display(), self.line);
-        format!("known by another key: {} in {file}:{line}", self.key_type)
+        format!("known by another key: {}\n  in {file}:{line}", self.key_type)
     }
 }
 

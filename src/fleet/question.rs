@@ -14,8 +14,9 @@ pub(crate) fn question(asked: ssh::Question, is_jump: bool) -> Question {
             known_hosts_file,
             known,
         } => {
-            let known = known.iter().map(ssh::KnownKey::as_another);
-            let randomart = randomart.lines().map(str::to_owned).chain(known).collect();
+            let known: Vec<String> = known.iter().map(ssh::KnownKey::as_another).collect();
+            let known = known.iter().flat_map(|it| it.lines());
+            let randomart = randomart.lines().chain(known).map(str::to_owned).collect();
             let key = HostKeyQuestion {
                 key_type,
                 fingerprint,
