@@ -19,8 +19,9 @@ pub(crate) const KNOCKS: usize = 1;
 /// packet again after 1 and 3 seconds (Linux from 6.5 on each second until 5), and then ever more slowly.
 pub(crate) const CHANNEL_SEARCH: Duration = Duration::from_secs(5);
 /// Tries of a jump host's session that it has not answered about, to one host: all but one of them are connections that
-/// the host's sshd sees come and go when its network carries again. After them a new session takes over.
-pub(crate) const CHANNEL_TRIES: usize = 3;
+/// the host's sshd sees come and go when its network carries again. After them, and after the time that they take, a new
+/// session takes over.
+pub(crate) const CHANNEL_TRIES: u32 = 3;
 /// How long a jump host's session is kept for this where only the user could log in there again.
 pub(crate) const CHANNEL_SEARCH_DEAR: Duration = Duration::from_secs(15 * 60);
 /// While the server of a host that is looked for says nothing: silence after which its machine is asked, and what that

@@ -31,7 +31,7 @@ use crate::{
 
 /// How many tries a jump host has not answered about yet, for each target.
 #[derive(Default)]
-pub(crate) struct Unanswered(Mutex<BTreeMap<(String, u16), usize>>);
+pub(crate) struct Unanswered(Mutex<BTreeMap<(String, u16), u32>>);
 
 /// One of them, until it is dropped.
 pub(crate) struct Try {
@@ -102,10 +102,13 @@ pub(crate) async fn search(settings: &HostSettings, via: Lease, report: &Report)
     let begun = Instant::now();
     let limit = settings.connect_timeout.unwrap_or(limits::CHANNEL);
     let period = limit.min(limits::CHANNEL_SEARCH);
-    let end = via
-        .session()
-        .is_dear()
-        .then(|| begun + limits::CHANNEL_SEARCH_DEAR);
+    let is_dear = via.session().is_dear();
+    let end = begun
+        + match is_dear {
+            true => limits::CHANNEL_SEARCH_DEAR,
+            false => period * limits::CHANNEL_TRIES,
+        };
+    let mut unreachable = None;
     let mut tries: JoinSet<Result<Pipe, ForwardError>> = JoinSet::new();
     let mut next = begun;
     loop {
@@ -113,8 +116,9 @@ pub(crate) async fn search(settings: &HostSettings, via: Lease, report: &Report)
             biased;
             Some(opened) = tries.join_next() => match opened {
                 Ok(Ok(pipe)) => return Ok(Link::forwarded(pipe, via)),
-                // The network may be silent for long enough to end a try.
-                Ok(Err(ForwardError::Unreachable(_))) if end.is_some_and(|it| Instant::now() < it) => {
+                // Its network may be down, or has been silent for long enough to end a try: no reason for another login.
+                Ok(Err(error @ ForwardError::Unreachable(_))) => {
+                    unreachable = Some(error);
                     next = next.min(Instant::now() + limits::KNOCK_PERIOD);
                 }
                 Ok(Err(error)) => return Err(failed(settings, via.session(), error)),
@@ -122,6 +126,12 @@ pub(crate) async fn search(settings: &HostSettings, via: Lease, report: &Report)
                 Err(_) => {}
             },
             () = sleep_until(next) => {
+                if end <= Instant::now() {
+                    return Err(match unreachable {
+                        Some(error) => failed(settings, via.session(), error),
+                        None => late(settings, via.session(), begun.elapsed()),
+                    });
+                }
                 match via.session().unanswered().begin(settings) {
                     Some(one) => {
                         let (via, settings) = (Arc::clone(via.session()), settings.clone());
@@ -129,12 +139,9 @@ pub(crate) async fn search(settings: &HostSettings, via: Lease, report: &Report)
                             via.open_tcp(Reader::Session, &settings.host_name, settings.port, Some(one)).await
                         });
                     }
-                    None if end.is_none() => return Err(late(settings, via.session(), begun.elapsed())),
+                    None if !is_dear => return Err(late(settings, via.session(), begun.elapsed())),
                     // Some end by themselves.
                     None => {}
-                }
-                if end.is_some_and(|it| it <= Instant::now()) {
-                    return Err(late(settings, via.session(), begun.elapsed()));
                 }
                 // It takes longer than a phase may, as whoever limits it has to know.
                 report.stage(Stage::Proxy).await;
@@ -194,7 +201,7 @@ mod tests {
         let all = Arc::new(Unanswered::default());
         let [one, other] = [22, 2222].map(|port| HostSettings::plain("devbox", "me", port));
         let mut tries: Vec<_> = std::iter::from_fn(|| all.begin(&one)).collect();
-        assert_eq!(tries.len(), limits::CHANNEL_TRIES);
+        assert_eq!(tries.len(), limits::CHANNEL_TRIES as usize);
         assert!(!all.has_room(&one) && all.has_room(&other) && all.begin(&other).is_some());
         tries.pop();
         assert!(all.has_room(&one));

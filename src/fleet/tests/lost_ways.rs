@@ -326,6 +326,25 @@ async fn after_the_machines_sleep_the_hosts_behind_one_jump_host_are_back_in_two
     rig.fleet.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_host_that_refuses_every_connection_costs_its_jump_host_one_login() {
+    require!(Sshd);
+    let client = Client::new();
+    let [bastion, mut host] = [(); 2].map(|()| Host::start(options(&client)));
+    client.add(&Alias::new("bastion", &bastion));
+    client.add(&Alias::new("devbox", &host).jump("bastion"));
+    let mut rig = Rig::start(&client, &["devbox"], BTreeMap::new()).await;
+    let before = taken(&bastion);
+    host.stop();
+    let all = rig.hosts.clone();
+    rig.each("the loss", &all, is_lost).await;
+    rig.stay_away(Duration::from_secs(5)).await;
+    host.start_again();
+    rig.back().await;
+    assert_eq!(taken(&bastion), before + 1, "{}", bastion.log());
+    rig.fleet.shutdown().await;
+}
+
 #[test]
 fn a_server_that_is_stopped_finds_one_connection_by_every_way() {
     require!(Sshd, Network);
