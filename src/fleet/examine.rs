@@ -17,7 +17,7 @@ use std::{
 use codex_hosts::{Attempt, Failure, FailureKind, HostId, Phase, Question, Reply, Report};
 use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, Limits};
-use codex_ssh::{Process, Session};
+use codex_ssh::{ConnectError, Process, Route, Session};
 use tokio::{
     io::AsyncWriteExt,
     sync::{mpsc, oneshot},
@@ -34,7 +34,8 @@ use crate::{
     reach::{Reached, bad, is_by_system, need_before, reach},
     run::FleetConfig,
     server::{Started, ended, initialize, launch, no_handshake},
-    ssh, system,
+    ssh,
+    system::{self, Lender},
     transport::{Need, Transport},
     way::{NoWay, Way},
     witness::Witness,
@@ -189,12 +190,67 @@ async fn by_ssh(id: &HostId, config: &FleetConfig, transport: Transport, server:
         };
     }
     let mut steps = Steps::new(&route);
+    let lender = Lender {
+        id,
+        config,
+        transport,
+    };
+    let Some(connected) = connect(config, &route, &lender, &mut steps, teller).await else {
+        let spared = "a connection that `ssh` holds open spares it".to_owned();
+        tell_end(steps, Outcome::Skipped(spared), teller).await;
+        return by_system(id, config, "it holds a connection open", teller).await;
+    };
+    let error = match connected {
+        Ok(session) => {
+            for step in steps.end(Ok(&session)) {
+                teller.tell(Examined::Step(step)).await;
+            }
+            return on_host(id, config, Arc::new(session), server, teller).await;
+        }
+        Err(error) => error,
+    };
+    let failure = ssh::refused(&error, Phase::Connecting);
+    let Some(need) = Need::after(&error, &route) else {
+        return tell_end(steps, Outcome::Failed(failure), teller).await;
+    };
+    let offered = heard(teller, async |reporter| {
+        let failure = Some(failure.clone());
+        system::offer(id, config, transport, (&need, &route), failure, reporter).await
+    });
+    match offered.await.0 {
+        Ok(()) => {
+            let poor = Outcome::Poor {
+                text: failure.message,
+                fix: "set `transport = \"system\"` for the host in hosts.toml".to_owned(),
+            };
+            tell_end(steps, poor, teller).await;
+            by_system(id, config, "you agreed to it", teller).await;
+        }
+        Err(failure) => tell_end(steps, Outcome::Failed(failure), teller).await,
+    }
+}
+
+/// Connects by our own SSH, and tells each stage; `None` when `lender` spares the login.
+async fn connect(
+    config: &FleetConfig,
+    route: &Route,
+    lender: &Lender<'_>,
+    steps: &mut Steps,
+    teller: &Teller,
+) -> Option<Result<Session, ConnectError>> {
     let (events, mut happened) = mpsc::channel(limits::REPORTS_MAX);
-    let mut connecting = Box::pin(config.connector.connect(&route, events));
+    let mut connecting = Box::pin(config.connector.connect(route, events));
+    let mut was_asked = false;
     let connected = loop {
         tokio::select! {
             connected = &mut connecting => break connected,
             Some(event) = happened.recv() => {
+                if ssh::is_about_login(&event)
+                    && !std::mem::replace(&mut was_asked, true)
+                    && lender.lends().await
+                {
+                    return None;
+                }
                 for it in steps.take(event) {
                     teller.tell(it).await;
                 }
@@ -207,41 +263,12 @@ async fn by_ssh(id: &HostId, config: &FleetConfig, transport: Transport, server:
             teller.tell(it).await;
         }
     }
-    let error = match connected {
-        Ok(session) => {
-            for step in steps.end(Ok(&session)) {
-                teller.tell(Examined::Step(step)).await;
-            }
-            return on_host(id, config, Arc::new(session), server, teller).await;
-        }
-        Err(error) => error,
-    };
-    let failure = ssh::refused(&error, Phase::Connecting);
-    let Some(need) = Need::after(&error, &route) else {
-        return tell_end(steps, &failure, false, teller).await;
-    };
-    let offered = heard(teller, async |reporter| {
-        let failure = Some(failure.clone());
-        system::offer(id, config, transport, (&need, &route), failure, reporter).await
-    });
-    match offered.await.0 {
-        Ok(()) => {
-            tell_end(steps, &failure, true, teller).await;
-            by_system(id, config, "you agreed to it", teller).await;
-        }
-        Err(failure) => tell_end(steps, &failure, false, teller).await,
-    }
+    Some(connected)
 }
 
-/// Tells how the stages of our own SSH ended. `goes_on`: the way does not end with them.
-async fn tell_end(steps: Steps, failure: &Failure, goes_on: bool, teller: &Teller) {
-    for mut step in steps.end(Err(failure)) {
-        if goes_on && let Outcome::Failed(failure) = step.outcome {
-            step.outcome = Outcome::Poor {
-                text: failure.message,
-                fix: "set `transport = \"system\"` for the host in hosts.toml".to_owned(),
-            };
-        }
+/// Tells the stages of our own SSH, of which the last one came to this.
+async fn tell_end(steps: Steps, last: Outcome, teller: &Teller) {
+    for step in steps.end(Err(last)) {
         teller.tell(Examined::Step(step)).await;
     }
 }

@@ -133,7 +133,7 @@ pub(crate) async fn connect(
 }
 
 /// Whether the user is asked for a secret. Whether a host is the right one is never left to another connection.
-fn is_about_login(event: &SshEvent) -> bool {
+pub(crate) fn is_about_login(event: &SshEvent) -> bool {
     let SshEvent::Question { question, .. } = event else {
         return false;
     };

@@ -84,6 +84,13 @@ fn a_connection_that_ssh_holds_open_is_used_where_the_user_would_be_asked() {
     assert_eq!(said, (Some(0), "hello\n"), "{outcome:?}");
     let notice = "no login was needed, through the connection that `ssh` holds open";
     assert!(outcome.stderr.contains(notice), "{outcome:?}");
+    let doctor = codex(&client, &["doctor", "devbox"]);
+    for word in [
+        "a connection that `ssh` holds open spares it",
+        "it holds a connection open",
+    ] {
+        assert!(doctor.stdout.contains(word), "{doctor:?}");
+    }
     assert_eq!(logins(&host), 1, "{}", host.log());
     set_hosts(&client, "[hosts.devbox]\ntransport = \"builtin\"\n");
     wants_the_user(&codex(&client, &SAY));

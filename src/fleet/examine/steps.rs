@@ -224,16 +224,22 @@ impl Steps {
     }
 
     /// The steps that were kept back; the last one is the failure, if there was one.
-    pub(super) fn end(mut self, session: Result<&Session, &Failure>) -> Vec<Step> {
-        let failed = match (session, self.open.take()) {
-            (Ok(_), open) => {
-                self.open = open;
+    pub(super) fn end(mut self, session: Result<&Session, Outcome>) -> Vec<Step> {
+        let failed = match session {
+            Ok(session) => {
                 let last = self.close();
                 self.kept.extend(last);
+                for step in &mut self.kept {
+                    match step.name {
+                        "key-exchange" => step.outcome = strength(session.peer()),
+                        "login" => step.outcome = tried(session.tried(), &step.outcome),
+                        _ => (),
+                    }
+                }
                 None
             }
-            (Err(failure), open) => {
-                let (name, hop, start) = match &open {
+            Err(outcome) => {
+                let (name, hop, start) = match self.open.take() {
                     Some(it) => (it.name, it.hop, it.start),
                     None => ("connect", self.aliases.len(), Instant::now()),
                 };
@@ -241,19 +247,10 @@ impl Steps {
                     name,
                     hop: self.jump(hop),
                     took: start.elapsed(),
-                    outcome: Outcome::Failed(failure.clone()),
+                    outcome,
                 })
             }
         };
-        if let Ok(session) = session {
-            for step in &mut self.kept {
-                match step.name {
-                    "key-exchange" => step.outcome = strength(session.peer()),
-                    "login" => step.outcome = tried(session.tried(), &step.outcome),
-                    _ => (),
-                }
-            }
-        }
         self.kept.into_iter().chain(failed).collect()
     }
 }
@@ -381,7 +378,7 @@ mod tests {
             ]
         );
         let failure = crate::reach::bad("no".to_owned(), None);
-        let ended = steps.end(Err(&failure));
+        let ended = steps.end(Err(Outcome::Failed(failure.clone())));
         assert_eq!(
             (ended.len(), ended[0].name, ended[0].hop.as_ref()),
             (1, "proxy", None)
