@@ -109,7 +109,7 @@ impl Check<'_> {
             }
             Verdict::Revoked { file, line } => return Err(self.revoked(&key, file, line)),
             Verdict::Changed { known } => self.changed(&key, &known).await?,
-            Verdict::Unknown { others } => self.decide(&key, &others).await?,
+            Verdict::Unknown => self.decide(&key).await?,
         };
         self.check_address(&key, verified).await
     }
@@ -124,7 +124,7 @@ impl Check<'_> {
         why: &str,
     ) -> Result<Verdict, Failure> {
         let verdict = known.check(key);
-        if matches!(verdict, Verdict::Unknown { .. }) && known.trusts(certificate) {
+        if matches!(verdict, Verdict::Unknown) && known.trusts(certificate) {
             return Err(self.unknown(key, why));
         }
         let text = format!("{}: {why}; its key counts by itself", self.target());
@@ -161,19 +161,16 @@ impl Check<'_> {
         })
     }
 
-    async fn decide(&self, key: &PublicKey, others: &[Known]) -> Result<Verified, Failure> {
+    async fn decide(&self, key: &PublicKey) -> Result<Verified, Failure> {
         let ask = match self.settings.strict_host_key_checking {
             StrictHostKeyChecking::Yes => {
                 return Err(self.unknown(key, "StrictHostKeyChecking is yes"));
             }
-            // A host that is known by another type of key is not new, and an attacker who has
-            // no known key can show any other type.
-            StrictHostKeyChecking::AcceptNew => !others.is_empty(),
-            StrictHostKeyChecking::Off => false,
+            StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::Off => false,
             StrictHostKeyChecking::Ask => true,
         };
         if ask {
-            self.ask(key, others).await?;
+            self.ask(key).await?;
         }
         let recorded = self.record(key).await;
         if !ask && let Some(file) = recorded {
@@ -191,19 +188,9 @@ impl Check<'_> {
         })
     }
 
-    async fn ask(&self, key: &PublicKey, others: &[Known]) -> Result<(), Failure> {
+    async fn ask(&self, key: &PublicKey) -> Result<(), Failure> {
         if self.settings.batch_mode {
             return Err(self.unknown(key, "BatchMode asks nobody"));
-        }
-        for other in others {
-            let key = described(other);
-            let place = format!("{}:{}", key.file.display(), key.line);
-            let text = format!(
-                "{} is known by another key: {} in {place}",
-                self.target(),
-                key.key_type
-            );
-            self.report.notice(text).await;
         }
         let algorithm = key.algorithm();
         let art = key
