@@ -149,6 +149,13 @@ pub(crate) fn signatures(configured: Option<&str>) -> Result<Vec<String>, Failur
     Ok(names.into_iter().map(str::to_owned).collect())
 }
 
+/// The signatures that `CASignatureAlgorithms` lets an authority put under a host's certificate. A list that leaves none
+/// is no error: plain keys do not need one.
+pub(crate) fn authority_signatures(configured: Option<&str>) -> Vec<&'static str> {
+    let names = [HOST_KEYS, SECURITY_KEYS].concat();
+    select("CASignatureAlgorithms", configured, &names, &[]).unwrap_or_default()
+}
+
 /// Applies a list of ssh_config(5): a plain list replaces the defaults, `+` adds, `-` removes, `^`
 /// puts first; `*` and `?` match several names. Names that we do not have are left out.
 fn select<T: AsRef<str> + Copy + PartialEq>(

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     event::{Answer, Hop, HostKey, Question},
-    program,
+    limits, program,
 };
 
 /// A program that asks the user, e.g. in a window of its own.
@@ -128,7 +128,7 @@ impl Askpass {
 
     async fn ask(&self, text: &str) -> io::Result<Zeroizing<String>> {
         let words = [self.program.to_string_lossy().into_owned(), text.to_owned()];
-        let said = program::run(&words, &[], None).await?;
+        let said = program::run(&words, &[], None, limits::PROGRAM_OUTPUT).await?;
         if !said.success {
             return Err(io::Error::other(said.ending));
         }

@@ -111,8 +111,12 @@ impl Check<'_> {
                 }
             }
             Verdict::Revoked { file, line } => return Err(self.revoked(&key, file, line)),
+            // The server has a known one of another type, which is just not ours to verify.
+            Verdict::Changed { known } if self.is_only_beyond(&key, &known) => {
+                self.decide(&key, &known).await?
+            }
             Verdict::Changed { known } => self.changed(&key, &known).await?,
-            Verdict::Unknown { others } => self.decide(&key, &others).await?,
+            Verdict::Unknown => self.decide(&key, &[]).await?,
         };
         self.check_address(&key, verified).await
     }
@@ -127,7 +131,7 @@ impl Check<'_> {
         why: &str,
     ) -> Result<Verdict, Failure> {
         let verdict = known.check(key);
-        if matches!(verdict, Verdict::Unknown { .. }) && known.trusts(certificate) {
+        if matches!(verdict, Verdict::Unknown) && known.trusts(certificate) {
             return Err(self.unknown(key, why));
         }
         let text = format!("{}: {why}; its key counts by itself", self.target());
@@ -164,10 +168,23 @@ impl Check<'_> {
         })
     }
 
-    async fn decide(&self, key: &PublicKey, others: &[Known]) -> Result<Verified, Failure> {
-        let strictness = self.settings.strict_host_key_checking;
+    /// Whether the host is known by keys of other types than this one, and has one of those that we cannot verify.
+    fn is_only_beyond(&self, key: &PublicKey, known: &[Known]) -> bool {
+        let is_strict = self.settings.strict_host_key_checking != StrictHostKeyChecking::Off;
+        let is_other = |it: &Known| it.key.algorithm() != key.algorithm();
+        is_strict && known.iter().all(is_other) && !self.vouched_beyond().is_empty()
+    }
+
+    /// What the server has beyond what we can verify, and `known_hosts` vouches for.
+    fn vouched_beyond(&self) -> Vec<&'static str> {
         let mut beyond = algorithms::beyond(self.settings.host_key_algorithms.as_deref(), &self.theirs);
         beyond.retain(|it| self.known.vouching(it).next().is_some());
+        beyond
+    }
+
+    async fn decide(&self, key: &PublicKey, others: &[Known]) -> Result<Verified, Failure> {
+        let strictness = self.settings.strict_host_key_checking;
+        let beyond = self.vouched_beyond();
         let leaves = self.settings.host_keys.leave_beyond || self.settings.batch_mode;
         if !beyond.is_empty()
             && (strictness == StrictHostKeyChecking::Yes
@@ -179,9 +196,8 @@ impl Check<'_> {
             StrictHostKeyChecking::Yes => {
                 return Err(self.unknown(key, "StrictHostKeyChecking is yes"));
             }
-            // A host that is known by another type of key is not new, and an attacker who has
-            // no known key can show any other type.
-            StrictHostKeyChecking::AcceptNew => !others.is_empty() || !beyond.is_empty(),
+            // A host that something vouches for is not new, and an attacker who has no known key can show any other type.
+            StrictHostKeyChecking::AcceptNew => !beyond.is_empty(),
             StrictHostKeyChecking::Off => false,
             StrictHostKeyChecking::Ask => true,
         };

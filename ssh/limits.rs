@@ -109,11 +109,11 @@ pub(crate) const PASSPHRASE_TRIES: u32 = 3;
 pub(crate) const AGENT_MESSAGE: usize = 256 * 1024;
 /// A key file; an RSA key of 16,384 bits has 13 KB.
 pub(crate) const KEY_FILE: u64 = 1024 * 1024;
-/// A `known_hosts` file, or a list of revoked keys.
+/// A `known_hosts` file, the output of a `KnownHostsCommand`, or a list of revoked keys.
 pub(crate) const KNOWN_HOSTS_FILE: u64 = 64 * 1024 * 1024;
 /// A `KnownHostsCommand`: a lookup in a directory, while a connection waits.
 pub(crate) const KNOWN_HOSTS_COMMAND: Duration = Duration::from_secs(10);
-/// What a program of the user may say: thousands of host keys.
+/// What a program of the user may say: a secret, or why it failed.
 pub(crate) const PROGRAM_OUTPUT: u64 = 1024 * 1024;
 /// Keys that a server may announce as its own; OpenSSH takes no more either.
 pub(crate) const ANNOUNCED_KEYS: usize = 100;

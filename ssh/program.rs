@@ -45,11 +45,12 @@ pub(crate) struct Said {
 }
 
 /// Runs a program with its arguments and the environment of this process and `variables`. It ends with
-/// its children when the future is dropped or `limit` is over.
+/// its children when the future is dropped or `limit` is over, and fails where it says more than `most` bytes.
 pub(crate) async fn run(
     words: &[String],
     variables: &[(&str, &str)],
     limit: Option<Duration>,
+    most: u64,
 ) -> io::Result<Said> {
     let (program, arguments) = words
         .split_first()
@@ -66,10 +67,7 @@ pub(crate) async fn run(
     let _group = Group::of(&child);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let work = async {
-        let (output, words) = tokio::try_join!(
-            read(stdout, limits::PROGRAM_OUTPUT),
-            read(stderr, limits::PROGRAM_OUTPUT)
-        )?;
+        let (output, words) = tokio::try_join!(read(stdout, most), read(stderr, limits::PROGRAM_OUTPUT))?;
         Ok::<_, io::Error>((output, words, child.wait().await?))
     };
     let done = match limit {
@@ -106,7 +104,7 @@ async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Zer
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::run;
+    use super::{limits, run};
 
     fn shell(command: &str) -> Vec<String> {
         ["/bin/sh", "-c", command].map(str::to_owned).to_vec()
@@ -115,7 +113,9 @@ mod tests {
     #[tokio::test]
     async fn output_status_and_words_are_told_apart() {
         let words = shell("echo $X; echo why >&2; exit 3");
-        let said = run(&words, &[("X", "answer")], None).await.unwrap();
+        let said = run(&words, &[("X", "answer")], None, limits::PROGRAM_OUTPUT)
+            .await
+            .unwrap();
         assert_eq!((said.output.as_slice(), said.success), (&b"answer\n"[..], false));
         assert_eq!(said.ending, "exit status: 3: why");
     }
@@ -124,10 +124,10 @@ mod tests {
     async fn a_program_that_does_not_end_is_stopped_with_its_children() {
         let start = Instant::now();
         let limit = Some(Duration::from_millis(100));
-        let result = run(&shell("sleep 60 & sleep 60"), &[], limit).await;
+        let result = run(&shell("sleep 60 & sleep 60"), &[], limit, limits::PROGRAM_OUTPUT).await;
         assert!(result.is_err() && start.elapsed() < Duration::from_secs(20));
         let yes = shell("yes");
-        let endless = run(&yes, &[], Some(Duration::from_secs(20))).await;
+        let endless = run(&yes, &[], Some(Duration::from_secs(20)), limits::PROGRAM_OUTPUT).await;
         assert_eq!(endless.err().unwrap().to_string(), "it says too much");
     }
 }

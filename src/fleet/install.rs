@@ -448,7 +448,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
             Some(Ended::Lost(why)) => return not_launched(FailureKind::Unreachable, why),
             // A container may come back, as a host may.
             Some(Ended::Exited(why)) if matches!(self.witness, Witness::Child(_)) => {
-                return not_launched(FailureKind::Unreachable, why);
+                return Failure {
+                    stderr: said(&self.printed, &self.witness),
+                    ..not_launched(FailureKind::Unreachable, why)
+                };
             }
             Some(Ended::Exited(exit)) => format!("the installation on {} ended: {exit}", self.id),
             Some(Ended::Closed) | None => format!("the installation on {} ended", self.id),

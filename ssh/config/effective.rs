@@ -50,6 +50,7 @@ pub(super) fn build(
     let jumps = it.jumps()?;
     let user = it.user(jumps.last())?;
     it.tokens = it.tokens_of(&user, jumps.last(), false);
+    it.expand_trust()?;
     it.expand_texts();
     it.refuse_loop(&user, jumps.last())?;
     let settings = it.settings(user, jumps)?;
@@ -200,28 +201,7 @@ impl Builder<'_> {
     /// `~`, `%` tokens and variables of a path. What cannot be expanded is reported and left out; for
     /// keys OpenSSH finds out only when it connects, so `ssh -G` is no error then.
     fn path(&mut self, keyword: &str, text: &str) -> Option<String> {
-        let with_home = match text.strip_prefix('~') {
-            None => Some(text.to_owned()),
-            Some(rest) => {
-                let (user, path) = rest.split_once('/').unwrap_or((rest, ""));
-                let home = if user.is_empty() {
-                    Some(self.world.home())
-                } else {
-                    self.world.home_of(user)
-                };
-                home.map(|it| {
-                    format!(
-                        "{}/{}",
-                        it.to_string_lossy().trim_end_matches('/'),
-                        path.trim_start_matches('/')
-                    )
-                })
-            }
-        };
-        let expanded = match with_home {
-            Some(it) => self.expand(&it).map_err(|it| it.to_string()),
-            None => Err("there is no such user".to_owned()),
-        };
+        let expanded = self.expanded_path(text);
         expanded
             .map_err(|error| {
                 let message = format!("{keyword}: {text:?} is left out: {error}");
@@ -234,15 +214,50 @@ impl Builder<'_> {
             .ok()
     }
 
+    fn expanded_path(&self, text: &str) -> Result<String, String> {
+        self.expand(&self.with_home(text)?).map_err(|it| it.to_string())
+    }
+
+    /// A path that may begin with `~` or `~user`.
+    fn with_home(&self, text: &str) -> Result<String, String> {
+        let Some(rest) = text.strip_prefix('~') else {
+            return Ok(text.to_owned());
+        };
+        let (user, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let home = match user {
+            "" => Some(self.world.home()),
+            user => self.world.home_of(user),
+        };
+        let home = home.ok_or("there is no such user")?;
+        let home = home.to_string_lossy();
+        Ok(format!(
+            "{}/{}",
+            home.trim_end_matches('/'),
+            path.trim_start_matches('/')
+        ))
+    }
+
+    /// Files that decide about trust. As in OpenSSH, one that cannot be named refuses the host: without it a revocation
+    /// would be missed, or the default files believed, which the configuration does not want.
+    fn expand_trust(&mut self) -> Result<(), ConfigError> {
+        for keyword in ["revokedhostkeys", "userknownhostsfile"] {
+            let values = self.all(keyword);
+            let expand = |text: &String| match text.as_str() {
+                "none" => Ok(text.clone()),
+                text => self.expanded_path(text),
+            };
+            let expanded = values.iter().map(expand).collect::<Result<Vec<_>, _>>();
+            let expanded = expanded.map_err(|error| self.refuse(keyword, error))?;
+            if let Some(setting) = self.table.get_mut(keyword) {
+                setting.values = expanded;
+            }
+        }
+        Ok(())
+    }
+
     /// Expands what `ssh -G` shows expanded, in place.
     fn expand_texts(&mut self) {
-        for keyword in [
-            "controlpath",
-            "forwardagent",
-            "identityagent",
-            "revokedhostkeys",
-            "userknownhostsfile",
-        ] {
+        for keyword in ["controlpath", "forwardagent", "identityagent"] {
             let values = self.all(keyword);
             let values = values.iter().filter_map(|it| match it.as_str() {
                 "none" | AUTH_SOCK | "yes" | "no" => Some(it.clone()),
@@ -357,6 +372,24 @@ impl Builder<'_> {
         }
     }
 
+    /// Without tokens. `ssh -G` shows their `~`, and takes one of nobody, so that is no error here either.
+    fn system_known_hosts(&mut self, default: &[PathBuf]) -> Vec<PathBuf> {
+        let keyword = "globalknownhostsfile";
+        let mut files = self.known_hosts(keyword, default);
+        for file in &mut files {
+            let text = file.to_string_lossy().into_owned();
+            match self.with_home(&text) {
+                Ok(path) => *file = PathBuf::from(path),
+                Err(error) => {
+                    let message = format!("{keyword}: {text:?} cannot be read: {error}");
+                    self.problems
+                        .add(&self.origin(keyword), Severity::Warning, true, message);
+                }
+            }
+        }
+        files
+    }
+
     fn strict_host_key_checking(&self) -> StrictHostKeyChecking {
         match self.get("stricthostkeychecking") {
             Some("true") => StrictHostKeyChecking::Yes,
@@ -410,7 +443,7 @@ impl Builder<'_> {
             identities_only: self.yes("identitiesonly"),
             identity_agent: self.identity_agent(),
             user_known_hosts_files: self.known_hosts("userknownhostsfile", &user_hosts),
-            global_known_hosts_files: self.known_hosts("globalknownhostsfile", &system_hosts),
+            global_known_hosts_files: self.system_known_hosts(&system_hosts),
             host_key_alias: set(self, "hostkeyalias"),
             strict_host_key_checking: self.strict_host_key_checking(),
             hash_known_hosts: self.yes("hashknownhosts"),

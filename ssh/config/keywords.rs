@@ -292,7 +292,7 @@ pub(crate) const KEYWORDS: &[Keyword] = &[
     word("ignoreunknown", Text, None, Applied),
     word("kbdinteractivedevices", Text, None, Idle("the server chooses its devices; OpenSSH's sshd ignores the list")),
     word("kexalgorithms", Algorithms(Family::Kex), None, Applied),
-    word("casignaturealgorithms", Algorithms(Family::Signature), None, Missing("host certificates signed with SHA-1 are refused, other signatures are taken")),
+    word("casignaturealgorithms", Algorithms(Family::Signature), None, Applied),
     word("localcommand", Command, None, Idle("no command is run on this machine after a login")),
     word("remotecommand", Command, None, Applied),
     word("loglevel", Choice(LOG_LEVEL), Some("INFO"), Idle(LOGS)),

@@ -173,6 +173,8 @@ pub struct HostKeyRules {
     pub update: UpdateHostKeys,
     /// `RevokedHostKeys`: keys that are never accepted, for any host.
     pub revoked_files: Vec<PathBuf>,
+    /// `CASignatureAlgorithms`: how an authority may have signed the certificate of a host. SHA-1 is never taken.
+    pub ca_signature_algorithms: Option<String>,
     /// `RequiredRSASize`, in bits: shorter RSA keys are refused.
     pub required_rsa_size: u32,
     /// `NoHostAuthenticationForLocalhost`: any key is good for a loopback address.
@@ -190,6 +192,7 @@ impl Default for HostKeyRules {
             check_ip: false,
             update: UpdateHostKeys::No,
             revoked_files: Vec::new(),
+            ca_signature_algorithms: None,
             required_rsa_size: 1024,
             trust_localhost: false,
             leave_beyond: false,

@@ -40,14 +40,14 @@ impl Check<'_> {
         };
         let mut known = self.known.clone();
         let mut verdict = known.check_address(&entry, key);
-        if let Verdict::Unknown { .. } = verdict {
+        if let Verdict::Unknown = verdict {
             known = KnownHosts::of(&entry);
             command::ask(self.settings, &mut known, Purpose::Address(&entry, key)).await?;
             verdict = known.check(key);
         }
         match verdict {
             Verdict::Known { .. } => Ok(verified),
-            Verdict::Unknown { .. } => {
+            Verdict::Unknown => {
                 if let Some(file) = self.record_as(&entry, key).await {
                     let text = format!("recorded the host key also for {entry} in {}", file.display());
                     self.report.notice(text).await;

@@ -35,7 +35,9 @@ pub(super) async fn ask(
         why,
     };
     let words = words(template, &known.entry, purpose).map_err(|why| failed(&[], why))?;
-    let said = program::run(&words, &[], Some(limits::KNOWN_HOSTS_COMMAND)).await;
+    // Its output is a file like the others.
+    let (limit, most) = (limits::KNOWN_HOSTS_COMMAND, limits::KNOWN_HOSTS_FILE);
+    let said = program::run(&words, &[], Some(limit), most).await;
     let said = said.map_err(|error| failed(&words, error.to_string()))?;
     if !said.success {
         return Err(failed(&words, said.ending));

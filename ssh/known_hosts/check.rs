@@ -12,7 +12,11 @@ use super::{
     parse::{Line, Marker, parse},
     revoked::Revoked,
 };
-use crate::{algorithms::is_certificate, config::settings::HostSettings, limits};
+use crate::{
+    algorithms::{self, is_certificate},
+    config::settings::HostSettings,
+    limits,
+};
 
 /// The lines of all files that are about one host.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +31,8 @@ pub struct KnownHosts {
     /// What `CheckHostIP` will ask about, once the address is known.
     all: Vec<(PathBuf, Line)>,
     revoked: Revoked,
+    /// How authorities may sign: of what was not loaded for a host, nothing is taken.
+    authority_signatures: Vec<&'static str>,
 }
 
 /// A key and where it stands.
@@ -53,11 +59,10 @@ pub enum Verdict {
         file: PathBuf,
         line: usize,
     },
-    /// No key of this type; `others` are the host's keys of other types.
-    Unknown {
-        others: Vec<Known>,
-    },
-    /// The host has other keys of this type.
+    /// The host has no key at all.
+    Unknown,
+    /// The host has other keys, of this type or of another. As in OpenSSH, a host that is known by other types only is
+    /// no new one: their algorithms were offered first, and who has none of its keys can show a key of any other type.
     Changed {
         known: Vec<Known>,
     },
@@ -110,6 +115,8 @@ impl KnownHosts {
             }
         }
         hosts.revoked = Revoked::load(&settings.host_keys.revoked_files);
+        let signatures = settings.host_keys.ca_signature_algorithms.as_deref();
+        hosts.authority_signatures = algorithms::authority_signatures(signatures);
         hosts
     }
 
@@ -169,13 +176,9 @@ impl KnownHosts {
                 line: known.line,
             };
         }
-        let own: Vec<Known> = self.lines.iter().filter(plain).cloned().collect();
-        let algorithm = key.algorithm();
-        if own.iter().any(|known| known.key.algorithm() == algorithm) {
-            let known = own.into_iter().filter(|it| it.key.algorithm() == algorithm);
-            return Verdict::Changed {
-                known: known.collect(),
-            };
+        let known: Vec<Known> = self.lines.iter().filter(plain).cloned().collect();
+        if !known.is_empty() {
+            return Verdict::Changed { known };
         }
         if let Some(known) = self.portless.iter().filter(plain).find(same) {
             return Verdict::Known {
@@ -183,7 +186,7 @@ impl KnownHosts {
                 line: known.line,
             };
         }
-        Verdict::Unknown { others: own }
+        Verdict::Unknown
     }
 
     /// Whether an authority is trusted to certify this host.
@@ -231,9 +234,18 @@ impl KnownHosts {
         if certificate.signature().algorithm() == (Algorithm::Rsa { hash: None }) {
             return Err("its certificate is signed with SHA-1");
         }
-        // A certificate for every host there is would be one key to impersonate them all.
+        let signature = certificate.signature().algorithm();
+        if !self.authority_signatures.contains(&signature.as_str()) {
+            return Err("its certificate is signed in a way that CASignatureAlgorithms excludes");
+        }
         let principals = certificate.valid_principals();
-        if !principals.iter().any(|it| it.eq_ignore_ascii_case(principal)) {
+        // One for every host there is would be one key to impersonate them all.
+        if principals.is_empty() {
+            return Err("its certificate names no host");
+        }
+        // As in OpenSSH: our name is in lower case, the certificate's names are taken as they are.
+        let principal = principal.to_ascii_lowercase();
+        if !principals.contains(&principal) {
             return Err("its certificate is for other names");
         }
         if certificate.critical_options().iter().next().is_some() {

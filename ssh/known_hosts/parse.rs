@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 use ring::hmac;
-use russh::keys::{PublicKey, parse_public_key_base64};
+use russh::keys::{Certificate, PublicKey, parse_public_key_base64};
 
 /// What a line says about its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,8 @@ enum Hosts {
 pub fn parse(bytes: &[u8]) -> Vec<Line> {
     let lines = bytes.split(|&byte| byte == b'\n').enumerate();
     lines
-        .filter_map(|(index, line)| parse_line(index + 1, std::str::from_utf8(line).ok()?))
+        // A comment in another encoding must not hide a revocation.
+        .filter_map(|(index, line)| parse_line(index + 1, &String::from_utf8_lossy(line)))
         .collect()
 }
 
@@ -57,10 +58,10 @@ fn parse_line(number: usize, line: &str) -> Option<Line> {
         first = words.next()?;
     }
     let (algorithm, key) = (words.next()?, words.next()?);
-    let key = parse_public_key_base64(key).ok()?;
-    if key.algorithm().as_str() != algorithm {
-        return None;
-    }
+    let key = match marker {
+        Marker::Revoked => parse_key(algorithm, key).or_else(|| certified(algorithm, key))?,
+        Marker::None | Marker::CertAuthority => parse_key(algorithm, key)?,
+    };
     let hosts = match first.strip_prefix('|') {
         Some(hashed) => parse_hashed(hashed)?,
         None => Hosts::Patterns(first.split(',').map(str::to_ascii_lowercase).collect()),
@@ -71,6 +72,17 @@ fn parse_line(number: usize, line: &str) -> Option<Line> {
         key,
         hosts,
     })
+}
+
+fn parse_key(algorithm: &str, key: &str) -> Option<PublicKey> {
+    let key = parse_public_key_base64(key).ok()?;
+    (key.algorithm().as_str() == algorithm).then_some(key)
+}
+
+/// The key in a certificate: as in OpenSSH, who revokes the one revokes the other.
+fn certified(algorithm: &str, certificate: &str) -> Option<PublicKey> {
+    let certificate = Certificate::from_openssh(&format!("{algorithm} {certificate}")).ok()?;
+    Some(PublicKey::from(certificate.public_key().clone()))
 }
 
 fn parse_hashed(text: &str) -> Option<Hosts> {
@@ -164,6 +176,17 @@ mod tests {
     use super::{Marker, hash_name, matches, parse};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK2pr+Bfus1hvPof4Wb/plZCzSbqadHH0u+/f4ODtKnE";
+
+    #[test]
+    fn a_comment_in_another_encoding_hides_neither_a_host_nor_a_revocation() {
+        let bytes = format!("host {KEY} caf?\n@revoked * {KEY} caf?\n").into_bytes();
+        let latin: Vec<u8> = bytes
+            .into_iter()
+            .map(|it| if it == b'?' { 0xe9 } else { it })
+            .collect();
+        let markers: Vec<Marker> = parse(&latin).iter().map(|it| it.marker).collect();
+        assert_eq!(markers, [Marker::None, Marker::Revoked]);
+    }
 
     #[test]
     fn patterns_match_as_in_sshd() {

@@ -53,7 +53,16 @@ impl Program {
             path: name.clone(),
             source,
         };
-        if BYTES_MAX < fs::metadata(path).map_err(failed)?.len() {
+        let data = fs::metadata(path).map_err(failed)?;
+        if data.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        // A pipe would wait for its other end, and a device has none.
+        if !data.is_file() {
+            let why = "it is no regular file".to_owned();
+            return Err(ProgramError::NoProgram { path: name, why });
+        }
+        if BYTES_MAX < data.len() {
             return Err(ProgramError::TooLong(name));
         }
         let bytes = fs::read(path).map_err(failed)?;
@@ -226,6 +235,25 @@ mod tests {
         ] {
             assert!(Program::new(bytes.clone()).is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
+        for path in [Path::new("/dev/zero"), &pipe] {
+            let error = Program::read(path).unwrap_err().to_string();
+            assert!(error.contains("no regular file"), "{error}");
+        }
+        let error = Program::read(folder.path()).unwrap_err();
+        assert!(matches!(error, ProgramError::Read { .. }), "{error}");
     }
 
     #[test]

@@ -37,10 +37,11 @@ const SUM: &str = "sum() { if command -v sha256sum >/dev/null 2>&1; then m=$(sha
     else return 1; fi; m=${m##*= }; m=${m%% *}; };";
 
 /// `fits FOLDER` makes it `d` when a program can be written and run there; else it goes into `g`. execve(2)
-/// refuses on a file system without the right to execute before it looks at what the file is.
+/// refuses on a file system without the right to execute before it looks at what the file is. It names its shell:
+/// that of busybox runs a file that does not through `/proc`, which a bare root folder lacks.
 const FITS: &str = "fits() { if try \"$1\" 2>/dev/null; then d=$1; return 0; fi; \
     rm -f \"$1/.codex.$n\" 2>/dev/null; rmdir \"$1\" 2>/dev/null; g=\"$g $1\"; return 1; }; \
-    try() { p=$1/.codex.$n; mkdir -p \"$1\" && echo : >\"$p\" && chmod 700 \"$p\" && \"$p\" && rm -f \"$p\"; };";
+    try() { p=$1/.codex.$n; mkdir -p \"$1\" && printf \"\\043\\041/bin/sh\\n\" >\"$p\" && chmod 700 \"$p\" && \"$p\" && rm -f \"$p\"; };";
 
 /// `check PROGRAM` runs it; what it says comes into `v` as one line.
 const CHECK: &str = "check() { v=$(lim \"$1\" --version </dev/null 2>&1); r=$?; \

@@ -58,6 +58,7 @@ impl Builder<'_> {
                 _ => UpdateHostKeys::No,
             },
             revoked_files: revoked.filter(|it| it != "none").map(PathBuf::from).collect(),
+            ca_signature_algorithms: self.text("casignaturealgorithms"),
             required_rsa_size: self
                 .count("requiredrsasize")
                 .and_then(|it| u32::try_from(it).ok())

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::Machine;
-use crate::config::settings::{AddKeysToAgent, Endpoint, Forward, HostSettings, Target, UpdateHostKeys};
+use crate::config::{
+    Query, Sources, resolve,
+    settings::{AddKeysToAgent, Endpoint, Forward, HostSettings, Target, UpdateHostKeys},
+};
 
 fn ask(config: &str) -> HostSettings {
     let mut machine = Machine::with(&[("config", config)]);
@@ -14,6 +17,29 @@ fn ask(config: &str) -> HostSettings {
         .env
         .insert("SSH_AUTH_SOCK".to_owned(), "/run/agent".to_owned());
     machine.ask("box").settings
+}
+
+#[test]
+fn files_of_trust_that_cannot_be_named_refuse_the_host_and_those_of_the_system_know_home() {
+    let settings = ask("GlobalKnownHostsFile ~/hosts /etc/%h\nUserKnownHostsFile ~other/%n\n");
+    let files = [PathBuf::from("/home/me/hosts"), PathBuf::from("/etc/%h")];
+    assert_eq!(settings.global_known_hosts_files, files);
+    let files = [PathBuf::from("/home/other/box")];
+    assert_eq!(settings.user_known_hosts_files, files);
+    for line in [
+        "UserKnownHostsFile ~/known_hosts ${NOBODY_SETS_THIS}/more",
+        "UserKnownHostsFile ~nobody/known_hosts",
+        "RevokedHostKeys ${NOBODY_SETS_THIS}/revoked",
+    ] {
+        let mut machine = Machine::with(&[("config", line)]);
+        let sources = Sources::default_for(&machine);
+        let error = resolve(&Query::host("box"), &sources, &mut machine).unwrap_err();
+        let keyword = line.split(' ').next().unwrap().to_ascii_lowercase();
+        assert!(error.to_string().contains(&keyword), "{line}: {error}");
+    }
+    let mut machine = Machine::with(&[("config", "GlobalKnownHostsFile ~nobody/hosts")]);
+    let problems = machine.ask("box").problems;
+    assert!(problems.iter().any(|it| it.message.contains("no such user")));
 }
 
 #[test]

@@ -61,6 +61,7 @@ async fn a_wrong_certificate_of_a_trusted_authority_is_refused_with_the_reason_a
         (&EXPIRED[..], "has expired"),
         (&FUTURE, "is not valid yet"),
         (&["-n", "other.example,*"], "is for other names"),
+        (&[], "names no host"),
         (&["-n", "127.0.0.1", "-O", "critical:x=y"], "has critical options"),
     ] {
         for strict in [
@@ -78,6 +79,46 @@ async fn a_wrong_certificate_of_a_trusted_authority_is_refused_with_the_reason_a
             assert_eq!(heard.questions, [], "{why}");
             assert!(!host.sshd.saw_login());
         }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_signed_in_an_excluded_way_or_is_itself_revoked_is_no_proof() {
+    if !available() {
+        return;
+    }
+    let mut host = certified(&ALWAYS, "ca", "");
+    for list in ["rsa-sha2-512", "-ssh-ed25519", "of-nobody"] {
+        host.settings.host_keys.ca_signature_algorithms = Some(list.to_owned());
+        let error = refused(connect(host.settings.clone()).await);
+        assert!(error.to_string().contains("CASignatureAlgorithms"), "{error}");
+    }
+    host.settings.host_keys.ca_signature_algorithms = None;
+    let file = host.settings.user_known_hosts_files[0].clone();
+    let lines = fs::read_to_string(&file).unwrap();
+    let certificate = fs::read_to_string(host.keys.path().join("certified-cert.pub")).unwrap();
+    fs::write(&file, format!("{lines}@revoked * {certificate}")).unwrap();
+    let error = refused(connect(host.settings.clone()).await);
+    assert_eq!(error.class(), Class::HostKeyRevoked, "{error}");
+    assert!(!host.sshd.saw_login());
+
+    fs::write(&file, lines).unwrap();
+    host.settings.host_keys.ca_signature_algorithms = Some("^ssh-ed25519".to_owned());
+    connect(host.settings).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_in_a_certificate_counts_as_it_is_written() {
+    if !available() {
+        return;
+    }
+    for (principal, is_good) in [("mybox", true), ("MyBox", false)] {
+        let mut host = certified(&["-n", principal], "", "");
+        let file = &host.settings.user_known_hosts_files[0];
+        let authority = fs::read_to_string(host.keys.path().join("ca.pub")).unwrap();
+        fs::write(file, format!("@cert-authority mybox {authority}")).unwrap();
+        host.settings.host_key_alias = Some("MyBox".to_owned());
+        assert_eq!(connect(host.settings).await.is_ok(), is_good, "{principal}");
     }
 }
 

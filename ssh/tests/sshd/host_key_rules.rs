@@ -61,6 +61,12 @@ async fn a_known_hosts_command_is_asked_before_the_login_and_fails_closed() {
         "{name}"
     );
 
+    // The key of a host among those of a large company.
+    let many = "i=0; while [ $i -lt 20000 ]; do echo \"host$i.example.org $2\"; i=$((i+1)); done";
+    let others = format!("set -- x '{}'; {many}; echo '{entry} {}'", key.trim(), key.trim());
+    program(&lookup, &others);
+    connect(settings.clone()).await.unwrap();
+
     program(&lookup, &format!("echo \"@revoked * {}\"", key.trim()));
     assert_eq!(refused(connect(settings).await).class(), Class::HostKeyRevoked);
 }

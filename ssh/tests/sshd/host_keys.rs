@@ -106,6 +106,33 @@ async fn a_changed_or_revoked_key_is_refused_before_any_login() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_known_by_another_type_of_key_has_changed() {
+    use StrictHostKeyChecking::{AcceptNew, Ask, Off, Yes};
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    keygen(&sshd.path("old"), "ecdsa", "");
+    let old = fs::read_to_string(sshd.path("old.pub")).unwrap();
+    let mut settings = sshd.settings();
+    let file = settings.user_known_hosts_files[0].clone();
+    let line = format!("[127.0.0.1]:{} {old}", sshd.port);
+    fs::write(&file, &line).unwrap();
+    for strict in [Yes, AcceptNew, Ask] {
+        settings.strict_host_key_checking = strict;
+        let error = refused(connect(settings.clone()).await);
+        assert_eq!(error.class(), Class::HostKeyChanged, "{error}");
+        assert!(error.to_string().contains("ECDSA"), "{error}");
+    }
+    assert!(!sshd.saw_login());
+    settings.strict_host_key_checking = Off;
+    let (result, heard) = connect_with(&connector(), vec![settings], |_| Answer::Refuse).await;
+    result.unwrap();
+    assert!(heard.notices.iter().any(|it| it.contains("without passwords")));
+    assert_eq!(fs::read_to_string(&file).unwrap(), line, "nothing is recorded");
+}
+
+#[tokio::test]
 async fn the_types_of_known_keys_are_asked_for_first() {
     if !available() {
         return;
