@@ -5,6 +5,7 @@ mod app_server;
 mod bad_input;
 mod codes;
 mod compare;
+mod containers;
 mod demo;
 mod doctor;
 mod exec;
