@@ -1,8 +1,8 @@
 //! Our own server on what is a host by a program of the user: a container, a root folder.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
-use codex_testkit::Client;
+use codex_testkit::{Client, busybox, require};
 
 use crate::{
     install::{BIN, event, install, mounted_host, tiny},
@@ -26,17 +26,14 @@ command = ["sh", "-c", "echo no such container: web >&2; exit 126"]
 /// A bare root folder: no `/proc`, nothing but busybox.
 #[test]
 fn a_host_with_only_busybox_takes_the_program() {
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new);
-    let Some(busybox) = busybox.into_iter().find(|it| it.exists()) else {
-        eprintln!("skipped: there is no busybox");
-        return;
-    };
+    require!(Sshd, Busybox);
+    let busybox = busybox().unwrap();
     let client = Client::new();
     let root = client.home().join("root");
     for folder in ["bin", "dev", "root"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
-    fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    fs::copy(&busybox, root.join("bin/busybox")).unwrap();
     let applets = Command::new(busybox).arg("--list").output().unwrap();
     let applets = String::from_utf8(applets.stdout).unwrap();
     for applet in applets.lines().filter(|it| *it != "busybox") {

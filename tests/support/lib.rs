@@ -48,4 +48,4 @@ pub use client::{Agent, Alias, Client, Known};
 mod tmux;
 pub use tmux::Tmux;
 
-pub use skip::{Part, available};
+pub use skip::{Part, available, busybox};

@@ -43,6 +43,8 @@ pub enum Part {
     Token,
     /// A machine that vouches for its users: `ssh-keysign`, and root, who can give it another `/etc/ssh`.
     Keysign,
+    /// A busybox that needs no libraries.
+    Busybox,
 }
 
 impl Part {
@@ -64,6 +66,7 @@ impl Part {
             Part::Kerberos => "kerberos",
             Part::Token => "token",
             Part::Keysign => "keysign",
+            Part::Busybox => "busybox",
         }
     }
 
@@ -89,6 +92,7 @@ impl Part {
             Part::Kerberos => realm::lack(),
             Part::Token => token::lack(),
             Part::Keysign => machine::lack(),
+            Part::Busybox => busybox().err(),
         }
     }
 }
@@ -125,6 +129,18 @@ pub(crate) fn missing(names: &[&str]) -> Option<String> {
     match names.iter().any(|name| program(name).is_some()) {
         true => None,
         false => Some(format!("{} is not installed", names.join(" or "))),
+    }
+}
+
+/// Where a busybox is that runs in a folder without libraries, or why there is none.
+pub fn busybox() -> Result<std::path::PathBuf, String> {
+    let file = program("busybox").ok_or("busybox is not installed")?;
+    let bytes = std::fs::read(&file).map_err(|error| format!("reading {}: {error}", file.display()))?;
+    // The name of a loader stands right behind the headers.
+    let (head, loader) = (&bytes[..bytes.len().min(4096)], b"/ld-linux");
+    match head.windows(loader.len()).any(|it| it == loader) {
+        true => Err(format!("{} needs libraries", file.display())),
+        false => Ok(file),
     }
 }
 
