@@ -17,7 +17,7 @@ use std::{
 use codex_hosts::{Attempt, Failure, FailureKind, HostId, Phase, Question, Reply, Report};
 use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, Limits};
-use codex_ssh::{ConnectError, Process, Route, Session};
+use codex_ssh::{ConnectError, Process, Session};
 use tokio::{
     io::AsyncWriteExt,
     sync::{mpsc, oneshot},
@@ -193,9 +193,10 @@ async fn by_ssh(id: &HostId, config: &FleetConfig, transport: Transport, server:
     let lender = Lender {
         id,
         config,
+        route: &route,
         transport,
     };
-    let Some(connected) = connect(config, &route, &lender, &mut steps, teller).await else {
+    let Some(connected) = connect(&lender, &mut steps, teller).await else {
         let spared = "a connection that `ssh` holds open spares it".to_owned();
         tell_end(steps, Outcome::Skipped(spared), teller).await;
         return by_system(id, config, "it holds a connection open", teller).await;
@@ -232,14 +233,12 @@ async fn by_ssh(id: &HostId, config: &FleetConfig, transport: Transport, server:
 
 /// Connects by our own SSH, and tells each stage; `None` when `lender` spares the login.
 async fn connect(
-    config: &FleetConfig,
-    route: &Route,
     lender: &Lender<'_>,
     steps: &mut Steps,
     teller: &Teller,
 ) -> Option<Result<Session, ConnectError>> {
     let (events, mut happened) = mpsc::channel(limits::REPORTS_MAX);
-    let mut connecting = Box::pin(config.connector.connect(route, events));
+    let mut connecting = Box::pin(lender.config.connector.connect(lender.route, events));
     let mut was_asked = false;
     let connected = loop {
         tokio::select! {

@@ -126,11 +126,12 @@ async fn connect(
     let lender = system::Lender {
         id,
         config,
+        route,
         transport,
     };
     let (need, failure) = match need_before(route).await {
         Some(need) => (need, None),
-        None => match ssh::connect(config, route, search, &lender, reporter).await {
+        None => match ssh::connect(&lender, search, reporter).await {
             Ok(None) => {
                 let text = format!("{id}: no login was needed, through the connection that `ssh` holds open");
                 reporter.send(FromAttempt::Notice(text)).await;

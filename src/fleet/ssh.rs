@@ -87,12 +87,11 @@ impl Told {
 /// Connects by our own SSH. `lender` is asked before the first question about a login comes to the user, and before a
 /// refused one is told: where there is a connection that needs no login, the result is `None`.
 pub(crate) async fn connect(
-    config: &FleetConfig,
-    route: &Route,
-    search: Option<Search>,
     lender: &Lender<'_>,
+    search: Option<Search>,
     reporter: &Reporter,
 ) -> Result<Option<(Session, Told)>, Refused> {
+    let Lender { config, route, .. } = *lender;
     let (events, mut told) = mpsc::channel(limits::REPORTS_MAX);
     let _speaker = events.clone();
     let mut connecting = std::pin::pin!(async {

@@ -200,7 +200,7 @@ pub(crate) async fn find(
         reporter.report(Report::Allowed(longest)).await;
     }
     let hands_over = route.hops.iter().any(|it| it.beyond.proxy_use_fdpass);
-    if hands_over || config.system.is_carried(&query, &route).await {
+    if hands_over || config.system.has_master(&query, &route).await {
         return Ok(());
     }
     match ssh::find(config, &route, search, reporter).await {

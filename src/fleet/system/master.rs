@@ -4,7 +4,7 @@
 use std::process::Stdio;
 
 use codex_hosts::HostId;
-use codex_ssh::config::Query;
+use codex_ssh::{Route, config::Query};
 use tokio::{process::Command, time::timeout};
 
 use super::System;
@@ -14,34 +14,33 @@ use crate::{limits, run::FleetConfig, transport::Transport};
 pub(crate) struct Lender<'a> {
     pub(crate) id: &'a HostId,
     pub(crate) config: &'a FleetConfig,
+    pub(crate) route: &'a Route,
     pub(crate) transport: Transport,
 }
 
 impl Lender<'_> {
     /// Whether there is one that does what is wanted: it carries no forwardings of ours.
     pub(crate) async fn lends(&self) -> bool {
-        let Lender {
-            id,
-            config,
-            transport,
-        } = self;
-        *transport == Transport::Auto && !config.forward.is_wanted(id) && config.system.has_master(id).await
+        let is_wanted = self.transport == Transport::Auto && !self.config.forward.is_wanted(self.id);
+        let Some(query) = Query::parse(&self.id.0).ok().filter(|_| is_wanted) else {
+            return false;
+        };
+        self.config.system.has_master(&query, self.route).await
     }
 }
 
 impl System {
     /// Whether such a connection stands and carries commands: after a sleep of this machine its socket may still
     /// answer while its host does not.
-    async fn has_master(&self, id: &HostId) -> bool {
-        let Ok(query) = Query::parse(&id.0) else {
+    pub(super) async fn has_master(&self, query: &Query, route: &Route) -> bool {
+        if route.hops.last().is_none_or(|it| !it.beyond.control_path) {
             return false;
-        };
-        // Without a `ControlPath` this fails. With one it asks the master alone, not the host.
-        let mut check = self.destination(&query);
-        check.extend(["-O".to_owned(), "check".to_owned()]);
-        check.extend(["--".to_owned(), query.host.clone()]);
+        }
+        // It asks the master alone, not the host.
+        let mut check = self.destination(query);
+        check.extend(["-O", "check", "--", &query.host].map(str::to_owned));
         // Should the master end between the two, this must neither ask nor become one.
-        let mut carry = self.destination(&query);
+        let mut carry = self.destination(query);
         let options = [
             "-T",
             "-oControlMaster=no",
@@ -50,7 +49,7 @@ impl System {
         ];
         carry.extend(options.map(str::to_owned));
         carry.extend(["-oClearAllForwardings=yes", "-oPermitLocalCommand=no", "--"].map(str::to_owned));
-        carry.extend([query.host, "exit 0".to_owned()]);
+        carry.extend([query.host.clone(), "exit 0".to_owned()]);
         succeeds(&check).await && succeeds(&carry).await
     }
 }

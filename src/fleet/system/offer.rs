@@ -140,25 +140,10 @@ impl System {
         };
         let mut words = self.destination(&query);
         words.extend(["-G".to_owned(), "--".to_owned(), query.host.clone()]);
-        let Some(said) = run(&words, |it| Some(it.stdout)).await else {
+        let Some(said) = run(&words, |it| it.stdout).await else {
             return false;
         };
         has_one(&said, keyword, fits)
-    }
-}
-
-impl System {
-    /// Whether a connection that the user has opened (`ControlMaster`) carries the client's. It may lead where nothing
-    /// else does.
-    pub(super) async fn is_carried(&self, query: &Query, route: &Route) -> bool {
-        if route.hops.last().is_none_or(|it| !it.beyond.control_path) {
-            return false;
-        }
-        let mut words = self.destination(query);
-        words.extend(["-O", "check", "--"].map(str::to_owned));
-        words.push(query.host.clone());
-        let ended = run(&words, |it| it.status.success().then(Vec::new));
-        ended.await.is_some()
     }
 }
 
@@ -175,18 +160,18 @@ fn has_one(said: &str, keyword: &str, fits: impl Fn(&str) -> bool) -> bool {
 
 /// What `ssh -V` says of itself, e.g. `OpenSSH_9.2p1 …`; `None` when there is no `ssh`.
 pub(crate) async fn version() -> Option<String> {
-    let said = run(&["-V".to_owned()], |it| Some(it.stderr)).await?;
+    let said = run(&["-V".to_owned()], |it| it.stderr).await?;
     said.lines().next().map(str::to_owned)
 }
 
-async fn run(words: &[String], take: fn(std::process::Output) -> Option<Vec<u8>>) -> Option<String> {
+async fn run(words: &[String], take: fn(std::process::Output) -> Vec<u8>) -> Option<String> {
     let output = Command::new("ssh")
         .args(words)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
     let output = timeout(limits::SYSTEM_QUERY_PATIENCE, output).await.ok()?.ok()?;
-    Some(String::from_utf8_lossy(&take(output)?).into_owned())
+    Some(String::from_utf8_lossy(&take(output)).into_owned())
 }
 
 fn is_in_path(program: &str) -> bool {
