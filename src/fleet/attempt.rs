@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     forward::{self, Forward},
+    heartbeat,
     install::{Install, InstallEvent},
+    kept::Heard,
     limits,
     link::{Link, Pulse},
     reach::{OverSsh, Reached, reach},
@@ -118,6 +120,7 @@ async fn life(
         program,
         held,
         ssh,
+        heard,
     } = reach(id, config, search, install, reporter).await?;
     reporter.report(Report::Entered(Phase::Initializing)).await;
     let peer_limits = Limits {
@@ -162,6 +165,7 @@ async fn life(
         client,
         is_here,
         ssh,
+        heard,
     };
     let (end, phase) = standing.until(driver).await?;
     let failure = ended(end, &witness, phase, &program).await;
@@ -177,6 +181,7 @@ struct Standing<'a> {
     client: rpc::Client,
     is_here: bool,
     ssh: Option<OverSsh>,
+    heard: Option<Heard>,
 }
 
 impl Standing<'_> {
@@ -203,6 +208,12 @@ impl Standing<'_> {
         }
         reporter.report(Report::Ready).await;
         let mut listening = pin!(listen(told, there.as_ref().map(|it| &it.0), reporter));
+        let mut silence = pin!(heartbeat::watch(
+            id,
+            self.heard,
+            self.client.downgrade(),
+            reporter
+        ));
         let mut login = pin!(check_login(id, self.is_here, self.client, reporter));
         let mut is_checked = false;
         loop {
@@ -210,6 +221,7 @@ impl Standing<'_> {
                 end = &mut driver => return Ok((end, None)),
                 () = &mut login, if !is_checked => is_checked = true,
                 failure = &mut forwards => return Err(failure),
+                failure = &mut silence => return Err(failure),
                 never = &mut listening => match never {},
             }
         }

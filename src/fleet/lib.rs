@@ -19,6 +19,7 @@ mod child;
 mod command;
 mod examine;
 mod forward;
+mod heartbeat;
 mod host;
 mod install;
 mod kept;

@@ -83,6 +83,12 @@ pub(crate) const SYSTEM_ALIVE: (u32, u32) = (15, 4);
 pub(crate) const SYSTEM_QUERY_PATIENCE: Duration = Duration::from_secs(10);
 /// Answers that are remembered for a run; the one that was given first is forgotten.
 pub(crate) const REMEMBERED_MAX: usize = 100;
+/// A server that a program leads to is asked after so long a silence.
+pub(crate) const HEARTBEAT_IDLE: Duration = Duration::from_secs(10);
+/// From the question until its silence is shown: 15 s in all.
+pub(crate) const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(5);
+/// From the question until the connection is given up: no call takes a server longer, see [`CALL_PATIENCE`].
+pub(crate) const SILENCE_MAX: Duration = CALL_PATIENCE;
 /// Handing over a prompt, or an answer, between two processes of this machine.
 pub(crate) const ASKPASS_PATIENCE: Duration = Duration::from_secs(5);
 /// A prompt with its kind and token. A longer one is cut.

@@ -18,7 +18,7 @@ use crate::{
     attempt::{FromAttempt, Reporter},
     command,
     install::{self, Install},
-    kept::Kept,
+    kept::{Heard, Kept},
     launch::Server,
     limits,
     link::Pulse,
@@ -46,6 +46,8 @@ pub(crate) struct Reached {
     /// Ends the connection when dropped; the reason of its end is known only while this is held.
     pub(crate) held: Box<dyn Any + Send>,
     pub(crate) ssh: Option<OverSsh>,
+    /// Where nothing below the conversation finds out that the way has gone silent.
+    pub(crate) heard: Option<Heard>,
 }
 
 /// What stands where our own SSH leads to a host.
@@ -216,6 +218,7 @@ where
         found, path, rest, ..
     } = started;
     let stream = Kept::new(stream);
+    let heard = matches!(pulse, Pulse::Call).then(|| stream.heard());
     Reached {
         transport: Box::new(rpc::jsonl_after(stream.clone(), rest, limits::LINE_BYTES_MAX)),
         witness,
@@ -225,6 +228,7 @@ where
         program: path,
         held: Box::new((stream, beside)),
         ssh: None,
+        heard,
     }
 }
 
@@ -255,6 +259,7 @@ async fn by_embedding(embed: Embed, reporter: &Reporter) -> Result<Reached, Fail
         program: embedded.program,
         held: Box::new(()),
         ssh: None,
+        heard: None,
     })
 }
 
@@ -277,5 +282,6 @@ async fn by_address(address: &Address, reporter: &Reporter) -> Result<Reached, F
         program: address.to_string(),
         held: Box::new(()),
         ssh: None,
+        heard: None,
     })
 }

@@ -34,6 +34,19 @@ pub struct Client {
     commands: mpsc::Sender<Command>,
 }
 
+/// A handle that does not keep the connection.
+pub struct WeakClient {
+    commands: mpsc::WeakSender<Command>,
+}
+
+impl WeakClient {
+    /// `None` when the conversation has no other handle any more.
+    pub fn upgrade(&self) -> Option<Client> {
+        let commands = self.commands.upgrade()?;
+        Some(Client { commands })
+    }
+}
+
 enum Command {
     Call {
         method: &'static str,
@@ -85,6 +98,12 @@ pub enum End {
 }
 
 impl Client {
+    /// The same without keeping the connection.
+    pub fn downgrade(&self) -> WeakClient {
+        let commands = self.commands.downgrade();
+        WeakClient { commands }
+    }
+
     /// Asks and waits for the answer, at most for `patience`.
     pub async fn call(
         &self,

@@ -9,7 +9,7 @@ pub mod peer;
 pub mod transport;
 pub mod websocket;
 
-pub use client::{Client, End, Event, client};
+pub use client::{Client, End, Event, WeakClient, client};
 pub use peer::{Busy, CallError, Limits, Outcome};
 pub use transport::{Incoming, Transport, TransportError, jsonl, jsonl_after};
 pub use websocket::{Role, UpgradeError, connect_websocket, websocket};

@@ -55,6 +55,22 @@ fn clients(client: &Client) -> usize {
 }
 
 #[test]
+fn a_link_that_freezes_is_told_while_a_turn_runs_and_so_is_its_return() {
+    require!(Ssh, Sshd, Official);
+    let (client, model, host) = by_system(HostOptions::new(), Login::Key, Known::Yes);
+    let args = ["exec", "--json", "--host", "devbox", "hold on"];
+    let mut running = Running::start(&client, &args);
+    running.wait_for_event("devbox", "item/agentMessage/delta");
+    host.pause();
+    let says = |word: &'static str| move |it: &Value| it["text"].as_str().is_some_and(|it| it.contains(word));
+    running.wait_for_event_where("devbox", "notice", says("has not answered"));
+    host.resume();
+    running.wait_for_event_where("devbox", "notice", says("answers again"));
+    model.gate("on").open();
+    assert_eq!(running.finish().code, Some(0));
+}
+
+#[test]
 fn a_turn_runs_over_the_systems_ssh_and_nothing_of_it_is_left() {
     require!(Ssh, Sshd, Official);
     let options = HostOptions::new()
