@@ -332,7 +332,7 @@ fn rekey_limit(words: &[String]) -> Result<Vec<String>, String> {
 /// only together with a unit; behind the unit, everything is taken but a letter or a digit.
 fn amount(text: &str) -> Result<u64, String> {
     /// More digits than this are too many for OpenSSH, and of a fraction not looked at.
-    const DIGITS_MAX: usize = 19;
+    const DIGITS_MAX: usize = 20;
     let wrong = || format!("{text:?} is not an amount such as 1G, of 16 bytes or more");
     let plain = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
     let negative = plain.starts_with('-');
@@ -364,7 +364,7 @@ fn amount(text: &str) -> Result<u64, String> {
             it.parse::<u128>().map_err(|_| wrong())
         }
     };
-    let fraction = &fraction[..fraction.len().min(DIGITS_MAX - 1)];
+    let fraction = &fraction[..fraction.len().min(DIGITS_MAX - 2)];
     let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
     let of_fraction = (read(fraction)? << shift) / scale;
     let value = if end.is_none() {
