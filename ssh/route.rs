@@ -61,10 +61,14 @@ struct Way<'a> {
 
 impl Way<'_> {
     fn settings(&mut self, query: &Query) -> Result<HostSettings, RouteError> {
-        let resolved = (self.resolve)(query).map_err(|source| RouteError::Config {
+        let unusable = |source| RouteError::Config {
             host: query.host.clone(),
             source,
-        })?;
+        };
+        let resolved = (self.resolve)(query).map_err(unusable)?;
+        if let Some(refusal) = resolved.refusal {
+            return Err(unusable(refusal));
+        }
         for problem in resolved.problems {
             if !self.problems.contains(&problem) {
                 self.problems.push(problem);
@@ -152,6 +156,14 @@ mod tests {
             ["u@zero:22", "v@one.example:2201", "u@two:2202", "u@target:22"]
         );
         assert_eq!(first, Via::Command("used".to_owned()));
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_run_leads_nowhere() {
+        for config in ["ProxyCommand nc %d\n", "KnownHostsCommand relative\n"] {
+            let refused = hops(config, "a").unwrap_err();
+            assert!(matches!(refused, RouteError::Config { .. }), "{refused}");
+        }
     }
 
     #[test]

@@ -75,6 +75,9 @@ impl SshConfig {
             let is_ours = settings.allow_own_ssh(&alias.name);
             let settings = resolves.then(|| {
                 let resolved = resolve(&Query::host(&alias.name), &self.sources, &mut world)?;
+                if let Some(refusal) = resolved.refusal {
+                    return Err(refusal);
+                }
                 // Most are found again with each alias.
                 let is_new = |it: &ConfigProblem| it.in_effect && !problems.iter().any(|old| same(old, it));
                 if is_ours {

@@ -1,7 +1,7 @@
 //! The one form of a host name: lower case, addresses in their usual spelling, and the domains of
 //! `CanonicalizeHostname`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
     problem::{ConfigError, Origin, Problems, Severity},
@@ -24,7 +24,10 @@ pub(super) fn name(
             address
         });
     }
-    let host = host.to_ascii_lowercase();
+    let host = match looks_like_address(host) {
+        true => host.to_owned(),
+        false => host.to_ascii_lowercase(),
+    };
     let get = |keyword: &str| {
         table
             .get(keyword)
@@ -73,13 +76,30 @@ pub(super) fn name(
     Ok(found.unwrap_or(host))
 }
 
+/// Whether OpenSSH takes `text` for an address at a glance, and leaves its letters alone.
+fn looks_like_address(text: &str) -> bool {
+    text.contains([':', '%']) || text.bytes().all(|it| it.is_ascii_digit() || it == b'.')
+}
+
 /// `text` as an address in its usual spelling, with the zone of a link-local one.
 pub(super) fn address(text: &str) -> Option<String> {
     let (plain, zone) = text.split_once('%').map_or((text, None), |it| (it.0, Some(it.1)));
     match (plain.parse::<IpAddr>(), zone) {
-        (Ok(IpAddr::V6(address)), Some(zone)) => Some(format!("{address}%{zone}")),
+        (Ok(IpAddr::V6(address)), Some(zone)) => Some(format!("{}%{zone}", spelled(address))),
+        (Ok(IpAddr::V6(address)), None) => Some(spelled(address)),
         (Ok(address), None) => Some(address.to_string()),
         _ => legacy_address(text).map(|it| it.to_string()),
+    }
+}
+
+/// As inet_ntop(3) spells it: an IPv4 address stands in its own form behind 96 zero bits, too.
+fn spelled(address: Ipv6Addr) -> String {
+    match (u128::from(address), address.segments()) {
+        (0x1_0000..=0xffff_ffff, [.., high, low]) => {
+            let inner = Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+            format!("::{inner}")
+        }
+        _ => address.to_string(),
     }
 }
 
@@ -123,6 +143,9 @@ mod tests {
             ("10.0.0.5", Some("10.0.0.5")),
             ("2001:DB8:0::1", Some("2001:db8::1")),
             ("FE80::1%eth0", Some("fe80::1%eth0")),
+            ("::FFFF:10.0.0.5", Some("::ffff:10.0.0.5")),
+            ("::1:2", Some("::0.1.0.2")),
+            ("::1", Some("::1")),
             ("10.1", Some("10.0.0.1")),
             ("0x7f.1", Some("127.0.0.1")),
             ("2130706433", Some("127.0.0.1")),

@@ -40,11 +40,20 @@ impl Query {
     }
 
     /// Reads `host`, `user@host`, `host:port`, `[address]:port`, a bare IPv6 address and
-    /// `ssh://user@host:port`. A port must be a number here: the text comes from a person or a program,
+    /// `ssh://user@host:port`, where the user may be percent-encoded. A port must be a number here: the text comes from a person or a program,
     /// not from a configuration that may use service names.
     pub fn parse(text: &str) -> Result<Query, DestinationError> {
         let text = text.trim();
         let uri = text.strip_prefix("ssh://");
+        // OpenSSH takes no address in brackets here; people write it, so it is read below.
+        if let Some(uri) = uri.filter(|it| !it.contains('[')) {
+            let port = |it: &str| number(it).ok_or_else(|| DestinationError::Port(it.to_owned()));
+            let JumpHost { host, user, port } = uri_hop(uri, text, &port)?;
+            return match user {
+                Some(user) if !is_user_name(&user) => Err(DestinationError::UserName(user)),
+                user => Ok(Query { host, user, port }),
+            };
+        }
         let body = uri.map_or(text, |it| it.strip_suffix('/').unwrap_or(it));
         let (user, place) = split_user(body, text)?;
         let (host, port) = match place.matches(':').count() {
@@ -246,6 +255,9 @@ mod tests {
             ("::1", query("::1", None, None)),
             ("ssh://bob@devbox:2222", query("devbox", Some("bob"), Some(2222))),
             ("ssh://devbox/", query("devbox", None, None)),
+            ("ssh://devbox:", query("devbox", None, None)),
+            ("ssh://b%6Fb;x=1@devbox", query("devbox", Some("bob"), None)),
+            ("ssh://bob@[::1]:2222", query("::1", Some("bob"), Some(2222))),
         ] {
             assert_eq!(Query::parse(text), Ok(expected), "{text}");
         }
@@ -269,6 +281,10 @@ mod tests {
             ("$(x)@devbox", "user name"),
             ("[::1", "brackets"),
             ("[::1]x", "brackets"),
+            ("ssh://devbox/home", "a path"),
+            ("ssh://b%6@devbox", "no user name"),
+            ("ssh://a%27b@devbox", "user name"),
+            ("ssh://a@b@devbox", "host name"),
         ] {
             let error = Query::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

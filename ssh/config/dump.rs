@@ -89,7 +89,9 @@ impl Lines<'_> {
                 values.iter().for_each(|it| self.push(name, it));
             }
             Kind::RekeyLimit if values.len() == 1 => self.push(name, &format!("{} 0", values[0])),
-            Kind::List | Kind::Domains if is_none(values) => self.push(name, "none"),
+            // The one list of which `none` is kept as it was written.
+            Kind::List if name == "logverbose" && !values.is_empty() => self.push(name, &values[0]),
+            Kind::List | Kind::Domains | Kind::Cnames if is_none(values) => self.push(name, "none"),
             Kind::Text | Kind::Command if is_none(values) && cleared_by_none(name) => {}
             Kind::Cnames => self.push(name, &joined(values).unwrap_or("none".to_owned())),
             _ => match joined(values).or_else(|| resolved.default(keyword)) {

@@ -44,6 +44,7 @@ pub(super) fn build(
         problems,
         world,
         tokens: Tokens::default(),
+        refusal: None,
     };
     it.before_tokens();
     it.settle_conflicts();
@@ -53,7 +54,7 @@ pub(super) fn build(
     it.expand_trust()?;
     it.expand_texts();
     it.refuse_loop(&user, jumps.last())?;
-    let settings = it.settings(user, jumps)?;
+    let settings = it.settings(user, jumps);
     let mut table = it.table;
     for (name, value) in [("user", &settings.user), ("hostname", &settings.host_name)] {
         let origin = table.get(name).and_then(|it| it.origin.clone());
@@ -69,6 +70,7 @@ pub(super) fn build(
         settings,
         origins,
         problems: it.problems.into_list(),
+        refusal: it.refusal,
         host_argument: query.host.clone(),
         lines: super::resolve::Lines::new(),
         values: table,
@@ -82,6 +84,7 @@ struct Builder<'a> {
     problems: Problems,
     world: &'a mut dyn World,
     tokens: Tokens,
+    refusal: Option<ConfigError>,
 }
 
 impl Builder<'_> {
@@ -122,6 +125,15 @@ impl Builder<'_> {
             origin: self.origin(keyword),
             message: format!("{keyword}: {what}"),
         }
+    }
+
+    /// For values that are looked at when the connection is made: they refuse that alone.
+    fn refuse_connection(&mut self, keyword: &str, what: impl std::fmt::Display) {
+        let message = format!("{keyword}: {what}");
+        self.problems
+            .add(&self.origin(keyword), Severity::Warning, true, message);
+        let refusal = self.refuse(keyword, what);
+        self.refusal.get_or_insert(refusal);
     }
 
     /// What is decided by the texts as they were written.
@@ -316,17 +328,20 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn route(&self, jumps: Vec<JumpHost>) -> Result<Via, ConfigError> {
+    fn route(&mut self, jumps: Vec<JumpHost>) -> Via {
         if !jumps.is_empty() {
-            return Ok(Via::Jump(jumps));
+            return Via::Jump(jumps);
         }
-        let Some(command) = self.text("proxycommand") else {
-            return Ok(Via::Direct);
+        let Some(text) = self.text("proxycommand") else {
+            return Via::Direct;
         };
-        let command = self.tokens.only("hknpr").expand(&command);
-        command
-            .map(Via::Command)
-            .map_err(|it| self.refuse("proxycommand", it))
+        match self.tokens.only("hknpr").expand(&text) {
+            Ok(command) => Via::Command(command),
+            Err(error) => {
+                self.refuse_connection("proxycommand", error);
+                Via::Command(text)
+            }
+        }
     }
 
     fn identity_agent(&self) -> IdentityAgent {
@@ -415,7 +430,7 @@ impl Builder<'_> {
             .collect()
     }
 
-    fn settings(&mut self, user: String, jumps: Vec<JumpHost>) -> Result<HostSettings, ConfigError> {
+    fn settings(&mut self, user: String, jumps: Vec<JumpHost>) -> HostSettings {
         let typed = backend::typed(&self.table);
         let set = |it: &Self, keyword: &str| it.table.get(keyword).and_then(|it| it.values.first().cloned());
         let number = |it: &Self, keyword: &str| set(it, keyword).and_then(|it| it.parse::<u32>().ok());
@@ -431,12 +446,12 @@ impl Builder<'_> {
         let certificate_files = certificate_files.map(PathBuf::from).collect();
         let set_env = self.all("setenv");
         let set_env = set_env.iter().filter_map(|it| it.split_once('='));
-        Ok(HostSettings {
+        HostSettings {
             alias: self.query.host.clone(),
             host_name: self.host_name.clone(),
             user,
             port: typed.port.unwrap_or_else(|| self.port()),
-            route: self.route(jumps)?,
+            route: self.route(jumps),
             identity_files,
             identity_files_configured: self.table.contains_key("identityfile"),
             certificate_files,
@@ -474,7 +489,7 @@ impl Builder<'_> {
             send_env: self.send_env(),
             rekey_limit: self.rekey_limit(),
             network: self.network(),
-            host_keys: self.host_key_rules()?,
+            host_keys: self.host_key_rules(),
             add_keys_to_agent: self.add_keys_to_agent(),
             forwarding: self.forwarding(),
             beyond: Beyond {
@@ -484,6 +499,6 @@ impl Builder<'_> {
                 control_path: self.text("controlpath").is_some(),
                 proxy_use_fdpass: self.yes("proxyusefdpass"),
             },
-        })
+        }
     }
 }

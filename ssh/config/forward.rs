@@ -4,6 +4,7 @@ use super::{
     keywords::Direction,
     settings::{Endpoint, Forward, Target},
     tokens::{Env, expand_variables},
+    value::integer,
 };
 
 /// One end of a forwarding: a path or a host with a port.
@@ -37,7 +38,10 @@ pub(super) fn canonical(
     let whole = expand_variables(&whole, env).ok()?;
     let fields = fields(whole.trim_start())?;
     let port = |it: &Field, low: u16| {
-        let number = it.text.parse().ok().or_else(|| service(&it.text));
+        let number = match integer(&it.text) {
+            Some(number) => u16::try_from(number).ok(),
+            None => service(&it.text),
+        };
         number.filter(|&it: &u16| it >= low)
     };
     // A remote port of zero lets the server choose.
@@ -47,6 +51,13 @@ pub(super) fn canonical(
     let path = |it: &Field| it.is_path.then(|| it.text.clone());
     let text = match (dynamic, fields.as_slice()) {
         (true, [listen]) => path(listen).or_else(|| at_port(listen))?,
+        // One word that names both ends: the second is a socket, so nothing is left for SOCKS to name.
+        (true, [listen, to]) if to.is_path && direction == Direction::Remote => {
+            return Some((
+                format!("{} {}", path(listen).or_else(|| at_port(listen))?, to.text),
+                direction,
+            ));
+        }
         (true, [host, listen]) => at_host(host, listen, listen_low)?,
         (false, [listen, to]) if to.is_path => {
             format!("{} {}", path(listen).or_else(|| at_port(listen))?, to.text)

@@ -346,6 +346,8 @@ pub(crate) const KEYWORDS: &[Keyword] = &[
     word("globalknownhostsfile2", Kind::Ignored, None, Idle(RETIRED)),
     word("rhostsauthentication", Kind::Ignored, None, Idle(RETIRED)),
     word("userknownhostsfile2", Kind::Ignored, None, Idle(RETIRED)),
+    // Of Debian's builds.
+    word("useblacklistedkeys", Kind::Ignored, None, Idle(RETIRED)),
     word("useroaming", Kind::Ignored, None, Idle(RETIRED)),
     word("usersh", Kind::Ignored, None, Idle(RETIRED)),
     word("useprivilegedport", Kind::Ignored, None, Idle(RETIRED)),
@@ -366,7 +368,10 @@ const ALIASES: &[(&str, &str)] = &[
     ("hostbasedkeytypes", "hostbasedacceptedalgorithms"),
     ("identityfile2", "identityfile"),
     ("keepalive", "tcpkeepalive"),
+    // Debian's name of it, as `setuptimeout` is.
+    ("protocolkeepalives", "serveraliveinterval"),
     ("pubkeyacceptedkeytypes", "pubkeyacceptedalgorithms"),
+    ("setuptimeout", "serveraliveinterval"),
     ("skeyauthentication", "kbdinteractiveauthentication"),
     ("smartcarddevice", "pkcs11provider"),
     ("tisauthentication", "kbdinteractiveauthentication"),

@@ -52,6 +52,9 @@ pub struct Resolved {
     /// query are not listed.
     pub origins: BTreeMap<String, Origin>,
     pub problems: Vec<Problem>,
+    /// Why nobody may connect with these settings: a value that OpenSSH, too, finds wrong only when it
+    /// connects. The answer of `ssh -G` is not concerned.
+    pub refusal: Option<ConfigError>,
     pub(super) host_argument: String,
     pub(super) values: Table,
     pub(super) lines: Lines,
@@ -239,12 +242,12 @@ impl Interpreter<'_> {
             let world = &*self.world;
             let expanded = tokens.expand_all(word, &|name| world.env(name));
             let (expanded, severity) = match expanded {
-                Ok(text) if text.is_empty() => (Err("a path is empty".to_owned()), Severity::Error),
+                Ok(_) if word.is_empty() => (Err("a path is empty".to_owned()), Severity::Error),
                 Ok(text) => (Ok(text), Severity::Error),
                 Err(error) => {
-                    let severity = match error {
+                    let severity = match &error {
                         // OpenSSH says so and goes on, too.
-                        TokenError::UnsetVariable(_) => Severity::Warning,
+                        TokenError::UnsetVariable(name) if !name.is_empty() => Severity::Warning,
                         _ => Severity::Error,
                     };
                     (Err(format!("{word:?} is not included: {error}")), severity)

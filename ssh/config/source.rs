@@ -66,11 +66,16 @@ impl Sources {
         }
     }
 
-    /// One file instead of the default ones, like `ssh -F`. The system's file is not read either.
+    /// One file instead of the default ones, like `ssh -F`. The system's file is not read either, and
+    /// the name `none` is that of no file.
     pub fn file(path: impl Into<PathBuf>) -> Sources {
+        let path = path.into();
+        if path.as_os_str().eq_ignore_ascii_case("none") {
+            return Sources::none();
+        }
         Sources {
             files: vec![Source {
-                path: path.into(),
+                path,
                 scope: Scope::User,
                 explicit: true,
             }],

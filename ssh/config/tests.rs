@@ -249,6 +249,16 @@ fn a_proxy_command_is_expanded_and_loses_to_an_earlier_jump() {
 }
 
 #[test]
+fn a_proxy_command_with_a_wrong_token_is_shown_and_refuses_the_connection() {
+    let mut machine = Machine::with(&[("config", "Host a\n ProxyCommand nc %h %d\n")]);
+    let resolved = machine.ask("a");
+    assert!(resolved.dump().contains("\nproxycommand nc %h %d\n"));
+    let refusal = resolved.refusal.unwrap().to_string();
+    assert!(refusal.contains("%d is not a token here"), "{refusal}");
+    assert!(machine.ask("b").refusal.is_none());
+}
+
+#[test]
 fn programs_run_only_where_their_answer_can_count() {
     let config =
         "Host a\n Include inc\nMatch host b exec yes-%n\n User m\nMatch exec no exec yes-2\n Port 9\n";

@@ -126,7 +126,7 @@ fn number(text: &str) -> Result<i32, String> {
 }
 
 /// As strtoll(3) reads it: blanks and a sign may stand before the digits.
-fn integer(text: &str) -> Option<i64> {
+pub(super) fn integer(text: &str) -> Option<i64> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let is_plain = !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit());
@@ -283,13 +283,14 @@ fn tunnel_device(text: &str) -> Result<String, String> {
 
 /// Octal digits as strtol(3) reads them: what follows them is not looked at.
 fn mask(text: &str) -> Result<String, String> {
-    let digits = text.trim_start().trim_start_matches('+');
+    let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let end = digits
         .find(|it| !('0'..='7').contains(&it))
         .unwrap_or(digits.len());
     let value = u32::from_str_radix(&digits[..end], 8).ok();
     value
-        .filter(|&it| it <= 0o777)
+        .filter(|&it| it == 0 || (it <= 0o777 && !text.starts_with('-')))
         .map(|it| format!("0{it:o}"))
         .ok_or_else(|| format!("{text:?} is not an octal mask up to 777"))
 }
@@ -327,27 +328,33 @@ fn rekey_limit(words: &[String]) -> Result<Vec<String>, String> {
     Ok(values)
 }
 
-/// `1G`, `512m`, `1.5k`: bytes. What stands behind the point counts only together with a unit.
+/// `1G`, `512m`, `1.5k`: bytes, as OpenSSH's scan_scaled reads them. What stands behind the point counts
+/// only together with a unit; behind the unit, everything is taken but a letter or a digit.
 fn amount(text: &str) -> Result<u64, String> {
     /// More digits than this are too many for OpenSSH, and of a fraction not looked at.
-    const DIGITS_MAX: usize = 19;
+    const DIGITS_MAX: usize = 20;
     let wrong = || format!("{text:?} is not an amount such as 1G, of 16 bytes or more");
-    let plain = text.trim_start();
-    let plain = plain.strip_prefix('+').unwrap_or(plain);
+    let plain = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let negative = plain.starts_with('-');
+    let plain = plain.strip_prefix(['+', '-']).unwrap_or(plain);
     let end = plain.find(|it: char| !it.is_ascii_digit() && it != '.');
     let (digits, unit) = plain.split_at(end.unwrap_or(plain.len()));
-    let shift = match unit.to_ascii_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        "P" => 50,
-        "E" => 60,
-        _ => return Err(wrong()),
+    let mut unit = unit.chars();
+    let shift = match unit.next().map(|it| it.to_ascii_uppercase()) {
+        None | Some('B') => 0,
+        Some('K') => 10,
+        Some('M') => 20,
+        Some('G') => 30,
+        Some('T') => 40,
+        Some('P') => 50,
+        Some('E') => 60,
+        Some(_) => return Err(wrong()),
     };
+    if unit.next().is_some_and(|it| it.is_ascii_alphanumeric()) {
+        return Err(wrong());
+    }
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.len() > DIGITS_MAX || fraction.contains('.') || plain.is_empty() {
+    if whole.len() > DIGITS_MAX || fraction.contains('.') {
         return Err(wrong());
     }
     let read = |it: &str| {
@@ -357,16 +364,18 @@ fn amount(text: &str) -> Result<u64, String> {
             it.parse::<u128>().map_err(|_| wrong())
         }
     };
-    let fraction = &fraction[..fraction.len().min(DIGITS_MAX - 1)];
+    let fraction = &fraction[..fraction.len().min(DIGITS_MAX - 2)];
     let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
-    let of_fraction = if unit.is_empty() {
-        0
+    let of_fraction = (read(fraction)? << shift) / scale;
+    let value = if end.is_none() {
+        read(whole)?
     } else {
-        (read(fraction)? << shift) / scale
+        (read(whole)? << shift) + of_fraction
     };
-    let value = (read(whole)? << shift) + of_fraction;
     let value = i64::try_from(value).ok().and_then(|it| u64::try_from(it).ok());
-    value.filter(|&it| it == 0 || it >= 16).ok_or_else(wrong)
+    value
+        .filter(|&it| it == 0 || (it >= 16 && !negative))
+        .ok_or_else(wrong)
 }
 
 fn ip_qos(words: &[String]) -> Result<Vec<String>, String> {

@@ -7,7 +7,6 @@ use crate::config::{
     forward,
     keywords::Direction,
     lex, pattern,
-    problem::ConfigError,
     settings::{
         AddKeysToAgent, CommandTemplate, Forwarding, HostKeyRules, IdentityAgent, Network, RekeyLimit,
         UpdateHostKeys,
@@ -47,10 +46,10 @@ impl Builder<'_> {
         }
     }
 
-    pub(super) fn host_key_rules(&mut self) -> Result<HostKeyRules, ConfigError> {
+    pub(super) fn host_key_rules(&mut self) -> HostKeyRules {
         let revoked = self.all("revokedhostkeys").into_iter();
-        Ok(HostKeyRules {
-            command: self.known_hosts_command()?,
+        HostKeyRules {
+            command: self.known_hosts_command(),
             check_ip: self.yes("checkhostip"),
             update: match self.get("updatehostkeys") {
                 Some("ask") => UpdateHostKeys::Ask,
@@ -65,21 +64,24 @@ impl Builder<'_> {
                 .unwrap_or(1024),
             trust_localhost: self.yes("nohostauthenticationforlocalhost"),
             leave_beyond: false,
-        })
+        }
     }
 
     /// A command that cannot be run must not silently leave its keys out: some may be revoked.
-    fn known_hosts_command(&self) -> Result<Option<CommandTemplate>, ConfigError> {
-        let Some(text) = self.text("knownhostscommand") else {
-            return Ok(None);
-        };
-        let refuse = |what: &dyn std::fmt::Display| self.refuse("knownhostscommand", what);
-        let words = lex::words(&text).map_err(|it| refuse(&it))?;
+    fn known_hosts_command(&mut self) -> Option<CommandTemplate> {
+        let text = self.text("knownhostscommand")?;
+        let template = self.known_hosts_template(&text);
+        template
+            .map_err(|it| self.refuse_connection("knownhostscommand", it))
+            .ok()
+    }
+
+    fn known_hosts_template(&self, text: &str) -> Result<CommandTemplate, String> {
+        let words = lex::words(text).map_err(|it| it.to_string())?;
         if !words.first().is_some_and(|it| it.starts_with(['/', '%'])) {
-            return Err(refuse(&"the path of the program is not absolute"));
+            return Err("the path of the program is not absolute".to_owned());
         }
-        let template = CommandTemplate::new(words, self.tokens.clone(), KEY_TOKENS);
-        template.map(Some).map_err(|it| refuse(&it))
+        CommandTemplate::new(words, self.tokens.clone(), KEY_TOKENS).map_err(|it| it.to_string())
     }
 
     pub(super) fn add_keys_to_agent(&self) -> AddKeysToAgent {
