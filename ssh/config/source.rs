@@ -23,6 +23,9 @@ pub const FILES_MAX: usize = 4_096;
 
 /// Write permission for group or others, which OpenSSH does not accept.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// The same where the group is the owner's alone, as Debian's OpenSSH sees it: the umask of such accounts is 002, and
+/// nobody more can write.
+const WRITABLE_BY_STRANGERS: u32 = 0o002;
 
 /// The configuration files in order of precedence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +183,11 @@ impl Files {
         // OpenSSH trusts the file of `-F` and the system's own, but nothing that they include.
         let checked = reach.included_by.is_some() || (reach.scope == Scope::User && !reach.explicit);
         let owned = file.owner == 0 || file.owner == world.uid();
-        if checked && (!owned || file.mode & WRITABLE_BY_OTHERS != 0) {
+        let writable = match file.private_group {
+            true => WRITABLE_BY_STRANGERS,
+            false => WRITABLE_BY_OTHERS,
+        };
+        if checked && (!owned || file.mode & writable != 0) {
             return Err(ConfigError::Permissions {
                 file: path.to_owned(),
             });

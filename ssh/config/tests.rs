@@ -48,6 +48,7 @@ impl Machine {
                 bytes: bytes.to_owned(),
                 owner: 1000,
                 mode,
+                private_group: false,
             },
         );
     }
@@ -373,6 +374,13 @@ fn files_that_others_can_write_are_refused_and_missing_ones_are_not() {
         machine.try_ask("a"),
         Err(ConfigError::Permissions { .. })
     ));
+    // In the owner's private group nobody else can write, and everybody can where others may.
+    for (mode, is_read) in [(0o660, true), (0o662, false)] {
+        machine.put("config", b"User x", mode);
+        let path = PathBuf::from("/home/me/.ssh/config");
+        machine.files.get_mut(&path).unwrap().private_group = true;
+        assert_eq!(machine.try_ask("a").is_ok(), is_read, "{mode:o}");
+    }
     // The file of -F is not checked, but it must be there.
     machine.put("other", b"User x", 0o666);
     let query = Query::host("a");

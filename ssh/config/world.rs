@@ -27,6 +27,9 @@ pub struct ConfigFile {
     pub owner: u32,
     /// Permission bits.
     pub mode: u32,
+    /// Of a file that its group may write, whether that group is the owner's private one: with the owner's name, and
+    /// nobody else in it.
+    pub private_group: bool,
 }
 
 /// The machine, as far as the configuration can see it. [`SystemWorld`] is the real one.
@@ -110,6 +113,7 @@ impl World for SystemWorld {
             bytes,
             owner: about.uid(),
             mode: about.mode() & 0o7777,
+            private_group: about.mode() & 0o020 != 0 && is_private(about.gid(), about.uid()),
         })
     }
 
@@ -213,6 +217,32 @@ fn account() -> Option<nix::unistd::User> {
     nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()
 }
 
+/// Whether this group is the private one of this user. What cannot be found out is a no.
+fn is_private(group: u32, owner: u32) -> bool {
+    let user = nix::unistd::User::from_uid(owner.into()).ok().flatten();
+    let group = nix::unistd::Group::from_gid(group.into()).ok().flatten();
+    let (Some(user), Some(group)) = (user, group) else {
+        return false;
+    };
+    // Others may have it as their own group, which does not name them.
+    let Ok(accounts) = std::fs::read_to_string("/etc/passwd") else {
+        return false;
+    };
+    user.gid == group.gid
+        && user.name == group.name
+        && group.mem.iter().all(|it| *it == user.name)
+        && !shares(&accounts, group.gid.as_raw(), owner)
+}
+
+/// Whether a line of passwd(5) has this group and another user.
+fn shares(accounts: &str, group: u32, owner: u32) -> bool {
+    accounts.lines().any(|line| {
+        let mut fields = line.split(':').skip(2).map(str::parse);
+        let (user, own) = (fields.next(), fields.next());
+        own == Some(Ok(group)) && user != Some(Ok(owner))
+    })
+}
+
 /// The TCP port on one line of services(5), if the line is about `name`.
 fn service(line: &str, name: &str) -> Option<u16> {
     let line = line.split('#').next()?;
@@ -257,6 +287,15 @@ fn run_shell(shell: &mut Command, command: &str, limit: Duration) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_shared_by_whoever_has_it_as_their_own() {
+        let accounts =
+            "root:x:0:0:root:/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\nother:x:1001:1000::/:/bin/sh\n";
+        let alone = "me:x:1000:1000::/home/me:/bin/sh\nother:x:1001:1001::/:/bin/sh\nnonsense\n:::\n";
+        assert!(super::shares(accounts, 1000, 1000));
+        assert!(!super::shares(alone, 1000, 1000) && super::shares(alone, 1000, 1001));
+    }
 
     #[test]
     fn a_command_that_does_not_end_is_stopped_with_its_children() {
