@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Known, Model, Tmux, require};
+use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Known, Model, Shell, Tmux, require};
 use serde_json::Value;
 
 use crate::setting::{CODEX, Outcome, codex, devbox, run};
@@ -228,6 +228,33 @@ fn a_server_that_runs_one_command_at_a_time_is_examined_as_every_other() {
     let (code, stages) = doctor(&client, &["devbox"]);
     assert_eq!(code, Some(0), "{stages:#?}");
     assert!(stages.iter().all(|it| it["verdict"] == "ok"), "{stages:#?}");
+}
+
+#[test]
+fn the_shells_of_later_scripts_are_started_ahead_where_the_host_lets_them_wait() {
+    require!(Sshd);
+    // What bash was given after `-c`, for each time that it was started.
+    let told = "echo \"$BASH_EXECUTION_STRING\" >> ~/started\n";
+    let started = |options: fn(HostOptions) -> HostOptions| {
+        let client = Client::new();
+        let host = options(HostOptions::new().authorize(client.key()).codex(Codex::Absent));
+        let host = Host::start(host.shell(Shell::Bash).rc(told));
+        client.add(&Alias::new("devbox", &host));
+        let (_, stages) = doctor(&client, &["devbox"]);
+        broken(&stages, "codex", "not-installed");
+        for name in ["exec", "clock", "environment"] {
+            assert_eq!(stage(&stages, name)["verdict"], "ok", "{stages:#?}");
+        }
+        let lines = host.read("started").unwrap();
+        let waiting = lines.lines().filter(|it| it.contains("read -r line")).count();
+        (waiting, lines.lines().count() - waiting)
+    };
+    // The launch and the first script come with their shells; what follows finds one, whatever it is.
+    let (waiting, others) = started(|it| it);
+    assert!(2 <= waiting && others == 2, "{waiting} {others}");
+    // Here no command has an input, and bash is given the forced one.
+    let deaf = |it: HostOptions| it.sshd("ForceCommand exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\" </dev/null");
+    assert_eq!(started(deaf).0, 0);
 }
 
 #[test]
