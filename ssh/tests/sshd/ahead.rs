@@ -40,11 +40,9 @@ async fn a_waiting_shell_ends_with_its_handle_and_one_that_is_gone_says_nothing(
     until("the shell without a script has ended", || closed() == 1).await;
 
     let shell = session.start_shell().await.unwrap();
-    // The youngest child of the server that ran this is the shell.
-    let mut killer = session
-        .exec("kill -KILL $(pgrep -P $PPID -n -x sh)")
-        .await
-        .unwrap();
+    // It is a child of the same server, once it has taken the login shell's place.
+    let kill = "until pkill -KILL -P $PPID -x sh; do sleep 0.05; done";
+    let mut killer = session.exec(kill).await.unwrap();
     let mut text = String::new();
     killer.read_to_string(&mut text).await.unwrap();
     until("the shell is gone", || closed() >= 2).await;
