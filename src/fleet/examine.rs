@@ -35,6 +35,7 @@ use crate::{
     run::FleetConfig,
     server::{Started, ended, initialize, launch, no_handshake},
     ssh,
+    standby::Standby,
     system::{self, Lender},
     transport::{Need, Transport},
     way::{NoWay, Way},
@@ -337,7 +338,7 @@ async fn serve(config: &FleetConfig, process: Process, started: Started, teller:
 async fn otherwise(id: &HostId, config: &FleetConfig, teller: &Teller) {
     let start = Instant::now();
     let (reached, phases) = heard(teller, async |reporter| {
-        reach(id, config, None, None, reporter).await
+        reach(id, config, None, None, &Standby::default(), reporter).await
     })
     .await;
     let name = |phase: Option<&(Phase, Instant)>| match phase {

@@ -33,6 +33,7 @@ mod server;
 mod shell;
 mod socket;
 mod ssh;
+mod standby;
 mod system;
 mod transport;
 mod way;

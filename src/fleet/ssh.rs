@@ -73,6 +73,12 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    /// For a session that nobody has listened to for a while: what it has to say, it has said.
+    pub(crate) fn nothing() -> Told {
+        let (_speaker, told) = mpsc::channel(1);
+        Told { told, _speaker }
+    }
+
     /// Passes it on, without an end.
     pub(crate) async fn pass_on(&mut self, route: &Route, reporter: &Reporter) {
         while let Some(event) = self.told.recv().await {
