@@ -26,14 +26,14 @@ const MODES: [&str; 2] = ["again", "script"];
 /// From the wish to the first byte. Ours comes about inside a program that runs, which has a clock of its own;
 /// OpenSSH's is the start of a program.
 pub(crate) fn measure(rig: &Rig, runs: usize, report: &mut Report) -> Outcome {
-    MODES
-        .into_iter()
-        .try_for_each(|mode| beside_master(rig, mode, runs, report))
-}
-
-fn beside_master(rig: &Rig, mode: &'static str, runs: usize, report: &mut Report) -> Outcome {
     let socket = rig.home.home().join("master.sock");
     let _master = master(rig, &socket)?;
+    MODES
+        .into_iter()
+        .try_for_each(|mode| beside_master(rig, mode, &socket, runs, report))
+}
+
+fn beside_master(rig: &Rig, mode: &'static str, socket: &Path, runs: usize, report: &mut Report) -> Outcome {
     let mut ours = Running::start(rig.ours(mode, COMMAND, &[alias(0)]))?;
     ours.line()?;
     in_turn(runs, |side, counts| {
@@ -43,7 +43,7 @@ fn beside_master(rig: &Rig, mode: &'static str, runs: usize, report: &mut Report
                 ours.say("again")?;
                 Duration::from_nanos(ours.line()?.1.trim().parse()?)
             }
-            Side::OpenSsh => first_line(through(rig, &socket, &[&alias(0), COMMAND]))?,
+            Side::OpenSsh => first_line(through(rig, socket, &[&alias(0), COMMAND]))?,
         };
         if counts {
             report.record(mode, rig.way, side, milliseconds(took));
