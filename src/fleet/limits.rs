@@ -33,6 +33,8 @@ pub(crate) const INSTALL_PATIENCE: Duration = Duration::from_secs(60);
 /// From the last byte handed over to the host's verdict: what the channel's window holds (2 MiB of sshd's) may
 /// still be on its way, over a link of 4 kB/s. A dead link shows itself within seconds.
 pub(crate) const INSTALL_END_PATIENCE: Duration = Duration::from_secs(600);
+/// For another upload of the same program to the same host, which ends with the same result: an hour over a slow link.
+pub(crate) const INSTALL_OTHER_PATIENCE: Duration = Duration::from_secs(60 * 60);
 /// Bytes of the program that are handed over at once; progress is told between two of them.
 pub(crate) const INSTALL_PIECE: usize = 256 * 1024;
 /// How often progress is told.
@@ -65,6 +67,8 @@ pub(crate) const CLOCK_JUMP: Duration = Duration::from_secs(4);
 pub(crate) const MALFORMED_TOLD_MAX: u32 = 5;
 /// Lines of the remote's stderr that come with a failure.
 pub(crate) const STDERR_LINES: usize = 40;
+/// Of what a host printed, what comes with a failure: a page of it. Its end says most.
+pub(crate) const SAID_BYTES_MAX: usize = 4 * 1024;
 /// Of a local program's stderr, what is kept: its end says most.
 pub(crate) const STDERR_BYTES_MAX: usize = 64 * 1024;
 /// How long the last words of a program that ended may take: something that it left behind may hold them open.

@@ -2,7 +2,7 @@
 
 use codex_hosts::HostConnection;
 use tokio::{
-    io::{DuplexStream, duplex},
+    io::{AsyncReadExt, DuplexStream, duplex},
     sync::mpsc,
     time::sleep,
 };
@@ -53,7 +53,7 @@ async fn against(
     let reporter = Reporter::new(HostConnection::new(limits::POLICY).attempt(), reports);
     let id = HostId::from("box");
     let dialog = Dialog::new(&id, near, Witness::Embedded, "n".to_owned(), &reporter);
-    let (outcome, ()) = tokio::join!(dialog.carry_out(order, false), far(Far(end)));
+    let (outcome, ()) = tokio::join!(dialog.carry_out(order, u32::MAX), far(Far(end)));
     let (mut events, mut starts) = (Vec::new(), 0);
     while let Ok((_, report)) = told.try_recv() {
         match report {
