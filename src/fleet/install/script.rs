@@ -35,8 +35,8 @@ const HOST: &str = "say host \"$(uname -sm 2>/dev/null)\" \"$HOME\";";
 /// `sum FILE` puts its SHA-256 into `m`. openssl(1) writes it behind `= `, the others before a space. `pick` finds the
 /// program for it: a name may be there and lead to nothing, as some of busybox do, so each has to know the hash of
 /// nothing first. A program of several words has none with a space in it.
-const SUM: &str = "sum() { m=$($t <\"$1\" 2>/dev/null); m=${m##*= }; m=${m%% *}; }; \
-    pick() { for t in sha256sum \"shasum -a 256\" \"openssl dgst -sha256\" \"busybox sha256sum\" \"sha256 -q\" \
+const SUM: &str = "sum() { m=$($u <\"$1\" 2>/dev/null); m=${m##*= }; m=${m%% *}; }; \
+    pick() { for u in sha256sum \"shasum -a 256\" \"openssl dgst -sha256\" \"busybox sha256sum\" \"sha256 -q\" \
     \"perl -MDigest::SHA -eprint(Digest::SHA->new(256)->addfile(*STDIN)->hexdigest)\" \
     \"python3 -c print(__import__(\\\"hashlib\\\").sha256(__import__(\\\"sys\\\").stdin.buffer.read()).hexdigest())\"; do \
     sum /dev/null; [ \"$m\" = e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 ] && return 0; \
