@@ -78,6 +78,8 @@ pub(crate) const STDERR_PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) const SYSTEM_PATIENCE: Duration = Duration::from_secs(80);
 /// What a connection that the user's `ssh` holds open may take to show that it carries a command.
 pub(crate) const MASTER_PATIENCE: Duration = Duration::from_secs(5);
+/// The same where it is the way that the user wants: a shell that is slow to start is no reason for another login.
+pub(crate) const MASTER_COMMAND_PATIENCE: Duration = Duration::from_secs(15);
 /// What the system's `ssh` is told as its `ConnectTimeout`, in seconds, where the configuration has none.
 pub(crate) const SYSTEM_CONNECT_S: u32 = 15;
 /// The same for `ServerAliveInterval` and `ServerAliveCountMax`. OpenSSH applies their product to the silence during a

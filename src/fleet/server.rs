@@ -268,7 +268,9 @@ pub(crate) fn said(printed: &[u8], witness: &Witness) -> Option<String> {
 
 /// The last lines without marks and scripts of ours: they are no words of the host, also where it says them back.
 fn last_words(text: &str) -> String {
-    let own = text.lines().filter(|it| !it.starts_with('\u{1e}') && !it.trim().is_empty());
+    let own = text
+        .lines()
+        .filter(|it| !it.starts_with('\u{1e}') && !it.trim().is_empty());
     let own = own.map(|it| match it.split_once(launch::OPENING) {
         Some((before, _)) if !before.is_empty() => format!("{before}…"),
         Some(_) => String::new(),

@@ -220,7 +220,13 @@ pub(crate) async fn find(
         reporter.report(Report::Allowed(longest)).await;
     }
     let hands_over = route.hops.iter().any(|it| it.beyond.proxy_use_fdpass);
-    if hands_over || config.system.master(&query, &route).await == Master::Lends {
+    if hands_over
+        || config
+            .system
+            .master(&query, &route, limits::MASTER_PATIENCE)
+            .await
+            == Master::Lends
+    {
         return Ok(());
     }
     match ssh::find(config, &route, search, reporter).await {
@@ -246,7 +252,10 @@ pub(crate) async fn open(
     let system = &config.system;
     let settings = route.as_ref().and_then(|it| it.hops.last());
     let master = match &route {
-        Some(route) => system.master(&query, route).await,
+        Some(route) => {
+            let found = system.master(&query, route, limits::MASTER_COMMAND_PATIENCE);
+            found.await
+        }
         None => Master::None,
     };
     if master == Master::Stuck {

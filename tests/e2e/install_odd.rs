@@ -151,7 +151,11 @@ fn programs_that_are_missing_or_lie_are_done_without() {
         fs::remove_file(tools.join(name)).unwrap();
     }
     fs::remove_file(tools.join("sha256sum")).unwrap();
-    fs::write(tools.join("sha256sum"), "#!/bin/sh\necho sha256sum: applet not found\nexit 127\n").unwrap();
+    fs::write(
+        tools.join("sha256sum"),
+        "#!/bin/sh\necho sha256sum: applet not found\nexit 127\n",
+    )
+    .unwrap();
     fs::set_permissions(tools.join("sha256sum"), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink("/usr/bin/openssl", tools.join("openssl")).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -160,7 +164,11 @@ fn programs_that_are_missing_or_lie_are_done_without() {
     for (name, kept) in [("a", 1), ("b", 2), ("c", 2)] {
         let binary = version(folder.path(), name, 500_000);
         let bytes = fs::read(&binary).unwrap();
-        fs::write(bin.join(format!("{}.once.part", sha256(&binary))), &bytes[..400_000]).unwrap();
+        fs::write(
+            bin.join(format!("{}.once.part", sha256(&binary))),
+            &bytes[..400_000],
+        )
+        .unwrap();
         let outcome = install(&client, "box", &binary);
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
         assert_eq!(event(&outcome, "begun")["resumedAt"], 400_000);
@@ -225,5 +233,8 @@ fn a_server_goes_on_to_contain_commands_when_its_program_was_removed() {
     fs::remove_file(&program).unwrap();
     // Where nothing can be contained, that is said both times.
     let after = server.ask("command/exec", contained);
-    assert_eq!((&after["result"], &after["error"]), (&before["result"], &before["error"]));
+    assert_eq!(
+        (&after["result"], &after["error"]),
+        (&before["result"], &before["error"])
+    );
 }

@@ -1,7 +1,7 @@
 //! A connection to a host that the user's own `ssh` holds open (`ControlMaster`): it may have cost a code or a touch,
 //! and serves without another one.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use codex_hosts::HostId;
 use codex_ssh::{Route, config::Query};
@@ -25,7 +25,11 @@ impl Lender<'_> {
         let Some(query) = Query::parse(&self.id.0).ok().filter(|_| is_wanted) else {
             return false;
         };
-        self.config.system.master(&query, self.route).await == Master::Lends
+        let found = self
+            .config
+            .system
+            .master(&query, self.route, limits::MASTER_PATIENCE);
+        found.await == Master::Lends
     }
 }
 
@@ -43,7 +47,9 @@ pub(super) enum Master {
 impl System {
     /// Whether such a connection stands and carries commands: after a sleep of this machine its socket may still
     /// answer while its host does not, and a process that is stopped has its socket still.
-    pub(super) async fn master(&self, query: &Query, route: &Route) -> Master {
+    ///
+    /// `patience` is for the command: its login shell may take its time.
+    pub(super) async fn master(&self, query: &Query, route: &Route, patience: Duration) -> Master {
         if route.hops.last().is_none_or(|it| !it.beyond.control_path) {
             return Master::None;
         }
@@ -61,8 +67,8 @@ impl System {
         carry.extend(options.map(str::to_owned));
         carry.extend(["-oClearAllForwardings=yes", "-oPermitLocalCommand=no", "--"].map(str::to_owned));
         carry.extend([query.host.clone(), "exit 0".to_owned()]);
-        for words in [check, carry] {
-            match succeeds(&words).await {
+        for (words, patience) in [(check, limits::MASTER_PATIENCE), (carry, patience)] {
+            match succeeds(&words, patience).await {
                 Some(true) => (),
                 Some(false) => return Master::None,
                 None => return Master::Stuck,
@@ -73,7 +79,7 @@ impl System {
 }
 
 /// `None`: it does not end in time.
-async fn succeeds(words: &[String]) -> Option<bool> {
+async fn succeeds(words: &[String], patience: Duration) -> Option<bool> {
     let status = Command::new("ssh")
         .args(words)
         .stdin(Stdio::null())
@@ -81,6 +87,6 @@ async fn succeeds(words: &[String]) -> Option<bool> {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .status();
-    let ended = timeout(limits::MASTER_PATIENCE, status).await.ok()?;
+    let ended = timeout(patience, status).await.ok()?;
     Some(ended.is_ok_and(|it| it.success()))
 }
