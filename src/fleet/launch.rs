@@ -16,13 +16,15 @@
 
 use std::str::FromStr;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::shell::{self, Shared};
 
 /// Noise before the mark that is kept: its end, for what is said of it.
 pub(crate) const NOISE_BYTES_MAX: usize = 64 * 1024;
+/// Read at once.
+const NOISE_PIECE: usize = 16 * 1024;
 /// Noise before the mark that is read; a host that prints more than this is not starting a server.
 const NOISE_READ_MAX: usize = 16 << 20;
 
@@ -270,7 +272,8 @@ impl Noise {
         // A mark that has only begun is at the end, and much shorter than what stays.
         let excess = printed.len().saturating_sub(NOISE_BYTES_MAX);
         printed.advance(excess);
-        match stream.read_buf(printed).await {
+        let mut room = printed.limit(NOISE_PIECE);
+        match stream.read_buf(&mut room).await {
             Ok(count @ 1..) => self.read += count,
             _ => return false,
         }
