@@ -27,17 +27,26 @@ pub(crate) fn current_dir() -> Result<PathBuf, Problem> {
         .map_err(|error| Problem::new(Code::Usage, format!("finding the working directory: {error}")))
 }
 
+/// This program for children of this process. Its path may lead to another version by then, or to nothing: an
+/// installation keeps two. What proc(5) has stays this program.
+fn helper() -> Result<PathBuf, Problem> {
+    let running = PathBuf::from("/proc/self/exe");
+    if cfg!(target_os = "linux") && running.exists() {
+        return Ok(running);
+    }
+    std::env::current_exe()
+        .map_err(|error| Problem::new(Code::Usage, format!("finding this program: {error}")))
+}
+
 /// Reads the environment, once.
 pub(crate) fn setup() -> Result<Setup, Problem> {
     // Names and values that are not UTF-8 cannot travel as JSON; no tool depends on one.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let environment: std::collections::BTreeMap<_, _> = environment.collect();
-    let helper = std::env::current_exe()
-        .map_err(|error| Problem::new(Code::Usage, format!("finding this program: {error}")))?;
     Ok(Setup {
         codex_home: codex_home()?,
-        sandbox_helper: helper,
+        sandbox_helper: helper()?,
         cwd: current_dir()?,
         environment,
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -57,7 +57,8 @@ impl Machine {
         };
         let setup = running.server.setup();
         let home = setup.variable("HOME").unwrap_or_default().to_owned();
-        let program = setup.sandbox_helper.display().to_string();
+        let program = std::env::current_exe().unwrap_or_else(|_| setup.sandbox_helper.clone());
+        let program = program.display().to_string();
         let (stream, served) = in_memory(running.server.clone(), CancellationToken::new());
         running
             .peers

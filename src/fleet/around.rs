@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use codex_ssh::{ExecError, Process, Session};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncWriteExt},
     time::{sleep, timeout},
 };
 
-use crate::{launch, limits};
+use crate::{
+    launch::{self, Noise},
+    limits,
+};
 
 /// Until a command that was refused is tried again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
@@ -35,10 +38,8 @@ pub(crate) async fn begins(
     printed: &mut BytesMut,
 ) -> bool {
     let said = async {
-        while memchr::memmem::find(printed, word.as_bytes()).is_none()
-            && printed.len() <= launch::NOISE_BYTES_MAX
-            && matches!(stream.read_buf(printed).await, Ok(1..))
-        {}
+        let mut noise = Noise::default();
+        while memchr::memmem::find(printed, word.as_bytes()).is_none() && noise.read(stream, printed).await {}
     };
     timeout(limits::SHELL_PATIENCE, said).await.is_ok()
 }

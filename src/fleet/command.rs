@@ -14,7 +14,7 @@ use crate::{
     child::Child,
     launch::{self, Server, command_line},
     limits,
-    server::{NoMark, Started, marked, nonce, not_launched, said, started, too_much},
+    server::{NoMark, Started, marked, nonce, not_launched, said, started},
     witness::{Ended, Witness},
 };
 
@@ -68,7 +68,7 @@ pub(crate) async fn launch(
             }
             // The way is down, as a host that does not answer is: a container may come back.
             Some(Ended::Exited(why) | Ended::Lost(why)) => (FailureKind::Unreachable, format!(": {why}")),
-            Some(Ended::Closed) | None => (FailureKind::LaunchFailed, too_much()),
+            Some(Ended::Closed) | None => (FailureKind::LaunchFailed, launch::too_much()),
         },
     };
     let failure = Failure {

@@ -5,6 +5,7 @@
 //! with rename(2), so whatever is running, or starting, finds either the old program or the new one.
 
 mod program;
+mod refusal;
 mod script;
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +14,7 @@ use bytes::BytesMut;
 use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
 use codex_ssh::{Process, Session};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -24,7 +25,7 @@ use crate::{
     around::{begins, go_around},
     attempt::{FromAttempt, Reporter},
     child::Child,
-    launch::{self, NOISE_BYTES_MAX, Server},
+    launch::{self, Noise, Server},
     limits,
     run::FleetConfig,
     server::{nonce, not_launched, not_started, said},
@@ -84,8 +85,11 @@ pub struct Installed {
     pub removed: u32,
 }
 
-/// A host that ends an upload by itself says why at most this often before it is believed.
+/// An upload that does not arrive as it was sent is tried so often, before the host is believed.
 const TRIES_MAX: u32 = 2;
+/// An upload that another one took over is begun so often: each time it waits for the other one, so that only one more
+/// each time can come between.
+const TAKEN_TRIES_MAX: u32 = 5;
 
 /// Carries out the order over SSH.
 pub(crate) async fn over_ssh(
@@ -97,8 +101,8 @@ pub(crate) async fn over_ssh(
 ) -> Result<(), Failure> {
     check_server(id, order, server)?;
     for attempt in 1.. {
-        let dialog = begin(id, session, order, reporter).await?;
-        if dialog.carry_out(order, attempt < TRIES_MAX).await? == Outcome::Done {
+        let dialog = begin(id, session, order, attempt, reporter).await?;
+        if dialog.carry_out(order, attempt).await? == Outcome::Done {
             break;
         }
     }
@@ -111,16 +115,17 @@ async fn begin<'a>(
     id: &'a HostId,
     session: &Session,
     order: &Install,
+    attempt: u32,
     reporter: &'a Reporter,
 ) -> Result<Dialog<'a, Process>, Failure> {
     let first = nonce();
-    let started = session.exec(&line(&first, order, "")).await;
+    let started = session.exec(&line(&first, order, attempt, "")).await;
     let mut stream = started.map_err(|error| not_started(&error))?;
     let (mut nonce, mut printed) = (first, BytesMut::new());
     if !begins(&mark(&nonce), &mut stream, &mut printed).await {
         nonce = self::nonce();
         printed.clear();
-        let line = line(&nonce, order, launch::DRAIN);
+        let line = line(&nonce, order, attempt, launch::DRAIN);
         let second = go_around(session, stream, &nonce, &line).await;
         stream = second.map_err(|error| not_started(&error))?;
     }
@@ -141,11 +146,12 @@ pub(crate) async fn by_system(
     check_server(id, order, server)?;
     for attempt in 1.. {
         let nonce = nonce();
-        let opened = system::open(id, config, &line(&nonce, order, ""), reporter).await?;
+        let line = line(&nonce, order, attempt, launch::DRAIN);
+        let opened = system::open(id, config, (&nonce, &line), reporter).await?;
         let witness = Witness::System(opened.child.watch());
         let mut dialog = Dialog::new(id, opened.child, witness, nonce, reporter);
         dialog.printed = opened.printed;
-        if dialog.carry_out(order, attempt < TRIES_MAX).await? == Outcome::Done {
+        if dialog.carry_out(order, attempt).await? == Outcome::Done {
             break;
         }
     }
@@ -169,12 +175,12 @@ pub(crate) async fn by_command(
             not_launched(FailureKind::BadConfig, format!("starting `{program}`: {error}"))
         });
         let mut stream = started?;
-        let line = format!("{}\n", line(&nonce, order, ""));
+        let line = format!("{}\n", line(&nonce, order, attempt, ""));
         // A program that does not read shows itself by its end, or by its silence.
         _ = timeout(limits::LAUNCH_PATIENCE, stream.write_all(line.as_bytes())).await;
         let witness = Witness::Child(stream.watch());
         let dialog = Dialog::new(id, stream, witness, nonce, reporter);
-        if dialog.carry_out(order, attempt < TRIES_MAX).await? == Outcome::Done {
+        if dialog.carry_out(order, attempt).await? == Outcome::Done {
             break;
         }
     }
@@ -216,10 +222,12 @@ async fn finish(order: &Install) {
     }
 }
 
-/// `prelude` is run before the script's first word.
-fn line(nonce: &str, order: &Install, prelude: &str) -> String {
+/// `attempt` counts from 1. `prelude` is run before the script's first word.
+fn line(nonce: &str, order: &Install, attempt: u32, prelude: &str) -> String {
     match order {
-        Install::Put { program, .. } => script::put(nonce, program.sha256(), program.length(), prelude),
+        Install::Put { program, .. } => {
+            script::put(nonce, program.sha256(), program.length(), prelude, 1 < attempt)
+        }
         Install::Remove => script::remove(nonce, prelude),
     }
 }
@@ -239,6 +247,7 @@ struct Dialog<'a, S> {
     nonce: String,
     reporter: &'a Reporter,
     printed: BytesMut,
+    noise: Noise,
 }
 
 /// What the host said about the place.
@@ -264,11 +273,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
             nonce,
             reporter,
             printed: BytesMut::new(),
+            noise: Noise::default(),
         }
     }
 
-    /// `may_repeat`: a failure that another try may mend is no failure.
-    async fn carry_out(mut self, order: &Install, may_repeat: bool) -> Result<Outcome, Failure> {
+    /// `attempt` counts from 1: a failure that another one may mend is none.
+    async fn carry_out(mut self, order: &Install, attempt: u32) -> Result<Outcome, Failure> {
         let program = match order {
             Install::Remove => {
                 self.remove().await?;
@@ -287,8 +297,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
         // The end of input is what the script waits for; a stream that is gone has ended.
         _ = self.stream.shutdown().await;
         let fields = self.hear(limits::INSTALL_END_PATIENCE).await?;
-        let may_help = matches!(fields[0].as_str(), "corrupt" | "taken");
-        if may_repeat && may_help {
+        let tries = match fields[0].as_str() {
+            "corrupt" => TRIES_MAX,
+            "taken" => TAKEN_TRIES_MAX,
+            _ => 1,
+        };
+        if attempt < tries {
             return Ok(Outcome::Again);
         }
         if fields[0] != "done" {
@@ -328,7 +342,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
             return Err(self.not_installed(message, Some(hint)));
         }
         self.send(b"go\n").await;
-        let fields = self.hear(limits::INSTALL_PATIENCE).await?;
+        let fields = self.hear_when_free().await?;
         if fields[0] != "place" {
             return Err(self.refusal(&fields, program).await);
         }
@@ -350,6 +364,31 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
         })
         .await;
         Ok(place)
+    }
+
+    /// The next marked line that does not say that another upload goes on.
+    async fn hear_when_free(&mut self) -> Result<Vec<String>, Failure> {
+        let deadline = Instant::now() + limits::INSTALL_OTHER_PATIENCE;
+        let mut is_told = false;
+        loop {
+            let fields = self.hear(limits::INSTALL_PATIENCE).await?;
+            if fields[0] != "busy" {
+                return Ok(fields);
+            }
+            if deadline <= Instant::now() {
+                let patience = limits::INSTALL_OTHER_PATIENCE;
+                let message = format!("another upload to {} goes on since {patience:?}", self.id);
+                return Err(self.not_installed(message, None));
+            }
+            self.reporter.report(Report::Entered(Phase::Launching)).await;
+            if !std::mem::replace(&mut is_told, true) {
+                let text = format!(
+                    "another upload of the program to {} is under way: waiting for it",
+                    self.id
+                );
+                self.reporter.send(FromAttempt::Notice(text)).await;
+            }
+        }
     }
 
     /// Sends what is not there yet. A host that takes nothing more has said why.
@@ -435,8 +474,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
             if let Some(fields) = take_line(&self.nonce, &mut self.printed) {
                 return Some(fields);
             }
-            let is_full = NOISE_BYTES_MAX < self.printed.len();
-            if is_full || !matches!(self.stream.read_buf(&mut self.printed).await, Ok(1..)) {
+            if !self.noise.read(&mut self.stream, &mut self.printed).await {
                 return None;
             }
         }
@@ -475,70 +513,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
     async fn refusal(&mut self, fields: &[String], program: &Program) -> Failure {
         // What its programs wrote to stderr is complete only then.
         _ = self.witness.ended().await;
-        let id = self.id.clone();
-        let (message, hint) = match fields[0].as_str() {
-            "nosum" => (
-                format!(
-                    "{id} has none of sha256sum, shasum and openssl: what arrives there cannot be checked"
-                ),
-                Some("install one of them on the host".to_owned()),
-            ),
-            "noplace" => (
-                format!(
-                    "no folder on {id} lets a program be written and run: tried{}",
-                    field(fields, 1)
-                ),
-                Some("set CODEX_HOME on the host to one that does".to_owned()),
-            ),
-            "short" => (
-                format!("the upload to {id} was cut off after {} bytes", field(fields, 1)),
-                Some("run it again: it goes on from there".to_owned()),
-            ),
-            "corrupt" => (
-                format!(
-                    "what arrived on {id} has the SHA-256 {}, not {}",
-                    field(fields, 1),
-                    program.sha256()
-                ),
-                None,
-            ),
-            "taken" => (format!("another upload to {id} took over"), None),
-            "unwritten" => (
-                format!("{id} could not write the program"),
-                Some("see what it said, and make room there".to_owned()),
-            ),
-            // What the kernel takes for no program of its own a shell reads as a script (POSIX, exec).
-            "unfit" if field(fields, 2).contains("ELF") || field(fields, 2).contains("Exec format error") => {
-                (
-                    format!(
-                        "the program does not run on {id}: it is for {}, and the host is something else, whatever its uname says",
-                        program.system()
-                    ),
-                    Some(format!(
-                        "`codex install {id} --binary FILE` takes another program"
-                    )),
-                )
-            }
-            "unfit" => {
-                let hint = program.needs_libraries().then(|| {
-                    "the program needs the C library of the machine it was built on; `.ci/release` builds one that does not"
-                        .to_owned()
-                });
-                (
-                    format!(
-                        "the program does not run on {id} as codex: exit status {}, `{}`",
-                        field(fields, 1),
-                        field(fields, 2)
-                    ),
-                    hint,
-                )
-            }
-            "foreign" => (
-                format!("{} on {id} was not made by an installation", field(fields, 1)),
-                Some("move it away".to_owned()),
-            ),
-            other => (format!("the installation on {id} ended with `{other}`"), None),
-        };
+        let (message, hint) = refusal::words(self.id, fields, program);
         self.not_installed(message, hint)
     }
 }

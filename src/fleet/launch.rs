@@ -16,12 +16,20 @@
 
 use std::str::FromStr;
 
-use bytes::BytesMut;
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::shell::{self, Shared};
 
-/// Noise before the mark that is kept; a host that prints more than this is not starting a server.
+/// Noise before the mark that is kept: its end, for what is said of it.
 pub(crate) const NOISE_BYTES_MAX: usize = 64 * 1024;
+/// Read at once.
+const NOISE_PIECE: usize = 16 * 1024;
+/// Noise before the mark that is read; a host that prints more than this is not starting a server.
+const NOISE_READ_MAX: usize = 16 << 20;
+
+/// What each line of ours for a login shell begins with, to know it where a host says it back.
+pub(crate) const OPENING: &str = "exec /bin/sh -c '";
 
 /// Folders where installers put `codex` although no start-up file says so.
 const FOLDERS: &[&str] = &[
@@ -241,6 +249,41 @@ pub(crate) fn first_word(nonce: &str) -> String {
 /// Whether the script was begun, by what was printed so far.
 pub(crate) fn runs(nonce: &str, printed: &[u8]) -> bool {
     memchr::memmem::find(printed, first_word(nonce).as_bytes()).is_some()
+}
+
+/// What a host prints before the mark it is waited for, read within bounds.
+#[derive(Default)]
+pub(crate) struct Noise {
+    read: usize,
+}
+
+impl Noise {
+    /// Reads more into `printed`, of which only the end stays. `false`: the output ended, or was too much.
+    ///
+    /// Nothing is lost when this is given up. A mark has to be looked for between two of these.
+    pub(crate) async fn read(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        printed: &mut BytesMut,
+    ) -> bool {
+        if NOISE_READ_MAX < self.read {
+            return false;
+        }
+        // A mark that has only begun is at the end, and much shorter than what stays.
+        let excess = printed.len().saturating_sub(NOISE_BYTES_MAX);
+        printed.advance(excess);
+        let mut room = printed.limit(NOISE_PIECE);
+        match stream.read_buf(&mut room).await {
+            Ok(count @ 1..) => self.read += count,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// What is said of a host that printed more than is read.
+pub(crate) fn too_much() -> String {
+    format!(": it printed over {NOISE_READ_MAX} bytes")
 }
 
 /// Looks for the mark in what was printed so far. `Some` takes everything up to the end of the mark's

@@ -33,6 +33,8 @@ pub(crate) const INSTALL_PATIENCE: Duration = Duration::from_secs(60);
 /// From the last byte handed over to the host's verdict: what the channel's window holds (2 MiB of sshd's) may
 /// still be on its way, over a link of 4 kB/s. A dead link shows itself within seconds.
 pub(crate) const INSTALL_END_PATIENCE: Duration = Duration::from_secs(600);
+/// For another upload of the same program to the same host, which ends with the same result: an hour over a slow link.
+pub(crate) const INSTALL_OTHER_PATIENCE: Duration = Duration::from_secs(60 * 60);
 /// Bytes of the program that are handed over at once; progress is told between two of them.
 pub(crate) const INSTALL_PIECE: usize = 256 * 1024;
 /// How often progress is told.
@@ -68,6 +70,8 @@ pub(crate) const CLOCK_JUMP: Duration = Duration::from_secs(4);
 pub(crate) const MALFORMED_TOLD_MAX: u32 = 5;
 /// Lines of the remote's stderr that come with a failure.
 pub(crate) const STDERR_LINES: usize = 40;
+/// Of what a host printed, what comes with a failure: a page of it. Its end says most.
+pub(crate) const SAID_BYTES_MAX: usize = 4 * 1024;
 /// Of a local program's stderr, what is kept: its end says most.
 pub(crate) const STDERR_BYTES_MAX: usize = 64 * 1024;
 /// How long the last words of a program that ended may take: something that it left behind may hold them open.
@@ -77,6 +81,8 @@ pub(crate) const STDERR_PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) const SYSTEM_PATIENCE: Duration = Duration::from_secs(80);
 /// What a connection that the user's `ssh` holds open may take to show that it carries a command.
 pub(crate) const MASTER_PATIENCE: Duration = Duration::from_secs(5);
+/// The same where it is the way that the user wants: a shell that is slow to start is no reason for another login.
+pub(crate) const MASTER_COMMAND_PATIENCE: Duration = Duration::from_secs(15);
 /// What the system's `ssh` is told as its `ConnectTimeout`, in seconds, where the configuration has none.
 pub(crate) const SYSTEM_CONNECT_S: u32 = 15;
 /// The same for `ServerAliveInterval` and `ServerAliveCountMax`. OpenSSH applies their product to the silence during a

@@ -5,11 +5,7 @@ use codex_hosts::{Failure, FailureKind, HostId, Phase};
 use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, End};
 use codex_ssh::{ExecError, Process, Session};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{io::AsyncRead, sync::mpsc, time::timeout};
 
 use crate::{
     around::{Detour, begins, go_around},
@@ -113,7 +109,7 @@ pub(crate) async fn launched<S: AsyncRead + Unpin>(
             Some(Ended::Lost(why)) => return Err(not_launched(FailureKind::Unreachable, why)),
             Some(Ended::Exited(exit)) => format!(": {exit}"),
             Some(Ended::Closed) => ": its channel was closed".to_owned(),
-            None => too_much(),
+            None => launch::too_much(),
         },
     };
     let (message, hint) = match launch::runs(nonce, &printed) {
@@ -142,6 +138,10 @@ fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) {
         format!(
             "the sshd of {id} runs only its sftp for this account (ForceCommand internal-sftp in its sshd_config): codex needs an account that runs commands"
         )
+    } else if why == launch::too_much() {
+        format!(
+            "a start-up file of the login shell (such as .bashrc or .zshenv) prints without end, or the server runs another command that does (ForceCommand in sshd_config, command= in authorized_keys): see what `ssh {id} true` prints"
+        )
     } else if why.starts_with(" within") {
         format!(
             "a start-up file of the login shell (such as .bashrc, .zshenv, .cshrc, config.fish) waits for something, or takes the output away, or the server runs another command that does not end (ForceCommand in sshd_config, command= in authorized_keys): see whether `ssh {id} true` ends and `ssh {id} echo hello` prints"
@@ -156,10 +156,6 @@ fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) {
 
 pub(crate) fn nonce() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(16).collect()
-}
-
-pub(crate) fn too_much() -> String {
-    format!(": it printed over {} bytes", launch::NOISE_BYTES_MAX)
 }
 
 pub(crate) fn started(
@@ -208,12 +204,12 @@ async fn read_mark(
     stream: &mut (impl AsyncRead + Unpin),
     printed: &mut BytesMut,
 ) -> Option<(Found, String)> {
+    let mut noise = launch::Noise::default();
     loop {
         if let Some(marked) = launch::take_mark(nonce, printed) {
             return Some(marked);
         }
-        let is_full = launch::NOISE_BYTES_MAX < printed.len();
-        if is_full || !matches!(stream.read_buf(printed).await, Ok(1..)) {
+        if !noise.read(stream, printed).await {
             return None;
         }
     }
@@ -266,10 +262,33 @@ fn not_installed(id: &HostId, server: &Server, system: &str, searched: &str, ask
 /// What the remote printed, for a failure: its noise on stdout and its stderr.
 pub(crate) fn said(printed: &[u8], witness: &Witness) -> Option<String> {
     let printed = String::from_utf8_lossy(printed);
-    // Marks of ours are no words of the host.
-    let lines: Vec<&str> = printed.lines().filter(|it| !it.starts_with('\u{1e}')).collect();
-    let text = format!("{}\n{}", lines.join("\n").trim(), witness.stderr());
-    Some(text.trim().to_owned()).filter(|it| !it.is_empty())
+    let text = format!("{}\n{}", last_words(&printed), last_words(&witness.stderr()));
+    Some(shortened(text.trim())).filter(|it| !it.is_empty())
+}
+
+/// The last lines without marks and scripts of ours: they are no words of the host, also where it says them back.
+fn last_words(text: &str) -> String {
+    let own = text
+        .lines()
+        .filter(|it| !it.starts_with('\u{1e}') && !it.trim().is_empty());
+    let own = own.map(|it| match it.split_once(launch::OPENING) {
+        Some((before, _)) if !before.is_empty() => format!("{before}…"),
+        Some(_) => String::new(),
+        None => it.to_owned(),
+    });
+    let lines: Vec<String> = own.collect();
+    let last = lines.len().saturating_sub(limits::STDERR_LINES);
+    lines[last..].join("\n").trim().to_owned()
+}
+
+/// The end of a text, which says most.
+fn shortened(text: &str) -> String {
+    let excess = text.len().saturating_sub(limits::SAID_BYTES_MAX);
+    let end = &text[text.ceil_char_boundary(excess)..];
+    match excess {
+        0 => text.to_owned(),
+        _ => format!("… {end}"),
+    }
 }
 
 pub(crate) async fn initialize(

@@ -23,14 +23,16 @@ use codex_ssh::{
     Route,
     config::{Query, settings::HostSettings},
 };
-use tokio::task::spawn_blocking;
+use tokio::{io::AsyncWriteExt, task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
 
 pub use askpass::askpass_main;
 pub(crate) use master::Lender;
+use master::Master;
 pub(crate) use offer::{offer, version};
 
 use crate::{
+    around::Detour,
     attempt::{FromAttempt, Reporter},
     child::Child,
     launch::{self, Server},
@@ -123,7 +125,13 @@ impl System {
 
     /// The command line. What it says wins over the configuration (ssh_config(5)), so it says only what a stream of
     /// bytes to a command of ours needs, and what has no value there.
-    fn argv(&self, query: &Query, settings: Option<&HostSettings>, line: &str) -> Vec<String> {
+    fn argv(
+        &self,
+        query: &Query,
+        settings: Option<&HostSettings>,
+        master: Master,
+        line: &str,
+    ) -> Vec<String> {
         let mut words = vec!["ssh".to_owned()];
         words.extend(self.destination(query));
         words.extend(["-T", "-e", "none"].map(str::to_owned));
@@ -139,6 +147,16 @@ impl System {
         ]
         .map(str::to_owned)
         .to_vec();
+        if master == Master::Stuck {
+            options.push("ControlPath=none".to_owned());
+        }
+        // An older client knows only what its own configuration may have.
+        for keyword in settings.iter().flat_map(|it| &it.beyond.sessionless) {
+            options.push(match *keyword {
+                "sessiontype" => "SessionType=default".to_owned(),
+                other => format!("{other}=no"),
+            });
+        }
         if self.asking == Asking::Nobody {
             options.push("BatchMode=yes".to_owned());
         }
@@ -174,10 +192,12 @@ pub(crate) async fn launch(
     reporter: &Reporter,
 ) -> Result<(Child, Started), Failure> {
     let nonce = nonce();
-    let line = launch::command_line(&nonce, server);
-    let Opened { child, printed } = open(id, config, &line, reporter).await?;
+    let line = launch::command_line_with_input(&nonce, server);
+    let Opened { child, printed } = open(id, config, (&nonce, &line), reporter).await?;
     let witness = Witness::System(child.watch());
-    launched(id, &nonce, child, printed, &witness, server).await
+    let (child, mut started) = launched(id, &nonce, child, printed, &witness, server).await?;
+    started.detour = launch::shell_of(&nonce, &mut started.noise).map(Detour::Shell);
+    Ok((child, started))
 }
 
 /// Waits until a host that is looked for is there, before its login is begun: the client's kernel waits longer and
@@ -200,7 +220,13 @@ pub(crate) async fn find(
         reporter.report(Report::Allowed(longest)).await;
     }
     let hands_over = route.hops.iter().any(|it| it.beyond.proxy_use_fdpass);
-    if hands_over || config.system.has_master(&query, &route).await {
+    if hands_over
+        || config
+            .system
+            .master(&query, &route, limits::MASTER_PATIENCE)
+            .await
+            == Master::Lends
+    {
         return Ok(());
     }
     match ssh::find(config, &route, search, reporter).await {
@@ -212,18 +238,31 @@ pub(crate) async fn find(
     }
 }
 
-/// Logs in and runs a command, and waits until something comes back.
+/// Logs in and runs a line with [`launch::DRAIN`] in it, and waits until something comes back.
+///
+/// It has its input at once: when the login has ended and a start-up file stands in the way, nobody can see from here.
 pub(crate) async fn open(
     id: &HostId,
     config: &FleetConfig,
-    line: &str,
+    (nonce, line): (&str, &str),
     reporter: &Reporter,
 ) -> Result<Opened, Failure> {
     let query = Query::parse(&id.0).map_err(|error| bad(error.to_string(), None))?;
     let route = route(config, &query).await;
     let system = &config.system;
     let settings = route.as_ref().and_then(|it| it.hops.last());
-    let argv = system.argv(&query, settings, line);
+    let master = match &route {
+        Some(route) => {
+            let found = system.master(&query, route, limits::MASTER_COMMAND_PATIENCE);
+            found.await
+        }
+        None => Master::None,
+    };
+    if master == Master::Stuck {
+        let text = "the connection that `ssh` holds open does not answer: another one is made".to_owned();
+        reporter.send(FromAttempt::Notice(text)).await;
+    }
+    let argv = system.argv(&query, settings, master, line);
     // Also where nobody can be asked: a jump host's client does not hear of our BatchMode.
     let desk = match system.asking {
         Asking::User | Asking::Nobody => Some(Desk::open(&system.helper).map_err(|error| no_desk(&error))?),
@@ -239,7 +278,10 @@ pub(crate) async fn open(
     reporter.report(Report::Allowed(allowed)).await;
     reporter.report(Report::Entered(Phase::Connecting)).await;
     reporter.report(Report::Met(Met::Program)).await;
-    let child = Child::start_with(&argv, variables).map_err(|error| not_started(&error))?;
+    let mut child = Child::start_with(&argv, variables).map_err(|error| not_started(&error))?;
+    // A pipe has room for it. A client that does not read shows itself by its end, or by its silence.
+    let input = launch::fed(line, nonce);
+    _ = timeout(limits::LAUNCH_PATIENCE, child.write_all(input.as_bytes())).await;
     let places = login::places(&query, route.as_ref());
     let login = Login::new(id, system, places, desk, patience, reporter);
     let opened = login.through(child).await?;
@@ -290,7 +332,7 @@ mod tests {
 
     fn argv(system: &System, host: &str, settings: Option<&HostSettings>) -> String {
         let query = Query::parse(host).unwrap();
-        system.argv(&query, settings, "exec sh").join(" ")
+        system.argv(&query, settings, Master::None, "exec sh").join(" ")
     }
 
     #[test]
@@ -333,6 +375,23 @@ mod tests {
             !said.contains("ConnectTimeout") && !said.contains("ServerAlive"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn what_keeps_a_command_from_running_or_from_its_connection_is_set_aside() {
+        let system = System::new(None, "codex".into(), Asking::User);
+        let mut settings = HostSettings::plain("devbox", "me", 22);
+        let query = Query::parse("devbox").unwrap();
+        let said = |settings: &_, master| system.argv(&query, Some(settings), master, "exec sh").join(" ");
+        let plain = said(&settings, Master::Lends);
+        for option in ["SessionType", "StdinNull", "ForkAfter", "ControlPath"] {
+            assert!(!plain.to_lowercase().contains(&option.to_lowercase()), "{plain}");
+        }
+        settings.beyond.sessionless = vec!["sessiontype", "stdinnull"];
+        let set_aside = said(&settings, Master::Stuck);
+        for option in ["SessionType=default", "stdinnull=no", "ControlPath=none"] {
+            assert!(set_aside.contains(&format!("-o {option}")), "{set_aside}");
+        }
     }
 
     #[test]

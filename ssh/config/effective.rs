@@ -497,6 +497,7 @@ impl Builder<'_> {
                 gssapi: self.yes("gssapiauthentication"),
                 hostbased: self.yes("hostbasedauthentication"),
                 control_path: self.text("controlpath").is_some(),
+                sessionless: self.sessionless(),
                 proxy_use_fdpass: self.yes("proxyusefdpass"),
             },
         }

@@ -129,6 +129,9 @@ pub struct Beyond {
     pub hostbased: bool,
     /// `ControlPath`: another client may have a connection there.
     pub control_path: bool,
+    /// Those of `SessionType`, `StdinNull` and `ForkAfterAuthentication` that keep a client from carrying a command
+    /// and its input, in lower case.
+    pub sessionless: Vec<&'static str>,
     /// `ProxyUseFdpass`: the `ProxyCommand` hands a socket over.
     pub proxy_use_fdpass: bool,
 }

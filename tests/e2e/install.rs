@@ -61,7 +61,7 @@ pub(crate) fn tiny() -> &'static Path {
 }
 
 /// The tiny program with something behind it: another version, as far as its hash goes.
-fn version(folder: &Path, name: &str, padding: usize) -> PathBuf {
+pub(crate) fn version(folder: &Path, name: &str, padding: usize) -> PathBuf {
     let path = folder.join(name);
     let mut bytes = fs::read(tiny()).unwrap();
     bytes.extend(name.bytes().cycle().take(padding));
@@ -69,13 +69,13 @@ fn version(folder: &Path, name: &str, padding: usize) -> PathBuf {
     path
 }
 
-fn sha256(path: &Path) -> String {
+pub(crate) fn sha256(path: &Path) -> String {
     let output = Command::new("sha256sum").arg(path).output().unwrap();
     String::from_utf8(output.stdout).unwrap()[..64].to_owned()
 }
 
 /// A host behind a shell on this machine, in the client's own home.
-fn shell_host(client: &Client) {
+pub(crate) fn shell_host(client: &Client) {
     set_hosts(client, "[hosts.box]\ncommand = [\"sh\"]\n");
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn event(outcome: &Outcome, kind: &str) -> Value {
     found.unwrap_or_else(|| panic!("no {kind}: {outcome:?}"))["params"].clone()
 }
 
-fn versions(bin: &Path) -> Vec<String> {
+pub(crate) fn versions(bin: &Path) -> Vec<String> {
     let entries = fs::read_dir(bin).unwrap().map(|it| it.unwrap());
     let names = entries.map(|it| it.file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|it| it.len() == 64).collect();
@@ -363,7 +363,7 @@ fn a_shared_folder_that_others_can_get_into_is_not_taken() {
 }
 
 /// A host behind a shell whose user finds only these programs, beside those that every system has.
-fn bare_host(client: &Client, others: &[&str]) -> PathBuf {
+pub(crate) fn bare_host(client: &Client, others: &[&str]) -> PathBuf {
     let tools = client.home().join("tools");
     let common = "sh uname mkdir rmdir chmod rm cat wc tr ls id cp mv ln readlink find sed";
     fs::create_dir_all(&tools).unwrap();

@@ -15,6 +15,7 @@ mod forward;
 mod generate;
 mod hosts;
 mod install;
+mod install_odd;
 mod launch;
 mod local;
 mod logins;

@@ -6,6 +6,8 @@ use std::{
     process::{Child, Stdio},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use codex_testkit::{
     AUTHENTICATOR_CODES, Alias, Client, Host, HostOptions, Login, Model, PASSWORD, Tmux, require, wait,
 };
@@ -97,6 +99,34 @@ fn a_connection_that_ssh_holds_open_is_used_where_the_user_would_be_asked() {
     set_hosts(&client, "");
     drop(master);
     wants_the_user(&codex(&client, &SAY));
+}
+
+#[test]
+fn a_connection_whose_process_or_host_is_stopped_is_gone_around_by_the_systems_ssh() {
+    require!(Ssh, Sshd, Official);
+    let (client, model) = (Client::new(), Model::start());
+    let host = Host::start(HostOptions::new().authorize(client.key()).model(&model));
+    let path = format!("ControlPath {}", client.home().join("master-%C").display());
+    client.add(&Alias::new("devbox", &host).line(&path));
+    set_hosts(&client, "[hosts.devbox]\ntransport = \"system\"\n");
+    let says = |is_told: bool| {
+        let outcome = codex(&client, &SAY);
+        let said = (outcome.code, outcome.stdout.as_str());
+        assert_eq!(said, (Some(0), "hello\n"), "{outcome:?}");
+        let notice = "the connection that `ssh` holds open does not answer";
+        assert_eq!(outcome.stderr.contains(notice), is_told, "{outcome:?}");
+    };
+    let logins = || host.log().matches("Accepted publickey ").count();
+    let master = Master::start(&client);
+    says(false);
+    assert_eq!(logins(), 1, "{}", host.log());
+    host.pause_sessions();
+    says(true);
+    assert_eq!(logins(), 2, "{}", host.log());
+    let process = Pid::from_child(&master.0);
+    kill_process(process, Signal::STOP).unwrap();
+    says(true);
+    assert_eq!(logins(), 3, "{}", host.log());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     bad_input::{END, THREAD, TURN, fake_server},
+    serving::set_hosts,
     setting::{Outcome, codex},
 };
 
@@ -16,11 +17,16 @@ fn server() -> Codex {
     Codex::Script(script.replacen('\n', "\nPATH=/usr/bin:/bin\n", 1))
 }
 
+const SAY: [&str; 4] = ["exec", "--host", "devbox", "say hello"];
+
+/// What a failure may print: a page of the host's words, and a few of ours.
+const PRINTED_MAX: usize = 8 * 1024;
+
 fn say(options: HostOptions) -> Outcome {
     let client = Client::new();
     let host = Host::start(options.authorize(client.key()).codex(server()));
     client.add(&Alias::new("devbox", &host));
-    codex(&client, &["exec", "--host", "devbox", "say hello"])
+    codex(&client, &SAY)
 }
 
 fn serves(name: &str, options: HostOptions) {
@@ -32,6 +38,7 @@ fn serves(name: &str, options: HostOptions) {
 fn refuses(name: &str, options: HostOptions, words: &[&str]) {
     let outcome = say(options);
     assert_eq!(outcome.code, Some(3), "{name}: {outcome:?}");
+    assert!(outcome.stderr.len() < PRINTED_MAX, "{name}: {outcome:?}");
     for part in words.iter().chain(&["[launch-failed]"]) {
         assert!(outcome.stderr.contains(part), "{name}: {part}: {outcome:?}");
     }
@@ -43,6 +50,9 @@ fn with(shell: Shell) -> HostOptions {
 
 /// 10 kB in colours, in the language of Bourne's shell.
 const MOTD: &str = "i=0; while [ $i -lt 100 ]; do printf '\\033[1m%0100d\\033[0m\\n' $i; i=$((i+1)); done\n";
+
+/// A megabyte of one line and of many, on both outputs.
+const MEGABYTE: &str = "head -c 1000000 /dev/zero; head -c 1000000 /dev/zero | tr '\\0' '\\n' >&2\n";
 
 #[test]
 fn start_up_files_that_print_end_or_break_the_environment_keep_no_server_from_starting() {
@@ -58,6 +68,7 @@ fn start_up_files_that_print_end_or_break_the_environment_keep_no_server_from_st
         ("exit in config.fish", with(Shell::Fish).rc("exit 1\n")),
         ("exec fish in .profile", with(Shell::Bash).profile("exec fish\n")),
         ("motd", with(Shell::Bash).rc(MOTD).profile(MOTD)),
+        ("a megabyte", with(Shell::Bash).rc(MEGABYTE).profile(MEGABYTE)),
         (
             "a daemon",
             with(Shell::Bash).rc("sleep 60 &\n").profile("sleep 61 &\n"),
@@ -134,6 +145,33 @@ fn start_up_files_that_take_the_input_or_become_another_shell_are_gone_around() 
 }
 
 #[test]
+fn start_up_files_and_settings_for_other_uses_keep_no_server_of_the_systems_ssh_from_starting() {
+    require!(Ssh, Sshd, Zsh);
+    // Of what a configuration may have for a tunnel, a client that is to run a command takes nothing.
+    let tunnel = "SessionType none\n    StdinNull yes\n    RequestTTY force\n    RemoteCommand echo hi\n    \
+                  ForkAfterAuthentication yes\n    LocalForward 127.0.0.1:1 127.0.0.1:1";
+    let cases = [
+        ("exec zsh", with(Shell::Bash).rc("exec zsh\n"), ""),
+        ("read", with(Shell::Bash).rc("read x; read y\n"), ""),
+        ("a megabyte", with(Shell::Bash).rc(MEGABYTE), ""),
+        ("a tunnel", with(Shell::Bash), tunnel),
+    ];
+    thread::scope(|scope| {
+        for (name, options, line) in cases {
+            scope.spawn(move || {
+                let client = Client::new();
+                let host = Host::start(options.authorize(client.key()).codex(server()));
+                client.add(&Alias::new("devbox", &host).line(line));
+                set_hosts(&client, "[hosts.devbox]\ntransport = \"system\"\n");
+                let outcome = codex(&client, &SAY);
+                let got = (outcome.code, outcome.stdout.as_str());
+                assert_eq!(got, (Some(0), "survived\n"), "{name}: {outcome:?}");
+            });
+        }
+    });
+}
+
+#[test]
 fn what_stands_in_the_way_of_the_server_is_said() {
     require!(Sshd, Zsh, Fish);
     let ends = [
@@ -151,7 +189,7 @@ fn what_stands_in_the_way_of_the_server_is_said() {
     ];
     let nologin =
         "cp -a /etc /run/etc; mount --bind /run/etc /etc; echo Down for the weekend. > /etc/nologin\n";
-    let cases: [(&str, HostOptions, &[&str]); 11] = [
+    let cases: [(&str, HostOptions, &[&str]); 13] = [
         (
             "exit in .bashrc",
             with(Shell::Bash).rc("echo Not today.; exit 1\n"),
@@ -173,6 +211,17 @@ fn what_stands_in_the_way_of_the_server_is_said() {
             "forced",
             HostOptions::new().sshd("ForceCommand echo only backups here"),
             &["only backups here", "exit status 0", "ForceCommand"],
+        ),
+        (
+            "endless",
+            HostOptions::new().sshd("ForceCommand yes"),
+            &["printed over", "prints without end", "ForceCommand"],
+        ),
+        (
+            "another program's",
+            HostOptions::new()
+                .sshd("ForceCommand echo \"not known here: $SSH_ORIGINAL_COMMAND\" >&2; exit 128"),
+            &["not known here: …", "exit status 128"],
         ),
         (
             "sftp only",
@@ -242,7 +291,20 @@ fn complaints(stages: &[Value]) -> Vec<[&str; 4]> {
 #[test]
 fn doctor_goes_around_start_up_files_and_says_what_they_do() {
     require!(Sshd, Fish, Zsh);
-    let cases: [(&str, HostOptions, &[&str]); 4] = [
+    let cases: [(&str, HostOptions, &[&str]); 6] = [
+        (
+            "much noise",
+            with(Shell::Bash).rc(MEGABYTE),
+            &["print over 32768 bytes", "only for terminals"],
+        ),
+        (
+            "another shell of the server's",
+            HostOptions::new().sshd("ForceCommand zsh"),
+            &[
+                "or the server's ForceCommand, makes it another shell, zsh",
+                "SSH_ORIGINAL_COMMAND",
+            ],
+        ),
         (
             "exec zsh",
             with(Shell::Bash).rc("exec zsh\n"),

@@ -8,6 +8,7 @@ use codex_ssh::{Attempt, Event, Exit, PeerInfo, Route, Session, Stage};
 use super::{Answering, Examined, Outcome, Step};
 use crate::{
     around::Detour,
+    launch::NOISE_BYTES_MAX,
     question,
     server::{SFTP_ONLY, Started},
 };
@@ -46,6 +47,9 @@ pub(super) fn route(route: &Route) -> String {
     }
 }
 
+/// Noise of this length or more may have been longer: it was kept with the line that ended it.
+const NOISE_CERTAIN: usize = NOISE_BYTES_MAX / 2;
+
 /// What the login shell said and did, and where it is.
 pub(super) fn shell(id: &HostId, started: &Started) -> Outcome {
     let found = &started.found;
@@ -61,10 +65,12 @@ pub(super) fn shell(id: &HostId, started: &Started) -> Outcome {
     }
     if !started.noise.is_empty() {
         let quoted: String = started.noise.chars().take(QUOTED_CHARS_MAX).collect();
-        text += &format!(
-            "; start-up files print {} bytes that belong to no command: {quoted:?}",
-            started.noise.len()
-        );
+        let amount = match started.noise.len() {
+            // Of more, only the end was kept.
+            NOISE_CERTAIN.. => format!("over {NOISE_CERTAIN}"),
+            length => length.to_string(),
+        };
+        text += &format!("; start-up files print {amount} bytes that belong to no command: {quoted:?}");
         fix.get_or_insert_with(|| {
             format!(
                 "let the start-up files of {id} print only for terminals (`case $- in *i*) … esac`): scp and rsync break on it"
@@ -82,7 +88,9 @@ const WAIT: std::time::Duration = crate::limits::SHELL_PATIENCE;
 
 fn does(detour: &Detour) -> String {
     match detour {
-        Detour::Shell(shell) => format!("a start-up file of the login shell makes it another shell, {shell}"),
+        Detour::Shell(shell) => format!(
+            "a start-up file of the login shell, or the server's ForceCommand, makes it another shell, {shell}"
+        ),
         Detour::Input => {
             "a start-up file of the login shell takes the input of every command, or its time".to_owned()
         }
@@ -92,7 +100,7 @@ fn does(detour: &Detour) -> String {
 fn leave(id: &HostId, detour: &Detour) -> String {
     match detour {
         Detour::Shell(shell) => format!(
-            "let the start-up files of {id} become {shell} only for terminals (`case $- in *i*) exec {shell};; esac`), or make it the login shell (`chsh -s`)"
+            "let the start-up files of {id} become {shell} only for terminals (`case $- in *i*) exec {shell};; esac`), or make it the login shell (`chsh -s`); a ForceCommand in sshd_config can run `{shell} -c \"$SSH_ORIGINAL_COMMAND\"`"
         ),
         Detour::Input => format!(
             "let the start-up files of {id} read, and do what takes long, only for terminals (`case $- in *i*) … esac`)"

@@ -2,7 +2,7 @@
 
 use codex_hosts::HostConnection;
 use tokio::{
-    io::{DuplexStream, duplex},
+    io::{AsyncReadExt, DuplexStream, duplex},
     sync::mpsc,
     time::sleep,
 };
@@ -48,17 +48,27 @@ async fn against(
     order: &Install,
     far: impl AsyncFnOnce(Far),
 ) -> (Result<Outcome, Failure>, Vec<InstallEvent>, usize) {
+    against_again(order, u32::MAX, far).await
+}
+
+/// The same where it is the try of this number.
+async fn against_again(
+    order: &Install,
+    attempt: u32,
+    far: impl AsyncFnOnce(Far),
+) -> (Result<Outcome, Failure>, Vec<InstallEvent>, usize) {
     let (near, end) = duplex(1 << 20);
     let (reports, mut told) = mpsc::channel(1 << 16);
     let reporter = Reporter::new(HostConnection::new(limits::POLICY).attempt(), reports);
     let id = HostId::from("box");
     let dialog = Dialog::new(&id, near, Witness::Embedded, "n".to_owned(), &reporter);
-    let (outcome, ()) = tokio::join!(dialog.carry_out(order, false), far(Far(end)));
+    let (outcome, ()) = tokio::join!(dialog.carry_out(order, attempt), far(Far(end)));
     let (mut events, mut starts) = (Vec::new(), 0);
     while let Ok((_, report)) = told.try_recv() {
         match report {
             FromAttempt::Install(event) => events.push(event),
             FromAttempt::Report(Report::Entered(Phase::Launching)) => starts += 1,
+            FromAttempt::Notice(text) if text.contains("waiting for it") => (),
             _ => panic!("something else was told"),
         }
     }
@@ -148,5 +158,59 @@ async fn a_host_that_ends_early_or_is_silent_or_garbles_is_a_failure() {
         })
         .await;
         assert!(outcome.is_err(), "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_upload_is_waited_for_within_a_limit() {
+    let (program, order) = order();
+    for (minutes, has_ended) in [(50, true), (70, false)] {
+        let (outcome, _, starts) = against(&order, async |mut far| {
+            far.say(&format!("host\t{}\t/", program.system())).await;
+            far.hears("go\n").await;
+            for _ in 0..minutes * 2 {
+                if far.0.write_all(b"\x1ecodex-n\tbusy\n").await.is_err() {
+                    return;
+                }
+                sleep(Duration::from_secs(30)).await;
+            }
+            far.say("place\t/p\ty\t0\t-\t").await;
+            if has_ended {
+                far.hears("use\n").await;
+                far.say("done\tcodex 1\t/p/codex\t0").await;
+            }
+        })
+        .await;
+        assert!(minutes < starts, "the phase would have been cut off: {starts}");
+        match outcome {
+            Ok(outcome) => assert!(outcome == Outcome::Done && has_ended),
+            Err(failure) => assert!(
+                !has_ended && failure.message.contains("another upload"),
+                "{failure}"
+            ),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_over_or_arrives_changed_is_tried_again_within_limits() {
+    let (program, order) = order();
+    for (word, tries) in [
+        ("taken", TAKEN_TRIES_MAX),
+        ("corrupt\tx", TRIES_MAX),
+        ("short\t1", 1),
+    ] {
+        for attempt in 1..=tries {
+            let (outcome, ..) = against_again(&order, attempt, async |mut far| {
+                far.say(&format!("host\t{}\t/", program.system())).await;
+                far.hears("go\n").await;
+                far.say("place\t/p\tn\t0\t-\t").await;
+                far.takes().await;
+                far.say(word).await;
+            })
+            .await;
+            let again = matches!(outcome, Ok(Outcome::Again));
+            assert_eq!(again, attempt < tries, "{word}: {attempt}");
+        }
     }
 }

@@ -356,3 +356,32 @@ fn the_mark_is_found_however_it_is_cut() {
     assert!(take_mark("n", &mut buffer).is_some());
     assert_eq!(&buffer[..], b"{\"id\":1}");
 }
+
+#[tokio::test]
+async fn noise_is_read_up_to_a_limit_and_its_end_is_kept() {
+    let mut noise = Noise::default();
+    let mut printed = BytesMut::new();
+    let before = NOISE_READ_MAX - 1000;
+    let mark = command_output("n0nce");
+    let text = [vec![b'x'; before], mark.clone()].concat();
+    let mut stream = &text[..];
+    let found = loop {
+        if let Some(found) = take_mark("n0nce", &mut printed) {
+            break found;
+        }
+        assert!(noise.read(&mut stream, &mut printed).await);
+        assert!(printed.len() <= NOISE_BYTES_MAX + NOISE_PIECE);
+    };
+    assert!(found.1.len() <= NOISE_BYTES_MAX + NOISE_PIECE);
+    let (mut noise, mut printed) = (Noise::default(), BytesMut::new());
+    let mut endless = tokio::io::repeat(b'y');
+    let mut read = 0;
+    while noise.read(&mut endless, &mut printed).await {
+        read += printed.len().min(1);
+    }
+    assert!(read > 0 && printed.len() <= NOISE_BYTES_MAX + NOISE_PIECE);
+}
+
+fn command_output(nonce: &str) -> Vec<u8> {
+    format!("\x1ecodex-{nonce}\tok\tLinux x86_64\t/home/dev\t/usr/bin/codex\n").into_bytes()
+}

@@ -1,7 +1,7 @@
 //! A connection to a host that the user's own `ssh` holds open (`ControlMaster`): it may have cost a code or a touch,
 //! and serves without another one.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use codex_hosts::HostId;
 use codex_ssh::{Route, config::Query};
@@ -25,16 +25,33 @@ impl Lender<'_> {
         let Some(query) = Query::parse(&self.id.0).ok().filter(|_| is_wanted) else {
             return false;
         };
-        self.config.system.has_master(&query, self.route).await
+        let found = self
+            .config
+            .system
+            .master(&query, self.route, limits::MASTER_PATIENCE);
+        found.await == Master::Lends
     }
+}
+
+/// What is at the place where the user's `ssh` may hold a connection open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Master {
+    /// Nothing that can be used, and nothing that stands in the way.
+    None,
+    /// A connection that carries commands.
+    Lends,
+    /// Something that takes a command and never answers: the client would wait for it without an end.
+    Stuck,
 }
 
 impl System {
     /// Whether such a connection stands and carries commands: after a sleep of this machine its socket may still
-    /// answer while its host does not.
-    pub(super) async fn has_master(&self, query: &Query, route: &Route) -> bool {
+    /// answer while its host does not, and a process that is stopped has its socket still.
+    ///
+    /// `patience` is for the command: its login shell may take its time.
+    pub(super) async fn master(&self, query: &Query, route: &Route, patience: Duration) -> Master {
         if route.hops.last().is_none_or(|it| !it.beyond.control_path) {
-            return false;
+            return Master::None;
         }
         // It asks the master alone, not the host.
         let mut check = self.destination(query);
@@ -50,11 +67,19 @@ impl System {
         carry.extend(options.map(str::to_owned));
         carry.extend(["-oClearAllForwardings=yes", "-oPermitLocalCommand=no", "--"].map(str::to_owned));
         carry.extend([query.host.clone(), "exit 0".to_owned()]);
-        succeeds(&check).await && succeeds(&carry).await
+        for (words, patience) in [(check, limits::MASTER_PATIENCE), (carry, patience)] {
+            match succeeds(&words, patience).await {
+                Some(true) => (),
+                Some(false) => return Master::None,
+                None => return Master::Stuck,
+            }
+        }
+        Master::Lends
     }
 }
 
-async fn succeeds(words: &[String]) -> bool {
+/// `None`: it does not end in time.
+async fn succeeds(words: &[String], patience: Duration) -> Option<bool> {
     let status = Command::new("ssh")
         .args(words)
         .stdin(Stdio::null())
@@ -62,5 +87,6 @@ async fn succeeds(words: &[String]) -> bool {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .status();
-    matches!(timeout(limits::MASTER_PATIENCE, status).await, Ok(Ok(status)) if status.success())
+    let ended = timeout(patience, status).await.ok()?;
+    Some(ended.is_ok_and(|it| it.success()))
 }

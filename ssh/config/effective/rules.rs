@@ -105,6 +105,16 @@ impl Builder<'_> {
         }
     }
 
+    /// See [`Beyond::sessionless`](super::super::settings::Beyond::sessionless).
+    pub(super) fn sessionless(&self) -> Vec<&'static str> {
+        let keywords = ["sessiontype", "stdinnull", "forkafterauthentication"];
+        let is_set = |it: &&str| match *it {
+            "sessiontype" => self.get(it).is_some_and(|value| value != "default"),
+            other => self.yes(other),
+        };
+        keywords.into_iter().filter(is_set).collect()
+    }
+
     /// The variables that `SendEnv` names, as this process has them.
     pub(super) fn send_env(&self) -> Vec<(String, String)> {
         let patterns = self.all("sendenv");
