@@ -19,6 +19,7 @@ mod report;
 mod settings;
 mod signals;
 mod ssh;
+mod unanswered;
 mod ways;
 
 use std::{path::PathBuf, process::ExitCode};
