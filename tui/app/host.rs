@@ -82,7 +82,7 @@ pub fn status_word(status: &Status) -> &'static str {
         } => "resolving",
         Status::Working { phase, .. } => phase.label(),
         Status::Ready { .. } => "ready",
-        Status::Waiting { .. } => "unreachable",
+        Status::Waiting { failure, .. } => failure.kind.code(),
         Status::Failed(_) => "failed",
     }
 }

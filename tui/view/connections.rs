@@ -259,9 +259,12 @@ fn forward_text(it: &Forwarded, pen: &Pen<'_, '_>) -> (String, Style) {
 }
 
 fn failure_text(failure: &Failure) -> String {
+    let code = failure.kind.code();
     match failure.phase {
-        Some(phase) => format!("{}: {}", phase.label(), failure.message),
-        None => format!("connection lost: {}", failure.message),
+        // Many say themselves what was being done.
+        Some(phase) if failure.message.starts_with(phase.label()) => format!("{} [{code}]", failure.message),
+        Some(phase) => format!("{}: {} [{code}]", phase.label(), failure.message),
+        None => format!("connection lost: {} [{code}]", failure.message),
     }
 }
 

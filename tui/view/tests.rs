@@ -118,6 +118,37 @@ fn a_host_in_trouble_keeps_its_name_in_the_list_and_says_all_that_went_wrong() {
 }
 
 #[test]
+fn a_failed_host_says_its_code_its_last_words_and_what_helps() {
+    let mut desk = Desk::connecting(&["devbox"]);
+    let failure = Failure {
+        kind: FailureKind::LaunchFailed,
+        stderr: Some("starting\nlibssl.so.3: \u{1b}[31mno such file\n".to_owned()),
+        ..failure()
+    };
+    desk.status("devbox", Status::Failed(failure));
+    for text in [
+        "devbox: failed [launch-failed] · F2 connects again",
+        "it said (the last line): libssl.so.3: no such file",
+        "is sshd running there?",
+    ] {
+        desk.shows(text);
+    }
+    desk.keys("<F2>");
+    desk.shows("connection refused [launch-failed]");
+}
+
+#[test]
+fn the_connections_open_at_the_host_that_is_looked_at() {
+    let mut desk = Desk::new(start(&["alpha", "beta", "gamma"]));
+    desk.keys("jj<Enter>");
+    desk.make_ready("gamma");
+    desk.keys("<F2>");
+    desk.shows("ready for");
+    desk.keys("kk<Esc><F2>");
+    desk.shows("ready for");
+}
+
+#[test]
 fn what_the_server_is_does_not_hide_how_to_begin() {
     let mut desk = Desk::ready(&["devbox"]);
     desk.notify("devbox", "warning", json!({"message": "an old configuration"}));
