@@ -68,7 +68,7 @@ fn counts(app: &App) -> String {
 fn draw_input(app: &App, pen: &mut Pen<'_, '_>, area: Rect) {
     let theme = pen.theme;
     let picker = &app.picker;
-    let (label, field) = match &picker.typing {
+    let (before, field) = match &picker.typing {
         Typing::Address(field) => ("add user@host:port: ", Some(field)),
         Typing::Filter => ("/", Some(&picker.filter)),
         Typing::Nothing if !picker.filter.is_empty() => ("/", Some(&picker.filter)),
@@ -81,25 +81,31 @@ fn draw_input(app: &App, pen: &mut Pen<'_, '_>, area: Rect) {
             .map(|it| format!("   {it}"))
             .unwrap_or_default();
         let line = Line::from(vec![
-            Span::styled(label, theme.accent),
+            Span::styled(before, theme.accent),
             Span::raw(pen.fit(field.text(), area.width)),
             Span::styled(problem, theme.error),
         ]);
         pen.line(area, &line);
         if picker.typing != Typing::Nothing && app.open_ask().is_none() {
-            let column = text_width(label) + text_width(&field.text()[..field.cursor()]);
+            let column = text_width(before) + text_width(&field.text()[..field.cursor()]);
             let column = u16::try_from(column)
                 .unwrap_or(u16::MAX)
                 .min(area.width.saturating_sub(1));
             pen.cursor(area.x + column, area.y);
         }
-    } else if picker.hosts.is_empty() {
-        pen.text(area, "the configuration names no host: `a` adds one", theme.dim);
+    } else if picker.hosts.iter().all(|it| it.origin == Origin::ThisMachine) {
+        let key = label(Context::Connections, Command::AddHost);
+        let text = format!("the SSH configuration names no host: `{key}` adds one");
+        pen.text(area, &text, theme.dim);
     }
 }
 
 fn draw_list(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
     let hosts = app.picker.visible();
+    if hosts.is_empty() && !app.picker.filter.is_empty() {
+        let text = "no host has this in its name or address: Esc shows all of them";
+        pen.text(row_of(area, 0), text, pen.theme.dim);
+    }
     let selected = app.picker.selected.min(hosts.len().saturating_sub(1));
     let height = usize::from(area.height);
     let first = (selected + 1).saturating_sub(height);

@@ -138,6 +138,19 @@ fn a_failed_host_says_its_code_its_last_words_and_what_helps() {
 }
 
 #[test]
+fn a_list_without_a_host_says_what_can_be_done() {
+    let mut desk = Desk::new(start(&[]));
+    desk.keys("<F2>");
+    desk.shows("names no host: `a` adds one");
+    let mut desk = Desk::new(start(&["alpha"]));
+    desk.keys("<F2>/zz");
+    desk.shows("no host has this in its name or address");
+    desk.keys("<Esc>");
+    desk.hides("no host has this");
+    desk.shows("alpha");
+}
+
+#[test]
 fn the_connections_open_at_the_host_that_is_looked_at() {
     let mut desk = Desk::new(start(&["alpha", "beta", "gamma"]));
     desk.keys("jj<Enter>");

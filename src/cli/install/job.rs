@@ -40,6 +40,11 @@ impl Job {
         self.code
     }
 
+    /// Whether some of the program is on the host.
+    pub(super) fn is_sending(&self) -> bool {
+        self.code.is_none() && self.reached.is_some()
+    }
+
     pub(super) fn handle_install(&mut self, event: InstallEvent, output: &mut Output) {
         match &event {
             InstallEvent::Begun { resumed_at, .. } => self.got_to(*resumed_at),

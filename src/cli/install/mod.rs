@@ -193,6 +193,10 @@ impl Installing {
             }
         }
         self.output.end();
+        for (HostId(host), _) in self.jobs.iter().filter(|(_, job)| job.is_sending()) {
+            let text = "interrupted: run it again, and it goes on where it ended";
+            self.output.notice(host, text);
+        }
         self.fleet.shutdown().await;
         let worst = self.jobs.values().filter_map(Job::code).max();
         Ok(stopped.or(worst).unwrap_or(Code::Done))
