@@ -39,12 +39,12 @@ pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing
         } else {
             ""
         };
-        // `ssh-copy-id` logs in itself, by another way than the key.
+        // `ssh-copy-id` logs in itself, by another way than the key, and reads the same configuration.
         let copies = accepts
             .iter()
             .any(|it| it == "password" || it == "keyboard-interactive");
         let install = match copies {
-            true => format!("`ssh-copy-id {alias}`"),
+            true => format!("`ssh-copy-id -o BatchMode=no {alias}`"),
             false => "somebody who can log in adds it to ~/.ssh/authorized_keys there".to_owned(),
         };
         let dated = |it: &Attempt| it.outcome == Outcome::Denied && it.what.ends_with(')');
@@ -129,7 +129,7 @@ mod tests {
             let accepts = ["publickey", "password"].map(str::to_owned);
             let also_passwords = let_in("devbox", &tried, &accepts, None);
             assert!(
-                also_passwords.contains("`ssh-copy-id devbox`"),
+                also_passwords.contains("`ssh-copy-id -o BatchMode=no devbox`"),
                 "{also_passwords}"
             );
         }
