@@ -25,6 +25,10 @@ use crate::{
 /// Lines of a remote's stderr that are shown: its end says most.
 const STDERR_LINES_MAX: usize = 12;
 
+/// Rows that the list keeps: what is said of the host under the cursor gets the others where it needs them, since its
+/// end is what helps.
+const LIST_ROWS_MIN: u16 = 3;
+
 pub(super) fn draw(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
     let theme = pen.theme;
     let title = pen.pair(
@@ -37,10 +41,10 @@ pub(super) fn draw(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
     pen.line(row_of(area, 0), &title);
     draw_input(app, pen, row_of(area, 1));
     let detail = detail(app, now, pen, area.width);
+    let top = 2.min(area.height);
     let detail_height = u16::try_from(detail.len())
         .unwrap_or(u16::MAX)
-        .min(area.height / 2);
-    let top = 2.min(area.height);
+        .min(area.height.saturating_sub(top + LIST_ROWS_MIN));
     let list = Rect {
         y: area.y + top,
         height: (area.height - top).saturating_sub(detail_height),
@@ -216,13 +220,14 @@ fn detail(app: &App, now: Instant, pen: &Pen<'_, '_>, width: u16) -> Vec<Line<'s
             }
         }
         Status::Working { .. } => say(&status_text(&host.status, now), theme.working),
-        Status::Waiting { failure, .. } | Status::Failed(failure) => {
-            say(&failure_text(failure), theme.error);
-            if let Some(hint) = &failure.hint {
-                say(hint, Style::new());
-            }
-            say_stderr(failure, app.picker.shows_detail, &mut say, theme.dim);
+        Status::Waiting { .. } | Status::Failed(_) => (),
+    }
+    if let Some(failure) = host.failure() {
+        say(&failure_text(failure), theme.error);
+        if let Some(hint) = &failure.hint {
+            say(hint, Style::new());
         }
+        say_stderr(failure, app.picker.shows_detail, &mut say, theme.dim);
     }
     if let Some(notice) = host.notices.back() {
         say(notice, theme.dim);

@@ -138,6 +138,43 @@ fn a_failed_host_says_its_code_its_last_words_and_what_helps() {
 }
 
 #[test]
+fn a_narrow_screen_has_room_for_what_helps() {
+    let mut desk = Desk::connecting(&["devbox"]);
+    let mut failure = failure();
+    failure.message = "the host key has changed: it sent one, and known is another one ".repeat(3);
+    failure.hint = Some("remove the old key: ssh-keygen -f ~/.ssh/known_hosts -R devbox".to_owned());
+    desk.status("devbox", Status::Failed(failure));
+    desk.keys("<F2>");
+    let screen = desk.screen(40, 15);
+    assert!(
+        screen.contains("devbox") && screen.contains("-R devbox"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn the_reason_stays_while_the_next_attempt_is_under_way_and_goes_with_its_success() {
+    let mut desk = Desk::connecting(&["devbox"]);
+    let until = desk.now + Duration::from_secs(1);
+    let waiting = Status::Waiting {
+        until,
+        retry: 1,
+        failure: failure(),
+    };
+    desk.status("devbox", waiting);
+    desk.lose("devbox");
+    for keys in ["", "<F2>"] {
+        desk.keys(keys);
+        desk.shows("connecting 0 s, try 2");
+        desk.shows("connection refused");
+        desk.shows("is sshd running there?");
+    }
+    desk.make_ready("devbox");
+    desk.lose("devbox");
+    desk.hides("connection refused");
+}
+
+#[test]
 fn a_list_without_a_host_says_what_can_be_done() {
     let mut desk = Desk::new(start(&[]));
     desk.keys("<F2>");

@@ -330,9 +330,7 @@ fn host_notes(app: &App, host: &HostEntry, now: Instant, pen: &Pen<'_, '_>, note
         );
     }
     notes.push(Note::line(&text, style));
-    let (Status::Failed(failure) | Status::Waiting { failure, .. }) = &host.status else {
-        return;
-    };
+    let Some(failure) = host.failure() else { return };
     notes.push(Note::in_full(&format!("  {}", failure.message), style));
     let mut said = failure.stderr.as_deref().unwrap_or_default().trim().lines();
     if let Some(last) = said.next_back() {
