@@ -30,7 +30,9 @@ use crate::{
     attempt::{FromAttempt, Reporter},
     kept::Kept,
     launch::Server,
-    limits, question,
+    limits,
+    names::suggest,
+    question,
     reach::{Reached, bad, is_by_system, need_before, reach},
     run::FleetConfig,
     server::{Started, ended, initialize, launch, no_handshake},
@@ -211,7 +213,8 @@ async fn by_ssh(id: &HostId, config: &FleetConfig, transport: Transport, server:
         }
         Err(error) => error,
     };
-    let failure = ssh::refused(&error, Phase::Connecting);
+    steps.blame(error.kind());
+    let failure = suggest(&config.names, &error, ssh::refused(&error, Phase::Connecting)).await;
     let Some(need) = Need::after(&error, &route) else {
         return tell_end(steps, Outcome::Failed(failure), teller).await;
     };

@@ -5,7 +5,10 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Known, Model, Shell, Tmux, require};
 use serde_json::Value;
 
-use crate::setting::{CODEX, Outcome, codex, devbox, run};
+use crate::{
+    serving::set_hosts,
+    setting::{CODEX, Outcome, codex, devbox, run},
+};
 
 /// The stages of a run with `--json`.
 fn stages(outcome: &Outcome) -> Vec<Value> {
@@ -341,13 +344,25 @@ fn a_bundle_helps_and_holds_no_secret() {
         .banner("the password: planted-in-the-banner\n");
     let host = Host::start(options);
     client.add(&Alias::new("devbox", &host).line("SetEnv LC_SECRET=planted-in-the-configuration"));
+    client.append_config(
+        "Host gone\n  IdentityAgent /run/planted/agent\n  ProxyCommand sh -c \"exit 1\" planted %h\n",
+    );
+    set_hosts(
+        &client,
+        "[hosts.web]\ncommand = [\"false\", \"--as\", \"planted user\"]\n",
+    );
     let file = client.home().join("bundle.json");
     let mut command = client.command(CODEX);
-    command.args(["doctor", "--batch", "devbox", "--bundle", file.to_str().unwrap()]);
-    let outcome = run(command.env("DEPLOY_TOKEN", "planted-in-the-environment"));
-    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let hosts = ["doctor", "--batch", "--json", "devbox", "gone", "web"];
+    command.args(hosts).arg("--bundle").arg(&file);
+    command.env("DEPLOY_TOKEN", "planted-in-the-environment");
+    let outcome = run(command.env("SSH_AUTH_SOCK", "/run/planted/too"));
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
     let text = fs::read_to_string(&file).unwrap();
     assert!(!text.contains("planted"), "{text}");
+    assert!(!outcome.stdout.contains("planted"), "{outcome:?}");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let key = fs::read_to_string(client.key().path()).unwrap();
     let secret = key.lines().nth(1).unwrap();
     assert!(!text.contains(secret), "{text}");
@@ -366,6 +381,7 @@ fn a_bundle_helps_and_holds_no_secret() {
     );
     let again = codex(&client, &["doctor", "--bundle", file.to_str().unwrap()]);
     assert_eq!(again.code, Some(2), "no file is replaced: {again:?}");
+    assert_eq!(again.stdout, "", "and nothing is examined in vain");
 }
 
 #[test]

@@ -235,6 +235,8 @@ fn ctrl_c_leaves_what_arrived_for_the_next_run() {
     let outcome = running.finish();
     host.resume();
     assert_eq!(outcome.code, Some(130), "{outcome:?}");
+    let text = "interrupted: run it again, and it goes on where it ended";
+    assert!(outcome.stdout.contains(text), "{outcome:?}");
     let outcome = install(&client, "bare", &binary);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(0 < event(&outcome, "begun")["resumedAt"].as_u64().unwrap());

@@ -14,7 +14,9 @@ use tokio::{
 use super::{
     DoctorArgs,
     finding::{Examined, Finding},
-    heading, line, say,
+    heading, line,
+    remover::Remover,
+    say,
 };
 use crate::cli::{
     ask,
@@ -23,6 +25,7 @@ use crate::cli::{
     report::{Code, Problem},
     signals::Signals,
     ssh::SshConfig,
+    unanswered::{Nobody, Unanswered},
     ways,
 };
 
@@ -40,7 +43,11 @@ const DECISIVE: &[&str] = &[
 ];
 
 /// What was found, and the exit code of the signal that ended it before it was done.
-pub(super) fn examine(args: &DoctorArgs) -> Result<(Vec<Examined>, Option<Code>), Problem> {
+/// `remover` learns what the hosts' settings hold.
+pub(super) fn examine(
+    args: &DoctorArgs,
+    remover: &mut Remover,
+) -> Result<(Vec<Examined>, Option<Code>), Problem> {
     ways::check_destinations(&args.hosts)?;
     if args.hosts.iter().any(|it| it == THIS_MACHINE) {
         return Err(
@@ -63,7 +70,7 @@ pub(super) fn examine(args: &DoctorArgs) -> Result<(Vec<Examined>, Option<Code>)
     let fleet = Arc::new(fleet);
     let examined = runtime.block_on(async {
         let signals = Signals::listen().map_err(|it| failed(&it))?;
-        Ok(Desk::new(args).run(&args.hosts, &fleet, signals).await)
+        Ok(Desk::new(args, remover).run(&args.hosts, &fleet, signals).await)
     });
     // A question that is still open on the terminal must not keep the program from ending.
     runtime.shutdown_timeout(Duration::ZERO);
@@ -71,9 +78,13 @@ pub(super) fn examine(args: &DoctorArgs) -> Result<(Vec<Examined>, Option<Code>)
 }
 
 /// Takes what all hosts tell.
-struct Desk {
+struct Desk<'a> {
     sources: Sources,
-    can_ask: bool,
+    /// Why nobody can be asked.
+    nobody: Option<Nobody>,
+    /// What the logins ask.
+    unanswered: BTreeMap<String, Unanswered>,
+    remover: &'a mut Remover,
     is_json: bool,
     /// Each stage is told when it ends. The stages of several hosts would be mixed.
     is_live: bool,
@@ -81,15 +92,20 @@ struct Desk {
     asker: Asker<Answering>,
 }
 
-impl Desk {
-    fn new(args: &DoctorArgs) -> Desk {
+impl<'a> Desk<'a> {
+    fn new(args: &DoctorArgs, remover: &'a mut Remover) -> Desk<'a> {
         let sources = match &args.ssh.file {
             Some(file) => Sources::file(file),
             None => Sources::default_for(&SystemWorld::new()),
         };
         Desk {
             sources,
-            can_ask: !args.batch && ask::can_ask(),
+            nobody: match args.batch {
+                true => Some(Nobody::Batch),
+                false => (!ask::can_ask()).then_some(Nobody::NoTerminal),
+            },
+            unanswered: BTreeMap::new(),
+            remover,
             is_json: args.json,
             is_live: args.hosts.len() == 1,
             found: BTreeMap::new(),
@@ -107,6 +123,7 @@ impl Desk {
         let (told, mut received) = mpsc::channel(TOLD_MAX);
         for host in hosts {
             let settings = settings(host, self.sources.clone()).await;
+            self.remover.learn_settings(&settings);
             let examined = Examined {
                 host: Some(host.clone()),
                 findings: Vec::new(),
@@ -148,13 +165,19 @@ impl Desk {
             return;
         };
         match it {
-            Told::Step(step) => {
+            Told::Step(mut step) => {
+                if let Outcome::Failed(failure) = &mut step.outcome
+                    && let Some(unanswered) = self.unanswered.remove(host)
+                {
+                    unanswered.explain(failure);
+                }
                 let finding = finding(step, &examined.more["settings"]);
                 if self.is_live {
                     if examined.findings.is_empty() {
                         say(&heading(Some(host), self.is_json));
                     }
-                    say(&line(Some(host), &finding, self.is_json));
+                    let json = self.is_json.then_some(&*self.remover);
+                    say(&line(Some(host), &finding, json));
                 }
                 examined.findings.push(finding);
             }
@@ -163,10 +186,16 @@ impl Desk {
                     notices.push(json!(text));
                 }
             }
-            // Dropped, it is refused.
-            Told::Question(..) if !self.can_ask => (),
             Told::Question(question, answering) => {
-                self.asker.push(answering, question);
+                let unanswered = match self.nobody {
+                    Some(nobody) => Unanswered::by(&question, nobody),
+                    None => Unanswered::asked(&question),
+                };
+                self.unanswered.insert(host.to_owned(), unanswered);
+                // Dropped, it is refused.
+                if self.nobody.is_none() {
+                    self.asker.push(answering, question);
+                }
             }
         }
     }
