@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::IsTerminal,
     sync::Arc,
     time::Duration,
 };
@@ -181,6 +182,10 @@ impl<'a> Desk<'a> {
 
     /// Stages without a fault before an interruption are no sign that there is none.
     fn cut_off(&mut self) {
+        if std::io::stdout().is_terminal() {
+            // The `^C` that the terminal shows has a line of its own.
+            say("\n");
+        }
         for (host, examined) in &mut self.found {
             if self.over.contains(host) {
                 continue;
