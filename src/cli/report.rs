@@ -111,9 +111,7 @@ pub(crate) fn failure_text(host: &str, failure: &Failure) -> String {
         sanitize(&failure.message),
         failure.kind.code()
     );
-    if let Some(hint) = &failure.hint {
-        text += &format!("\nhint: {}", sanitize(hint));
-    }
+    text += &format!("\nhint: {}", sanitize(failure.advice()));
     if let Some(stderr) = &failure.stderr {
         text += "\nit said:";
         for line in sanitize(stderr).lines() {

@@ -224,9 +224,7 @@ fn detail(app: &App, now: Instant, pen: &Pen<'_, '_>, width: u16) -> Vec<Line<'s
     }
     if let Some(failure) = host.failure() {
         say(&failure_text(failure), theme.error);
-        if let Some(hint) = &failure.hint {
-            say(hint, Style::new());
-        }
+        say(failure.advice(), Style::new());
         say_stderr(failure, app.picker.shows_detail, &mut say, theme.dim);
     }
     if let Some(notice) = host.notices.back() {

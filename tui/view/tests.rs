@@ -135,6 +135,13 @@ fn a_failed_host_says_its_code_its_last_words_and_what_helps() {
     }
     desk.keys("<F2>");
     desk.shows("connection refused [launch-failed]");
+    let failure = Failure {
+        kind: FailureKind::ServerExited,
+        hint: None,
+        ..self::failure()
+    };
+    desk.status("devbox", Status::Failed(failure));
+    desk.shows("start `codex app-server` on the host");
 }
 
 #[test]

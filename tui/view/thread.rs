@@ -339,9 +339,7 @@ fn host_notes(app: &App, host: &HostEntry, now: Instant, pen: &Pen<'_, '_>, note
             theme.dim,
         ));
     }
-    if let Some(hint) = &failure.hint {
-        notes.push(Note::in_full(&format!("  {hint}"), theme.dim));
-    }
+    notes.push(Note::in_full(&format!("  {}", failure.advice()), theme.dim));
 }
 
 /// The notes in full, or one line each where that would take too much of the transcript. The draft keeps
