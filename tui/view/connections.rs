@@ -62,10 +62,13 @@ pub(super) fn draw(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
 fn counts(app: &App) -> String {
     let ready = app.hosts.values().filter(|it| it.is_ready()).count();
     let marked = app.picker.marked.len();
-    let hosts = app.picker.hosts.len();
+    let hosts = match app.picker.hosts.len() {
+        1 => "1 host".to_owned(),
+        n => format!("{n} hosts"),
+    };
     match marked {
-        0 => format!("{hosts} hosts, {ready} ready"),
-        n => format!("{hosts} hosts, {ready} ready, {n} marked"),
+        0 => format!("{hosts}, {ready} ready"),
+        n => format!("{hosts}, {ready} ready, {n} marked"),
     }
 }
 

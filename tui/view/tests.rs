@@ -187,7 +187,9 @@ fn a_list_without_a_host_says_what_can_be_done() {
     desk.keys("<F2>");
     desk.shows("names no host: `a` adds one");
     let mut desk = Desk::new(start(&["alpha"]));
-    desk.keys("<F2>/zz");
+    desk.keys("<F2>");
+    desk.shows("1 host, 0 ready");
+    desk.keys("/zz");
     desk.shows("no host has this in its name or address");
     desk.keys("<Esc>");
     desk.hides("no host has this");
