@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use codex_hosts::did_you_mean;
+use codex_hosts::{HostId, did_you_mean};
 use codex_ssh::config::{Query, Resolved, Severity, Sources, SystemWorld, resolve};
 use codex_tui::text::sanitize::sanitize_line;
 use serde_json::json;
@@ -10,10 +10,15 @@ use serde_json::json;
 use super::{
     HostsArgs,
     report::{self, Code, Problem},
+    settings::{HostSettings, Settings},
     ssh::SshConfig,
 };
 
 pub(crate) fn run(args: &HostsArgs, host: &str) -> Result<Code, Problem> {
+    if HostId(host.to_owned()).is_address() {
+        let message = format!("`{host}` is the address of a server: no setting of SSH holds for it");
+        return Err(Problem::usage(message).hint("name a host that is reached by SSH"));
+    }
     let query = Query::parse(host).map_err(|it| Problem::usage(format!("`{host}` is not a host: {it}")))?;
     // As for `ssh -G`, the answer may depend on what `Match exec` programs say.
     let mut world = SystemWorld::new();
@@ -29,6 +34,11 @@ pub(crate) fn run(args: &HostsArgs, host: &str) -> Result<Code, Problem> {
     };
     // A reader that closed the pipe has seen enough.
     _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let others = Settings::read().unwrap_or_default().hosts;
+    if let Some(Ok(HostSettings { command: Some(_), .. })) = others.get(host) {
+        let text = format!("note: `{host}` has a `command` in hosts.toml: it is not reached by SSH");
+        report::note(&sanitize_line(&text));
+    }
     if let Some(question) = mistyped(&query, &resolved, &SshConfig::names(&sources)) {
         report::note(&sanitize_line(&question));
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     serving::set_hosts,
-    setting::{CODEX, Outcome, codex, devbox, run},
+    setting::{CODEX, Outcome, Running, codex, devbox, run},
 };
 
 /// The stages of a run with `--json`.
@@ -429,4 +429,22 @@ fn this_machine_is_examined_without_a_network_and_the_broken_part_is_named() {
             .unwrap()
             .contains("HTTP ")
     );
+}
+
+#[test]
+fn a_host_that_hangs_does_not_hold_up_what_is_known_of_the_one_before_it() {
+    let client = Client::new();
+    set_hosts(
+        &client,
+        "[hosts.wrong]\ncommand = [\"false\"]\n[hosts.hangs]\ncommand = [\"sleep\", \"60\"]\n",
+    );
+    let mut running = Running::start(&client, &["doctor", "--json", "wrong", "hangs"]);
+    running.wait_for_line("the end of the first host", |it| {
+        it.contains("\"wrong\"") && it.contains("\"broken\"")
+    });
+    running.interrupt();
+    let outcome = running.finish();
+    assert_eq!(outcome.code, Some(130));
+    let rest = stages(&outcome);
+    assert_eq!(stage(&rest, "rest")["host"], "hangs", "{outcome:?}");
 }

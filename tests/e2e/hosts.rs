@@ -3,7 +3,7 @@
 use codex_testkit::Client;
 use serde_json::Value;
 
-use crate::setting::codex;
+use crate::{serving::set_hosts, setting::codex};
 
 fn configured() -> Client {
     let client = Client::new();
@@ -177,4 +177,16 @@ fn a_long_alias_does_not_push_the_columns_of_the_others_away() {
         .find(|it| it.starts_with("devbox"))
         .unwrap();
     assert!(line.find("dev ").is_some_and(|it| it < 60), "{outcome:?}");
+}
+
+#[test]
+fn the_settings_of_ssh_are_not_shown_as_if_they_held_for_what_is_reached_in_another_way() {
+    let client = configured();
+    set_hosts(&client, "[hosts.web]\ncommand = [\"sh\"]\n");
+    let outcome = codex(&client, &["hosts", "-G", "web"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stderr.contains("not reached by SSH"), "{outcome:?}");
+    let outcome = codex(&client, &["hosts", "-G", "ws://127.0.0.1:1"]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert_eq!(outcome.stdout, "");
 }

@@ -3,7 +3,10 @@
 use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Tmux, require};
 use serde_json::Value;
 
-use crate::setting::{CODEX, Outcome, codex};
+use crate::{
+    serving::set_hosts,
+    setting::{CODEX, Outcome, codex},
+};
 
 /// RFC 6761, 6.4: no name below `invalid` is ever known.
 const ALIAS: &str = "devbox.invalid";
@@ -64,6 +67,15 @@ fn a_name_with_settings_of_its_own_is_not_taken_for_another_one() {
         let hint = hint.as_str().unwrap();
         assert!(hint.starts_with("check the name"), "{host}: {hint}");
     }
+}
+
+#[test]
+fn a_host_of_the_settings_may_be_meant_as_well() {
+    let client = client();
+    set_hosts(&client, "[hosts.\"web.invalid\"]\ncommand = [\"sh\"]\n");
+    let hint = hint(&client, "wbe.invalid");
+    let hint = hint.as_str().unwrap();
+    assert!(hint.starts_with("did you mean `web.invalid`? Else "), "{hint}");
 }
 
 #[test]

@@ -62,10 +62,13 @@ pub(super) fn draw(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
 fn counts(app: &App) -> String {
     let ready = app.hosts.values().filter(|it| it.is_ready()).count();
     let marked = app.picker.marked.len();
-    let hosts = app.picker.hosts.len();
+    let hosts = match app.picker.hosts.len() {
+        1 => "1 host".to_owned(),
+        n => format!("{n} hosts"),
+    };
     match marked {
-        0 => format!("{hosts} hosts, {ready} ready"),
-        n => format!("{hosts} hosts, {ready} ready, {n} marked"),
+        0 => format!("{hosts}, {ready} ready"),
+        n => format!("{hosts}, {ready} ready, {n} marked"),
     }
 }
 
@@ -224,9 +227,7 @@ fn detail(app: &App, now: Instant, pen: &Pen<'_, '_>, width: u16) -> Vec<Line<'s
     }
     if let Some(failure) = host.failure() {
         say(&failure_text(failure), theme.error);
-        if let Some(hint) = &failure.hint {
-            say(hint, Style::new());
-        }
+        say(failure.advice(), Style::new());
         say_stderr(failure, app.picker.shows_detail, &mut say, theme.dim);
     }
     if let Some(notice) = host.notices.back() {

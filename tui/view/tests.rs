@@ -135,6 +135,13 @@ fn a_failed_host_says_its_code_its_last_words_and_what_helps() {
     }
     desk.keys("<F2>");
     desk.shows("connection refused [launch-failed]");
+    let failure = Failure {
+        kind: FailureKind::ServerExited,
+        hint: None,
+        ..self::failure()
+    };
+    desk.status("devbox", Status::Failed(failure));
+    desk.shows("start `codex app-server` on the host");
 }
 
 #[test]
@@ -180,7 +187,9 @@ fn a_list_without_a_host_says_what_can_be_done() {
     desk.keys("<F2>");
     desk.shows("names no host: `a` adds one");
     let mut desk = Desk::new(start(&["alpha"]));
-    desk.keys("<F2>/zz");
+    desk.keys("<F2>");
+    desk.shows("1 host, 0 ready");
+    desk.keys("/zz");
     desk.shows("no host has this in its name or address");
     desk.keys("<Esc>");
     desk.hides("no host has this");

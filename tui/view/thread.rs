@@ -319,15 +319,11 @@ fn host_notes(app: &App, host: &HostEntry, now: Instant, pen: &Pen<'_, '_>, note
     let mut text = format!("{glyph} {}: {}", host.id, status_text(&host.status, now));
     if let Status::Failed(failure) = &host.status {
         let key = label(Context::Global, Command::Connections);
-        let installs = match app.offer_for(&host.id) {
-            Some(_) => " or installs our server",
-            None => "",
+        let does = match app.offer_for(&host.id) {
+            Some(_) => "installs our server there",
+            None => "connects again",
         };
-        text += &format!(
-            " [{}] {} {key} connects again{installs}",
-            failure.kind.code(),
-            theme.glyphs.dot
-        );
+        text += &format!(" [{}] {} {key} {does}", failure.kind.code(), theme.glyphs.dot);
     }
     notes.push(Note::line(&text, style));
     let Some(failure) = host.failure() else { return };
@@ -343,9 +339,7 @@ fn host_notes(app: &App, host: &HostEntry, now: Instant, pen: &Pen<'_, '_>, note
             theme.dim,
         ));
     }
-    if let Some(hint) = &failure.hint {
-        notes.push(Note::in_full(&format!("  {hint}"), theme.dim));
-    }
+    notes.push(Note::in_full(&format!("  {}", failure.advice()), theme.dim));
 }
 
 /// The notes in full, or one line each where that would take too much of the transcript. The draft keeps

@@ -1,6 +1,11 @@
 //! Hosts: their examinations side by side, and the questions of their logins one after another.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::IsTerminal,
+    sync::Arc,
+    time::Duration,
+};
 
 use codex_fleet::{Answering, Examined as Told, FleetConfig, Outcome, Step, examine as walk};
 use codex_hosts::HostId;
@@ -16,7 +21,7 @@ use super::{
     finding::{Examined, Finding},
     heading, line,
     remover::Remover,
-    say,
+    say, text,
 };
 use crate::cli::{
     ask,
@@ -86,8 +91,12 @@ struct Desk<'a> {
     unanswered: BTreeMap<String, Unanswered>,
     remover: &'a mut Remover,
     is_json: bool,
-    /// Each stage is told when it ends. The stages of several hosts would be mixed.
+    /// Each stage is told when it ends. The stages of several hosts would be mixed: they are told host by host.
     is_live: bool,
+    /// Hosts whose examination is over.
+    over: BTreeSet<String>,
+    /// How many of the hosts were told.
+    told: usize,
     found: BTreeMap<String, Examined>,
     asker: Asker<Answering>,
 }
@@ -108,6 +117,8 @@ impl<'a> Desk<'a> {
             remover,
             is_json: args.json,
             is_live: args.hosts.len() == 1,
+            over: BTreeSet::new(),
+            told: 0,
             found: BTreeMap::new(),
             asker: Asker::new(),
         }
@@ -141,23 +152,65 @@ impl<'a> Desk<'a> {
                     }
                 };
                 tokio::join!(walk(&id, &fleet, own), pass);
+                id.0
             });
         }
-        drop(told);
         let mut stopped = None;
-        while stopped.is_none() {
+        while stopped.is_none() && self.over.len() < hosts.len() {
             tokio::select! {
-                told = received.recv() => match told {
-                    Some((host, it)) => self.take(&host, it),
-                    None => break,
-                },
-                (answering, reply) = self.asker.answered() => answering.answer(reply),
+                biased;
                 code = signals.next() => stopped = Some(code),
+                // What a host has told is taken before its end.
+                Some((host, it)) = received.recv() => self.take(&host, it),
+                (answering, reply) = self.asker.answered() => answering.answer(reply),
+                Some(ended) = walks.join_next() => match ended {
+                    Ok(host) => _ = self.over.insert(host),
+                    // A panic is a defect, and nobody waits for the rest.
+                    Err(_) => break,
+                },
             }
+            self.tell(hosts, false);
         }
+        if stopped.is_some() {
+            self.cut_off();
+        }
+        self.tell(hosts, true);
         let mut found = self.found;
         let examined = hosts.iter().filter_map(|it| found.remove(it)).collect();
         (examined, stopped)
+    }
+
+    /// Stages without a fault before an interruption are no sign that there is none.
+    fn cut_off(&mut self) {
+        if std::io::stdout().is_terminal() {
+            // The `^C` that the terminal shows has a line of its own.
+            say("\n");
+        }
+        for (host, examined) in &mut self.found {
+            if self.over.contains(host) {
+                continue;
+            }
+            let finding = Finding::skipped("rest", "interrupted: what comes next was not seen");
+            if self.is_live {
+                let json = self.is_json.then_some(&*self.remover);
+                say(&line(Some(host), &finding, json));
+            }
+            examined.findings.push(finding);
+        }
+    }
+
+    /// Tells the hosts that come next and whose examination is over, or all of them; not into the line of a question.
+    fn tell(&mut self, hosts: &[String], all: bool) {
+        while let Some(host) = hosts.get(self.told) {
+            if !all && (self.asker.is_asking() || !self.over.contains(host)) {
+                return;
+            }
+            self.told += 1;
+            if let Some(examined) = self.found.get(host).filter(|_| !self.is_live) {
+                let json = self.is_json.then_some(&*self.remover);
+                say(&text(examined, json));
+            }
+        }
     }
 
     fn take(&mut self, host: &str, it: Told) {

@@ -66,9 +66,9 @@ pub(crate) fn run(args: DoctorArgs) -> Result<Code, Problem> {
         true => (vec![here::examine(args.online)?], None),
         false => hosts::examine(&args, &mut remover)?,
     };
-    let json = args.json.then_some(&remover);
-    // The stages of a single host were told as they ended.
-    if args.hosts.len() != 1 {
+    // Hosts were told as they ended.
+    if args.hosts.is_empty() {
+        let json = args.json.then_some(&remover);
         let text: String = examined.iter().map(|it| text(it, json)).collect();
         say(&text);
     }

@@ -122,6 +122,12 @@ pub(super) fn hint(kind: FailureKind, id: &str, said: &str) -> Option<String> {
         FailureKind::Unreachable | FailureKind::TimedOut => {
             format!("check that the host is up and that HostName and Port of `{id}` are right")
         }
+        FailureKind::Cancelled => {
+            "connect again and answer; a key that is in the agent (ssh-add) asks nothing".to_owned()
+        }
+        FailureKind::BadConfig => {
+            format!("correct the SSH configuration: `ssh -G {id}` says what is wrong with it")
+        }
         FailureKind::Forbidden => "ask the host's administrator".to_owned(),
         _ => return None,
     })
