@@ -144,7 +144,7 @@ fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) {
         )
     } else if why.starts_with(" within") {
         format!(
-            "a start-up file of the login shell (such as .bashrc, .zshenv, .cshrc, config.fish) waits for something, or takes the output away, or the server runs another command that does not end (ForceCommand in sshd_config, command= in authorized_keys): see whether `ssh {id} true` ends and `ssh {id} echo hello` prints"
+            "a start-up file of the login shell (such as .bashrc, .zshenv, .cshrc, config.fish, ~/.ssh/rc) waits for something, or takes the output away, or the server runs another command that does not end (ForceCommand in sshd_config, command= in authorized_keys): see whether `ssh {id} true` ends and `ssh {id} echo hello` prints"
         )
     } else {
         format!(

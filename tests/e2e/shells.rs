@@ -357,6 +357,20 @@ fn doctor_goes_around_start_up_files_and_says_what_they_do() {
 }
 
 #[test]
+fn doctor_blames_nobody_for_a_path_that_start_up_files_took_away() {
+    require!(Sshd, Fish);
+    for (shell, rc) in [
+        (Shell::Bash, "export PATH=/nonexistent\n"),
+        (Shell::Fish, "set -gx PATH\n"),
+    ] {
+        let (code, stages) = examine(with(shell).rc(rc));
+        let complaints = complaints(&stages);
+        assert!(complaints.is_empty(), "{complaints:#?}");
+        assert_eq!(code, Some(0));
+    }
+}
+
+#[test]
 fn doctor_says_which_shell_or_file_keeps_every_server_from_starting() {
     require!(Sshd, Fish);
     thread::scope(|scope| {
