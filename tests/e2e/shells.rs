@@ -172,6 +172,57 @@ fn start_up_files_and_settings_for_other_uses_keep_no_server_of_the_systems_ssh_
 }
 
 #[test]
+fn what_stands_in_the_way_of_the_systems_ssh_is_said() {
+    require!(Ssh, Sshd, Fish);
+    let cases: [(&str, HostOptions, &[&str]); 3] = [
+        (
+            "exit in .bashrc",
+            with(Shell::Bash).rc("exit 1\n"),
+            &[
+                "did not run the command",
+                "exit status: 1",
+                ".bashrc",
+                "[launch-failed]",
+            ],
+        ),
+        (
+            "sftp only",
+            HostOptions::new().sshd("ForceCommand internal-sftp"),
+            &[
+                "sftp connections only",
+                "ForceCommand internal-sftp",
+                "[launch-failed]",
+            ],
+        ),
+        (
+            "exec fish",
+            with(Shell::Bash).rc("exec fish\n"),
+            &[
+                "no sign of a shell",
+                "Authenticated to",
+                "config.fish",
+                "[timed-out]",
+            ],
+        ),
+    ];
+    thread::scope(|scope| {
+        for (name, options, words) in cases {
+            scope.spawn(move || {
+                let client = Client::new();
+                let host = Host::start(options.authorize(client.key()).codex(server()));
+                client.add(&Alias::new("devbox", &host));
+                set_hosts(&client, "[hosts.devbox]\ntransport = \"system\"\n");
+                let outcome = codex(&client, &SAY);
+                assert_eq!(outcome.code, Some(3), "{name}: {outcome:?}");
+                for word in words {
+                    assert!(outcome.stderr.contains(word), "{name}: {word}: {outcome:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn what_stands_in_the_way_of_the_server_is_said() {
     require!(Sshd, Zsh, Fish);
     let ends = [
