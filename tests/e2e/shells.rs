@@ -223,41 +223,9 @@ fn what_stands_in_the_way_of_the_systems_ssh_is_said() {
 }
 
 #[test]
-fn what_stands_in_the_way_of_the_server_is_said() {
-    require!(Sshd, Zsh, Fish);
-    let ends = [
-        "did not run the command",
-        "exit status 1",
-        ".bashrc",
-        "nologin",
-        "ForceCommand",
-    ];
-    let waits = [
-        "did not run the command",
-        "within 30s",
-        "a start-up file",
-        "config.fish",
-    ];
-    let nologin =
-        "cp -a /etc /run/etc; mount --bind /run/etc /etc; echo Down for the weekend. > /etc/nologin\n";
-    let cases: [(&str, HostOptions, &[&str]); 13] = [
-        (
-            "exit in .bashrc",
-            with(Shell::Bash).rc("echo Not today.; exit 1\n"),
-            &ends,
-        ),
-        ("exit in .zshenv", with(Shell::Zsh).rc("exit 1\n"), &ends),
-        ("false", with(Shell::False), &ends),
-        (
-            "nologin",
-            with(Shell::Nologin),
-            &["This account is currently not available", "nologin"],
-        ),
-        (
-            "rbash",
-            with(Shell::Restricted),
-            &["exec: restricted", "a restricted one"],
-        ),
+fn what_the_server_runs_in_the_place_of_ours_is_said() {
+    require!(Sshd);
+    let cases: [(&str, HostOptions, &[&str]); 4] = [
         (
             "forced",
             HostOptions::new().sshd("ForceCommand echo only backups here"),
@@ -278,6 +246,50 @@ fn what_stands_in_the_way_of_the_server_is_said() {
             "sftp only",
             HostOptions::new().sshd("ForceCommand internal-sftp"),
             &["sftp connections only", "exit status 1", "ForceCommand"],
+        ),
+    ];
+    thread::scope(|scope| {
+        for (name, options, words) in cases {
+            scope.spawn(move || refuses(name, options, words));
+        }
+    });
+}
+
+#[test]
+fn what_stands_in_the_way_of_the_server_is_said() {
+    require!(Sshd, Zsh, Fish);
+    let ends = [
+        "did not run the command",
+        "exit status 1",
+        ".bashrc",
+        "nologin",
+        "ForceCommand",
+    ];
+    let waits = [
+        "did not run the command",
+        "within 30s",
+        "a start-up file",
+        "config.fish",
+    ];
+    let nologin =
+        "cp -a /etc /run/etc; mount --bind /run/etc /etc; echo Down for the weekend. > /etc/nologin\n";
+    let cases: [(&str, HostOptions, &[&str]); 9] = [
+        (
+            "exit in .bashrc",
+            with(Shell::Bash).rc("echo Not today.; exit 1\n"),
+            &ends,
+        ),
+        ("exit in .zshenv", with(Shell::Zsh).rc("exit 1\n"), &ends),
+        ("false", with(Shell::False), &ends),
+        (
+            "nologin",
+            with(Shell::Nologin),
+            &["This account is currently not available", "nologin"],
+        ),
+        (
+            "rbash",
+            with(Shell::Restricted),
+            &["exec: restricted", "a restricted one"],
         ),
         (
             "shut in",
