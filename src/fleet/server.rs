@@ -129,8 +129,9 @@ pub(crate) async fn launched<S: AsyncRead + Unpin>(
 /// What OpenSSH's internal-sftp says to any other request.
 pub(crate) const SFTP_ONLY: &str = "sftp connections only";
 
-/// What stands in the way when not even the first word of the script came, and what can be done.
-fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) {
+/// What stands in the way when not even the first word of the script came, and what can be done. `why` goes on from
+/// there: how it ended, or how long it was waited for.
+pub(crate) fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) {
     let message = format!("the login shell did not run the command that starts codex{why}");
     let hint = if said.contains("restricted") {
         format!("the login shell on {id} is a restricted one: codex needs an account with a full shell")
@@ -144,7 +145,7 @@ fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) {
         )
     } else if why.starts_with(" within") {
         format!(
-            "a start-up file of the login shell (such as .bashrc, .zshenv, .cshrc, config.fish) waits for something, or takes the output away, or the server runs another command that does not end (ForceCommand in sshd_config, command= in authorized_keys): see whether `ssh {id} true` ends and `ssh {id} echo hello` prints"
+            "a start-up file of the login shell (such as .bashrc, .zshenv, .cshrc, config.fish, ~/.ssh/rc) waits for something, or takes the output away, or the server runs another command that does not end (ForceCommand in sshd_config, command= in authorized_keys): see whether `ssh {id} true` ends and `ssh {id} echo hello` prints"
         )
     } else {
         format!(

@@ -172,41 +172,60 @@ fn start_up_files_and_settings_for_other_uses_keep_no_server_of_the_systems_ssh_
 }
 
 #[test]
-fn what_stands_in_the_way_of_the_server_is_said() {
-    require!(Sshd, Zsh, Fish);
-    let ends = [
-        "did not run the command",
-        "exit status 1",
-        ".bashrc",
-        "nologin",
-        "ForceCommand",
-    ];
-    let waits = [
-        "did not run the command",
-        "within 30s",
-        "a start-up file",
-        "config.fish",
-    ];
-    let nologin =
-        "cp -a /etc /run/etc; mount --bind /run/etc /etc; echo Down for the weekend. > /etc/nologin\n";
-    let cases: [(&str, HostOptions, &[&str]); 13] = [
+fn what_stands_in_the_way_of_the_systems_ssh_is_said() {
+    require!(Ssh, Sshd, Fish);
+    let cases: [(&str, HostOptions, &[&str]); 3] = [
         (
             "exit in .bashrc",
-            with(Shell::Bash).rc("echo Not today.; exit 1\n"),
-            &ends,
-        ),
-        ("exit in .zshenv", with(Shell::Zsh).rc("exit 1\n"), &ends),
-        ("false", with(Shell::False), &ends),
-        (
-            "nologin",
-            with(Shell::Nologin),
-            &["This account is currently not available", "nologin"],
+            with(Shell::Bash).rc("exit 1\n"),
+            &[
+                "did not run the command",
+                "exit status: 1",
+                ".bashrc",
+                "[launch-failed]",
+            ],
         ),
         (
-            "rbash",
-            with(Shell::Restricted),
-            &["exec: restricted", "a restricted one"],
+            "sftp only",
+            HostOptions::new().sshd("ForceCommand internal-sftp"),
+            &[
+                "sftp connections only",
+                "ForceCommand internal-sftp",
+                "[launch-failed]",
+            ],
         ),
+        (
+            "exec fish",
+            with(Shell::Bash).rc("exec fish\n"),
+            &[
+                "no sign of a shell",
+                "Authenticated to",
+                "config.fish",
+                "[timed-out]",
+            ],
+        ),
+    ];
+    thread::scope(|scope| {
+        for (name, options, words) in cases {
+            scope.spawn(move || {
+                let client = Client::new();
+                let host = Host::start(options.authorize(client.key()).codex(server()));
+                client.add(&Alias::new("devbox", &host));
+                set_hosts(&client, "[hosts.devbox]\ntransport = \"system\"\n");
+                let outcome = codex(&client, &SAY);
+                assert_eq!(outcome.code, Some(3), "{name}: {outcome:?}");
+                for word in words {
+                    assert!(outcome.stderr.contains(word), "{name}: {word}: {outcome:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn what_the_server_runs_in_the_place_of_ours_is_said() {
+    require!(Sshd);
+    let cases: [(&str, HostOptions, &[&str]); 4] = [
         (
             "forced",
             HostOptions::new().sshd("ForceCommand echo only backups here"),
@@ -227,6 +246,50 @@ fn what_stands_in_the_way_of_the_server_is_said() {
             "sftp only",
             HostOptions::new().sshd("ForceCommand internal-sftp"),
             &["sftp connections only", "exit status 1", "ForceCommand"],
+        ),
+    ];
+    thread::scope(|scope| {
+        for (name, options, words) in cases {
+            scope.spawn(move || refuses(name, options, words));
+        }
+    });
+}
+
+#[test]
+fn what_stands_in_the_way_of_the_server_is_said() {
+    require!(Sshd, Zsh, Fish);
+    let ends = [
+        "did not run the command",
+        "exit status 1",
+        ".bashrc",
+        "nologin",
+        "ForceCommand",
+    ];
+    let waits = [
+        "did not run the command",
+        "within 30s",
+        "a start-up file",
+        "config.fish",
+    ];
+    let nologin =
+        "cp -a /etc /run/etc; mount --bind /run/etc /etc; echo Down for the weekend. > /etc/nologin\n";
+    let cases: [(&str, HostOptions, &[&str]); 9] = [
+        (
+            "exit in .bashrc",
+            with(Shell::Bash).rc("echo Not today.; exit 1\n"),
+            &ends,
+        ),
+        ("exit in .zshenv", with(Shell::Zsh).rc("exit 1\n"), &ends),
+        ("false", with(Shell::False), &ends),
+        (
+            "nologin",
+            with(Shell::Nologin),
+            &["This account is currently not available", "nologin"],
+        ),
+        (
+            "rbash",
+            with(Shell::Restricted),
+            &["exec: restricted", "a restricted one"],
         ),
         (
             "shut in",
@@ -354,6 +417,20 @@ fn doctor_goes_around_start_up_files_and_says_what_they_do() {
             assert_eq!(code, Some(0));
         });
     });
+}
+
+#[test]
+fn doctor_blames_nobody_for_a_path_that_start_up_files_took_away() {
+    require!(Sshd, Fish);
+    for (shell, rc) in [
+        (Shell::Bash, "export PATH=/nonexistent\n"),
+        (Shell::Fish, "set -gx PATH\n"),
+    ] {
+        let (code, stages) = examine(with(shell).rc(rc));
+        let complaints = complaints(&stages);
+        assert!(complaints.is_empty(), "{complaints:#?}");
+        assert_eq!(code, Some(0));
+    }
 }
 
 #[test]

@@ -35,14 +35,22 @@ impl Upload {
         if seconds <= 0.0 || self.sent == self.from {
             return format!("installing {percent} %");
         }
-        let rate = megabytes((self.sent - self.from) as f64 / seconds);
-        format!("installing {percent} %, {rate} MB/s")
+        let rate = rate_of((self.sent - self.from) as f64 / seconds);
+        format!("installing {percent} %, {rate}")
     }
 }
 
 /// In units of 10^6 bytes.
 pub fn megabytes(bytes: f64) -> String {
     format!("{:.1}", bytes / 1e6)
+}
+
+/// Bytes in a second, in a unit in which it is not nothing.
+fn rate_of(bytes: f64) -> String {
+    match bytes {
+        1e5.. => format!("{:.1} MB/s", bytes / 1e6),
+        _ => format!("{:.1} kB/s", bytes / 1e3),
+    }
 }
 
 impl App {

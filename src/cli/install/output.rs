@@ -59,11 +59,11 @@ impl Upload {
 
     fn text(&self) -> String {
         format!(
-            "{:3} %  {} of {} MB  {} MB/s",
+            "{:3} %  {} of {} MB  {}",
             self.percent(),
             megabytes(self.sent as f64),
             megabytes(self.total as f64),
-            megabytes(self.rate())
+            rate_of(self.rate())
         )
     }
 }
@@ -71,6 +71,14 @@ impl Upload {
 /// In units of 10^6 bytes.
 fn megabytes(bytes: f64) -> String {
     format!("{:.1}", bytes / 1e6)
+}
+
+/// Bytes in a second, in a unit in which it is not nothing.
+fn rate_of(bytes: f64) -> String {
+    match bytes {
+        1e5.. => format!("{:.1} MB/s", bytes / 1e6),
+        _ => format!("{:.1} kB/s", bytes / 1e3),
+    }
 }
 
 impl Output {
@@ -201,9 +209,9 @@ impl Output {
         } else {
             let (size, rate) = (
                 megabytes(*sent as f64),
-                megabytes(*sent as f64 / seconds.max(0.001)),
+                rate_of(*sent as f64 / seconds.max(0.001)),
             );
-            format!("installed, {size} MB in {seconds:.1} s, {rate} MB/s")
+            format!("installed, {size} MB in {seconds:.1} s, {rate}")
         };
         self.result(&format!("{host}: {version} at {path} ({how})"));
         let params = json!({
@@ -263,7 +271,7 @@ impl Output {
         let rate: f64 = self.uploads.values().map(Upload::rate).sum();
         let mut line = texts.join(" · ");
         if self.hosts != 1 {
-            line = format!("{} MB/s  {line}", megabytes(rate));
+            line = format!("{}  {line}", rate_of(rate));
         }
         let columns = rustix::termios::tcgetwinsize(stderr()).map_or(COLUMNS, |it| usize::from(it.ws_col));
         let line: String = sanitize_line(&line)

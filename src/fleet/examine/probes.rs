@@ -16,6 +16,9 @@ use super::{
 };
 use crate::server::chain;
 
+/// For the programs that a probe needs: start-up files may leave a PATH on which nothing is, as the launch knows too.
+const TOOLS: &str = "PATH=$PATH:/usr/local/bin:/usr/bin:/bin;";
+
 /// Bytes that are moved to see how fast it goes.
 const BULK_BYTES: u64 = 1 << 20;
 /// A line of 64 kbit/s moves them in two minutes, and nobody waits for that.
@@ -39,7 +42,7 @@ impl Version {
 /// How long a short command takes, and what the clock says.
 pub(super) async fn exec(commands: &mut Commands, teller: &Teller) {
     let (start, sent) = (Instant::now(), SystemTime::now());
-    match commands.run("date +%s").await {
+    match commands.run(&format!("{TOOLS} date +%s")).await {
         Ok(Ran::Printed(text)) => {
             let received = SystemTime::now();
             let outcome = Outcome::Fine("commands can be run".to_owned());
@@ -206,13 +209,21 @@ pub(super) async fn bandwidth(commands: &mut Commands, teller: &Teller) {
     let start = Instant::now();
     let outcome = match bulk(commands).await {
         Ok(Moved { bytes, took, .. }) if BULK_BYTES / 64 <= bytes => {
-            let rate = bytes as f64 / took.as_secs_f64().max(1e-6) / 1e6;
-            Outcome::Fine(format!("{rate:.1} MB/s, by {bytes} bytes of zeros"))
+            let rate = rate_of(bytes as f64 / took.as_secs_f64().max(1e-6));
+            Outcome::Fine(format!("{rate}, by {bytes} bytes of zeros"))
         }
         Ok(moved) => moved.too_few(),
         Err(outcome) => outcome,
     };
     teller.step("bandwidth", start, outcome).await;
+}
+
+/// Bytes in a second, in a unit in which it is not nothing.
+fn rate_of(bytes: f64) -> String {
+    match bytes {
+        1e5.. => format!("{:.1} MB/s", bytes / 1e6),
+        _ => format!("{:.1} kB/s", bytes / 1e3),
+    }
 }
 
 /// What arrived of the megabyte.
@@ -245,7 +256,7 @@ impl Moved {
 /// The host waits for a line before it sends: the start of its shell is no matter of the network, and what has
 /// arrived before anybody reads it would seem to have taken no time.
 async fn bulk(commands: &mut Commands) -> Result<Moved, Outcome> {
-    let script = format!("head -n 1 > /dev/null; head -c {BULK_BYTES} /dev/zero");
+    let script = format!("{TOOLS} head -n 1 > /dev/null; head -c {BULK_BYTES} /dev/zero");
     let begun = commands.begin_with_input(&script).await;
     let Begun { mut process, printed } =
         begun.map_err(|error| no_second(format!("starting to move 1 MiB of zeros: {}", chain(&error))))?;
@@ -293,6 +304,15 @@ fn quoted(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slow_line_has_a_rate_too() {
+        let said = [0.0, 29_500.0, 99_000.0, 100_000.0, 195e6].map(rate_of);
+        assert_eq!(
+            said,
+            ["0.0 kB/s", "29.5 kB/s", "99.0 kB/s", "0.1 MB/s", "195.0 MB/s"]
+        );
+    }
 
     #[test]
     fn clocks_are_compared_whatever_was_printed_before_the_time() {

@@ -26,7 +26,7 @@ use crate::{
     child::Child,
     launch::NOISE_BYTES_MAX,
     limits, question,
-    server::said,
+    server::{never_ran, not_launched, said},
     witness::{SSH_FAILED, Witness},
 };
 
@@ -224,13 +224,20 @@ impl<'a> Login<'a> {
             kind: FailureKind::TimedOut,
             phase: Some(phase),
             message: format!(
-                "the system's ssh to {}: no answer within {:?}",
+                "the system's ssh to {}: no sign of a shell within {:?}",
                 self.id, self.patience
             ),
-            hint: words::hint(FailureKind::TimedOut, &self.id.0, ""),
+            hint: Some(late_hint(self.id)),
             stderr: said(&[], &Witness::System(child.watch())),
         }
     }
+}
+
+/// How far a client got that says nothing and asks nothing, cannot be seen from outside.
+fn late_hint(id: &HostId) -> String {
+    format!(
+        "see what `ssh -v {id} true` waits for: without `Authenticated to`, the host is down, or HostName and Port of `{id}` are not right; with it, a start-up file of the login shell (such as .bashrc, .zshenv, config.fish, ~/.ssh/rc) waits for something, or takes the output away"
+    )
 }
 
 /// The next caller; without a desk there is none.
@@ -250,26 +257,26 @@ async fn failed(id: &HostId, child: &Child) -> Failure {
     let status = timeout(limits::LAST_WORDS_PATIENCE, watch.ended()).await;
     let status = status.ok().flatten();
     let said = watch.stderr(limits::STDERR_LINES);
-    let failed = status.is_none_or(|it| matches!(it.code(), Some(SSH_FAILED) | None));
-    let (kind, phase) = match (failed, words::meaning(&said)) {
-        (true, Some(meaning)) => meaning,
-        // Words of no known kind: nothing is known to become better by itself.
-        (true, None) => (FailureKind::Protocol, Phase::Connecting),
-        (false, _) => (FailureKind::LaunchFailed, Phase::Launching),
-    };
+    // It passes on how the command ended, which said nothing then.
+    if let Some(status) = status.filter(|it| it.code().is_some_and(|code| code != SSH_FAILED)) {
+        let (message, hint) = never_ran(id, &format!(": {status}"), &said);
+        return Failure {
+            hint: Some(hint),
+            stderr: self::said(&[], &Witness::System(watch)),
+            ..not_launched(FailureKind::LaunchFailed, message)
+        };
+    }
+    // Words of no known kind: nothing is known to become better by itself.
+    let (kind, phase) = words::meaning(&said).unwrap_or((FailureKind::Protocol, Phase::Connecting));
     let ending = match (said.lines().last(), status) {
         (Some(last), _) => last.trim().to_owned(),
         (None, Some(status)) => status.to_string(),
         (None, None) => "it closed its output".to_owned(),
     };
-    let what = match failed {
-        true => "the system's ssh did not get through",
-        false => "the login shell did not start codex",
-    };
     Failure {
         kind,
         phase: Some(phase),
-        message: format!("{what} to {id}: {ending}"),
+        message: format!("the system's ssh did not get through to {id}: {ending}"),
         hint: words::hint(kind, &id.0, &said),
         // A single line is in the message.
         stderr: Some(said).filter(|it| 1 < it.lines().count()),
