@@ -121,6 +121,7 @@ async fn life(
         held,
         ssh,
         heard,
+        did: _,
     } = reach(id, config, search, install, reporter).await?;
     reporter.report(Report::Entered(Phase::Initializing)).await;
     let peer_limits = Limits {
