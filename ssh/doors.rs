@@ -1,6 +1,9 @@
 //! Channels that the server opens towards us: only what was asked for gets in.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 use russh::{
     Channel,
@@ -9,7 +12,11 @@ use russh::{
 use tokio::{net::UnixStream, sync::mpsc, task::JoinSet, time::timeout};
 
 use crate::{
-    config::settings::HostSettings, forward::relay_channel, limits, session::Ended, spool::WhenFull,
+    config::settings::{Endpoint, HostSettings},
+    forward::relay_channel,
+    limits,
+    session::Ended,
+    spool::WhenFull,
 };
 
 /// A channel that the server opens, before it is accepted. Dropping it refuses it.
@@ -27,29 +34,83 @@ pub(crate) enum Place {
     Unix(String),
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Agent => out.write_str("the agent"),
+            Place::Tcp { address, port } if address.is_empty() => write!(out, "*:{port}"),
+            Place::Tcp { address, port } => write!(out, "{address}:{port}"),
+            Place::Unix(path) => out.write_str(path),
+        }
+    }
+}
+
 /// Who waits for such channels; nobody, unless the configuration says so.
 #[derive(Default)]
 pub(crate) struct Doors {
     agent: OnceLock<mpsc::Sender<Visitor>>,
-    forwarded: OnceLock<mpsc::Sender<Visitor>>,
+    forwarded: Mutex<Forwarded>,
+}
+
+#[derive(Default)]
+struct Forwarded {
+    door: Option<mpsc::Sender<Visitor>>,
+    granted: Vec<Granted>,
+}
+
+/// What the server listens to for us until the session ends: it is not told that nobody waits there any more.
+struct Granted {
+    listen: Endpoint,
+    place: Place,
+    is_claimed: bool,
 }
 
 impl Doors {
     /// Does not wait: a visitor who finds no room is refused.
     pub(crate) fn knock(&self, visitor: Visitor) {
         let door = match visitor.place {
-            Place::Agent => &self.agent,
-            Place::Tcp { .. } | Place::Unix(_) => &self.forwarded,
+            Place::Agent => self.agent.get().cloned(),
+            Place::Tcp { .. } | Place::Unix(_) => self.forwarded().door.clone(),
         };
-        if let Some(door) = door.get() {
+        if let Some(door) = door {
             let _ = door.try_send(visitor);
         }
     }
 
-    /// Opens the door for forwarded connections, once.
+    /// Opens the door for forwarded connections; `None`: somebody waits there already.
     pub(crate) fn open_forwarded(&self) -> Option<mpsc::Receiver<Visitor>> {
+        let mut forwarded = self.forwarded();
+        if forwarded.door.as_ref().is_some_and(|it| !it.is_closed()) {
+            return None;
+        }
         let (sender, visitors) = mpsc::channel(limits::VISITORS);
-        self.forwarded.set(sender).is_ok().then_some(visitors)
+        forwarded.door = Some(sender);
+        for granted in &mut forwarded.granted {
+            granted.is_claimed = false;
+        }
+        Some(visitors)
+    }
+
+    /// Where the server listens for this already, since before the door was opened.
+    pub(crate) fn claim(&self, listen: &Endpoint) -> Option<Place> {
+        let mut forwarded = self.forwarded();
+        let mut granted = forwarded.granted.iter_mut();
+        let granted = granted.find(|it| !it.is_claimed && it.listen == *listen)?;
+        granted.is_claimed = true;
+        Some(granted.place.clone())
+    }
+
+    /// Remembers where the server listens for this.
+    pub(crate) fn grant(&self, listen: Endpoint, place: Place) {
+        self.forwarded().granted.push(Granted {
+            listen,
+            place,
+            is_claimed: true,
+        });
+    }
+
+    fn forwarded(&self) -> MutexGuard<'_, Forwarded> {
+        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

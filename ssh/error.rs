@@ -91,11 +91,33 @@ impl ConnectError {
         )
     }
 
+    /// Whether the name of the hop means nothing to whoever was asked for its addresses: this machine, or the jump host
+    /// before it.
+    pub fn is_unknown_name(&self) -> bool {
+        match &*self.kind {
+            Failure::Resolve { .. } => true,
+            Failure::Unreachable { source, .. } if 0 < self.index => {
+                let said = source.to_string();
+                UNKNOWN_NAMES.iter().any(|it| said.contains(it))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the connection was a `ProxyCommand`'s to make, and it gave none.
     pub fn is_program(&self) -> bool {
         matches!(*self.kind, Failure::Proxy { .. })
     }
 }
+
+/// What the sshd of a jump host says of a name that it does not know: the texts of gai_strerror(3) in glibc, musl and
+/// the BSDs, for `EAI_NONAME`, `EAI_NODATA` and `EAI_AGAIN`.
+const UNKNOWN_NAMES: [&str; 4] = [
+    "not known",
+    "No address associated",
+    "name resolution",
+    "does not resolve",
+];
 
 /// What OpenSSH's client says, as a `ProxyCommand`, when a host on the way has refused its login.
 const REFUSED_LOGINS: [&str; 3] = [
@@ -466,7 +488,12 @@ struct Seconds(Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} s", self.0.as_secs_f32())
+        // A limit may be what is left of a longer one, to the nanosecond; people gave it in seconds.
+        let seconds = self.0.as_secs_f64();
+        match seconds < 0.1 {
+            true => write!(out, "{:.0} ms", seconds * 1e3),
+            false => write!(out, "{} s", (seconds * 10.0).round() / 10.0),
+        }
     }
 }
 
@@ -539,5 +566,23 @@ fn place(file: &Path, line: Option<usize>) -> String {
     match line {
         Some(line) => format!("{}:{line}", file.display()),
         None => file.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Seconds};
+
+    #[test]
+    fn limits_are_told_as_people_give_them() {
+        for (micros, told) in [
+            (5_000_000, "5 s"),
+            (996_651, "1 s"),
+            (2_540_000, "2.5 s"),
+            (99_000, "99 ms"),
+            (120_000_000, "120 s"),
+        ] {
+            assert_eq!(Seconds(Duration::from_micros(micros)).to_string(), told);
+        }
     }
 }

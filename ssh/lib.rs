@@ -6,6 +6,7 @@
 
 pub mod config;
 
+mod ahead;
 mod algorithms;
 mod ask;
 mod askpass;
@@ -37,6 +38,7 @@ mod start;
 mod store;
 mod through;
 
+pub use ahead::WaitingShell;
 pub use askpass::Askpass;
 pub use connect::{Connector, Local};
 pub use error::{

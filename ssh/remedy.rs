@@ -39,6 +39,14 @@ pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing
         } else {
             ""
         };
+        // `ssh-copy-id` logs in itself, by another way than the key, and reads the same configuration.
+        let copies = accepts
+            .iter()
+            .any(|it| it == "password" || it == "keyboard-interactive");
+        let install = match copies {
+            true => format!("`ssh-copy-id -o BatchMode=no {alias}`"),
+            false => "somebody who can log in adds it to ~/.ssh/authorized_keys there".to_owned(),
+        };
         let dated = |it: &Attempt| it.outcome == Outcome::Denied && it.what.ends_with(')');
         return match denied("publickey") {
             true if tried.iter().any(dated) => {
@@ -46,13 +54,13 @@ pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing
                     .to_owned()
             }
             true => format!(
-                "the server wants another key: `ssh-copy-id {alias}` installs one, IdentityFile selects one; if this one is installed, the log of the server's sshd says what is wrong with it or with the account{batch}"
+                "the server wants another key: IdentityFile selects one; to install this one: {install}; if it is installed, the log of the server's sshd says what is wrong with it or with the account{batch}"
             ),
             false if tried.iter().any(is_unusable) => format!(
-                "the server wants a key, and none of those that were looked for can be used: the text beside each says why; `ssh-copy-id {alias}` installs another one{batch}"
+                "the server wants a key, and none of those that were looked for can be used: the text beside each says why; to install another one: {install}{batch}"
             ),
             false => format!(
-                "the server wants a key, and there is none to offer: make one with ssh-keygen or name it with IdentityFile, load it with ssh-add, install it with `ssh-copy-id {alias}`{batch}"
+                "the server wants a key, and there is none to offer: make one with ssh-keygen or name it with IdentityFile, load it with ssh-add; to install it: {install}{batch}"
             ),
         };
     }
@@ -89,6 +97,41 @@ fn next_step(alias: &str, tried: &[Attempt], passed: usize, accepts: &[String]) 
         ),
         None => {
             format!("{before} passed, and the server wants {next} besides: connect where you can be asked")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_logs_in_itself_is_named_only_where_it_could() {
+        let key = |outcome| Attempt {
+            method: "publickey",
+            what: "id_ed25519".to_owned(),
+            outcome,
+        };
+        let batch = Attempt {
+            method: "password",
+            what: String::new(),
+            outcome: Outcome::Skipped("BatchMode is set".to_owned()),
+        };
+        for tried in [
+            vec![],
+            vec![key(Outcome::Denied)],
+            vec![key(Outcome::Skipped("no file".to_owned()))],
+        ] {
+            let only_keys = let_in("devbox", &tried, &["publickey".to_owned()], None);
+            assert!(!only_keys.contains("ssh-copy-id"), "{only_keys}");
+            assert!(only_keys.contains("authorized_keys"), "{only_keys}");
+            let tried: Vec<Attempt> = tried.into_iter().chain([batch.clone()]).collect();
+            let accepts = ["publickey", "password"].map(str::to_owned);
+            let also_passwords = let_in("devbox", &tried, &accepts, None);
+            assert!(
+                also_passwords.contains("`ssh-copy-id -o BatchMode=no devbox`"),
+                "{also_passwords}"
+            );
         }
     }
 }

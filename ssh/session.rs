@@ -160,8 +160,9 @@ impl Session {
         &self.handle
     }
 
-    /// Whether only the user could make one of the sessions on this way again.
-    pub(crate) fn is_dear(&self) -> bool {
+    /// Whether only the user could make this session again, or one of those to the jump hosts on its way; see
+    /// [`needs_user`](Session::needs_user).
+    pub fn is_dear(&self) -> bool {
         let via = match &self.carrier {
             Carrier::Session(via) => via.session().is_dear(),
             _ => false,

@@ -189,15 +189,28 @@ fn read_secret(prompt: &str) -> Option<Zeroizing<String>> {
     let mut hidden = saved.settings.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
     termios::tcsetattr(&saved.terminal, OptionalActions::Now, &hidden).ok()?;
-    rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
+    let answer = rpassword::prompt_password(prompt).ok().map(Zeroizing::new);
+    if answer.is_none() {
+        end_line(&saved.terminal);
+    }
+    answer
 }
 
 fn read_line(prompt: &str) -> Option<Zeroizing<String>> {
     let mut terminal = open_terminal().ok()?;
     terminal.write_all(prompt.as_bytes()).ok()?;
     let mut line = Zeroizing::new(String::new());
-    match BufReader::new(terminal).read_line(&mut line) {
+    match BufReader::new(&terminal).read_line(&mut line) {
         Ok(1..) => Some(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned())),
-        Ok(0) | Err(_) => None,
+        Ok(0) | Err(_) => {
+            end_line(&terminal);
+            None
+        }
     }
+}
+
+/// What is said after a question that was not answered (Ctrl+D) stands in a line of its own.
+fn end_line(mut terminal: &File) {
+    // A terminal that is gone shows nothing more.
+    _ = terminal.write_all(b"\n");
 }

@@ -87,7 +87,9 @@ async fn open(
     args: &SshArgs,
 ) -> Result<(), Problem> {
     if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
-        let hint = "`codex exec PROMPT` runs one turn without it";
+        let ssh = hosts.iter().filter(|it| *it != THIS_MACHINE);
+        let named: String = ssh.map(|it| format!("--host {it} ")).collect();
+        let hint = format!("`codex exec {named}PROMPT` runs one turn without it");
         return Err(Problem::usage("the interface needs a terminal").hint(hint));
     }
     let config = SshConfig::new(args);

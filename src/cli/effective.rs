@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use codex_hosts::{HostId, did_you_mean};
 use codex_ssh::config::{Query, Resolved, Severity, Sources, SystemWorld, resolve};
 use codex_tui::text::sanitize::sanitize_line;
 use serde_json::json;
@@ -9,9 +10,15 @@ use serde_json::json;
 use super::{
     HostsArgs,
     report::{self, Code, Problem},
+    settings::{HostSettings, Settings},
+    ssh::SshConfig,
 };
 
 pub(crate) fn run(args: &HostsArgs, host: &str) -> Result<Code, Problem> {
+    if HostId(host.to_owned()).is_address() {
+        let message = format!("`{host}` is the address of a server: no setting of SSH holds for it");
+        return Err(Problem::usage(message).hint("name a host that is reached by SSH"));
+    }
     let query = Query::parse(host).map_err(|it| Problem::usage(format!("`{host}` is not a host: {it}")))?;
     // As for `ssh -G`, the answer may depend on what `Match exec` programs say.
     let mut world = SystemWorld::new();
@@ -27,11 +34,32 @@ pub(crate) fn run(args: &HostsArgs, host: &str) -> Result<Code, Problem> {
     };
     // A reader that closed the pipe has seen enough.
     _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let others = Settings::read().unwrap_or_default().hosts;
+    if let Some(Ok(HostSettings { command: Some(_), .. })) = others.get(host) {
+        let text = format!("note: `{host}` has a `command` in hosts.toml: it is not reached by SSH");
+        report::note(&sanitize_line(&text));
+    }
+    if let Some(question) = mistyped(&query, &resolved, &SshConfig::names(&sources)) {
+        report::note(&sanitize_line(&question));
+    }
     let in_effect = resolved.problems.iter().filter(|it| it.in_effect);
     for problem in in_effect.filter(|it| it.severity != Severity::Note) {
         report::note(&format!("warning: {}", sanitize_line(&problem.to_string())));
     }
     Ok(Code::Done)
+}
+
+/// Whether another host may have been meant. `ssh -G` answers about any name, and so do we; a name for which the
+/// configuration has no `HostName` may be a mistyped one.
+fn mistyped(query: &Query, resolved: &Resolved, names: &[String]) -> Option<String> {
+    if resolved.settings.host_name != query.host {
+        return None;
+    }
+    let question = did_you_mean(&query.host, names.iter().map(String::as_str))?;
+    Some(format!(
+        "note: `{}` is no alias of the configuration: {question}?",
+        query.host
+    ))
 }
 
 /// The lines of `ssh -G`; behind a tab, the place of what is not a default.

@@ -13,6 +13,9 @@ use super::{
     ssh::{self, Listed, SshConfig},
 };
 
+/// A longer cell does not push the columns of all other lines away.
+const COLUMN_CHARS_MAX: usize = 40;
+
 /// One line of the list.
 struct Row {
     alias: String,
@@ -163,9 +166,10 @@ fn table(rows: &[Row]) -> String {
                 let width = lines
                     .iter()
                     .map(|it| text_width(&it[column]))
+                    .filter(|it| *it <= COLUMN_CHARS_MAX)
                     .max()
                     .unwrap_or_default();
-                text += &" ".repeat(width + 2 - text_width(cell));
+                text += &" ".repeat(width.saturating_sub(text_width(cell)) + 2);
             }
         }
         text.push('\n');

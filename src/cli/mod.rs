@@ -19,12 +19,17 @@ mod report;
 mod settings;
 mod signals;
 mod ssh;
+mod unanswered;
 mod ways;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue},
+};
 use codex_protocol::v2;
+use codex_ssh::config::{Sources, SystemWorld};
 
 use report::{Code, Problem};
 
@@ -113,6 +118,10 @@ struct ConnectArgs {
 /// Prints each concrete alias with what it resolves to and the file and line that define it. Patterns are
 /// left out. Nothing is connected to and no program of the configuration is run.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  codex hosts
+  codex hosts -G devbox              every setting of one host, and which line decides it
+  codex hosts --json -G devbox")]
 struct HostsArgs {
     /// Print one JSON object per host, or with -G per setting
     #[arg(long)]
@@ -264,6 +273,9 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // A closed stdout leaves nobody to tell.
             _ = error.print();
+            if let Some(host) = host_as_command(&error) {
+                report::note(&format!("hint: `codex connect {host}` connects to that host"));
+            }
             return if error.use_stderr() {
                 Code::Usage.into()
             } else {
@@ -289,6 +301,15 @@ pub(crate) fn main() -> ExitCode {
             problem.code.into()
         }
     }
+}
+
+/// The host of the settings that stands where a command should.
+fn host_as_command(error: &clap::Error) -> Option<String> {
+    let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else {
+        return None;
+    };
+    let sources = Sources::default_for(&SystemWorld::new());
+    ssh::SshConfig::names(&sources).into_iter().find(|it| it == word)
 }
 
 /// What `--cd` says: a directory per host, and one for all others.

@@ -111,9 +111,7 @@ pub(crate) fn failure_text(host: &str, failure: &Failure) -> String {
         sanitize(&failure.message),
         failure.kind.code()
     );
-    if let Some(hint) = &failure.hint {
-        text += &format!("\nhint: {}", sanitize(hint));
-    }
+    text += &format!("\nhint: {}", sanitize(failure.advice()));
     if let Some(stderr) = &failure.stderr {
         text += "\nit said:";
         for line in sanitize(stderr).lines() {
@@ -144,10 +142,11 @@ pub(crate) fn json_line(value: &serde_json::Value) -> String {
     line
 }
 
-/// Says something on stderr.
+/// Says something on stderr. Also the names of hosts in it come from elsewhere: files of others may be included into a
+/// configuration.
 pub(crate) fn note(text: &str) {
     // When stderr is gone there is nobody left to tell.
-    _ = writeln!(std::io::stderr().lock(), "{text}");
+    _ = writeln!(std::io::stderr().lock(), "{}", sanitize(text));
 }
 
 #[cfg(test)]

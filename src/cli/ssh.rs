@@ -112,9 +112,22 @@ impl SshConfig {
         Ok((listed.into_iter().map(host).collect(), problems))
     }
 
+    /// The hosts that can be named: the concrete aliases, and those of `hosts.toml`. What cannot be read names none.
+    pub(crate) fn names(sources: &Sources) -> Vec<String> {
+        let listed = aliases(sources, &mut SystemWorld::for_listing());
+        let listed = listed.map(|(listed, _)| listed).unwrap_or_default();
+        let settings = Settings::read().unwrap_or_default();
+        let aliases = listed.into_iter().map(|it| it.name);
+        aliases.chain(settings.hosts.into_keys()).collect()
+    }
+
     /// What a fleet needs to find its hosts and to introduce itself. `machine` is the host in this process.
     pub(crate) fn fleet(self, client_name: &str, machine: &Machine) -> FleetConfig {
         let sources = self.sources;
+        let names = {
+            let sources = sources.clone();
+            Arc::new(move || SshConfig::names(&sources))
+        };
         let resolver: Resolver = Arc::new(move |query| {
             let mut world = SystemWorld::new();
             route(query, &mut |it| resolve(it, &sources, &mut world))
@@ -138,6 +151,7 @@ impl SshConfig {
         }
         FleetConfig {
             ways: ways::ways(machine),
+            names,
             resolver,
             connector,
             system,

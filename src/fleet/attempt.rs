@@ -28,6 +28,7 @@ use crate::{
     run::{FleetConfig, HostFacts},
     server::{ended, initialize, no_handshake},
     ssh::Told,
+    standby::Standby,
 };
 
 /// What an attempt tells its host.
@@ -48,11 +49,11 @@ pub(crate) async fn run(
     config: Arc<FleetConfig>,
     attempt: Attempt,
     search: Option<Search>,
-    install: Option<Install>,
+    (install, standby): (Option<Install>, Standby),
     reports: mpsc::Sender<(Attempt, FromAttempt)>,
 ) {
     let reporter = Reporter { attempt, reports };
-    let Err(failure) = life(&id, &config, search, install.as_ref(), &reporter).await;
+    let Err(failure) = life(&id, &config, search, (install.as_ref(), &standby), &reporter).await;
     reporter.report(Report::Lost(failure)).await;
 }
 
@@ -108,7 +109,7 @@ async fn life(
     id: &HostId,
     config: &FleetConfig,
     search: Option<Search>,
-    install: Option<&Install>,
+    (install, standby): (Option<&Install>, &Standby),
     reporter: &Reporter,
 ) -> Result<std::convert::Infallible, Failure> {
     let Reached {
@@ -122,7 +123,7 @@ async fn life(
         ssh,
         heard,
         did: _,
-    } = reach(id, config, search, install, reporter).await?;
+    } = reach(id, config, search, install, standby, reporter).await?;
     reporter.report(Report::Entered(Phase::Initializing)).await;
     let peer_limits = Limits {
         outstanding_max: limits::CALLS_MAX,
@@ -159,6 +160,9 @@ async fn life(
     reporter
         .send(FromAttempt::Up(Box::new(link), Box::new(facts)))
         .await;
+    let over_ssh = ssh
+        .as_ref()
+        .map(|it| (it.route.clone(), Weak::clone(&it.session)));
     let standing = Standing {
         id,
         config,
@@ -170,6 +174,11 @@ async fn life(
     };
     let (end, phase) = standing.until(driver).await?;
     let failure = ended(end, &witness, phase, &program).await;
+    if let Some((route, session)) = over_ssh
+        && let Some(session) = session.upgrade()
+    {
+        standby.keep_after(&failure, &route, session);
+    }
     drop(held);
     Err(failure)
 }

@@ -30,11 +30,14 @@ use crate::{
     attempt::{FromAttempt, Reporter},
     kept::Kept,
     launch::Server,
-    limits, question,
+    limits,
+    names::suggest,
+    question,
     reach::{Reached, bad, is_by_system, need_before, reach},
     run::FleetConfig,
     server::{Started, ended, initialize, launch, no_handshake},
     ssh,
+    standby::Standby,
     system::{self, Lender},
     transport::{Need, Transport},
     way::{NoWay, Way},
@@ -210,7 +213,8 @@ async fn by_ssh(id: &HostId, config: &FleetConfig, transport: Transport, server:
         }
         Err(error) => error,
     };
-    let failure = ssh::refused(&error, Phase::Connecting);
+    steps.blame(error.kind());
+    let failure = suggest(&config.names, &error, ssh::refused(&error, Phase::Connecting)).await;
     let Some(need) = Need::after(&error, &route) else {
         return tell_end(steps, Outcome::Failed(failure), teller).await;
     };
@@ -276,11 +280,11 @@ async fn tell_end(steps: Steps, last: Outcome, teller: &Teller) {
 /// beside it: there are hosts that allow one command at a time (`MaxSessions 1`).
 async fn on_host(id: &HostId, config: &FleetConfig, session: Arc<Session>, server: &Server, teller: &Teller) {
     let start = Instant::now();
-    let mut commands = Commands::new(&session, None);
+    let mut commands = Commands::new(Arc::clone(&session), None);
     let path = match launch(id, &session, server).await {
         Ok((process, started)) => {
             teller.step("shell", start, steps::shell(id, &started)).await;
-            commands = Commands::new(&session, started.detour.clone());
+            commands = Commands::new(Arc::clone(&session), started.detour.clone());
             Some(serve(config, process, started, teller).await)
         }
         Err(failure) => {
@@ -310,11 +314,7 @@ async fn on_host(id: &HostId, config: &FleetConfig, session: Arc<Session>, serve
 
 /// Which stage a launch that failed in the shell belongs to, how it failed, and whether there is more to see: another
 /// command shows whether none can be run, or only the server.
-async fn no_server(
-    id: &HostId,
-    failure: Failure,
-    commands: &mut Commands<'_>,
-) -> (&'static str, Failure, bool) {
+async fn no_server(id: &HostId, failure: Failure, commands: &mut Commands) -> (&'static str, Failure, bool) {
     match commands.run(":").await {
         Ok(Ran::Printed(_)) => ("shell", steps::no_server(id, failure, commands.detour()), true),
         Ok(Ran::Never(exit)) => ("exec", steps::no_command(id, failure, exit.as_ref()), false),
@@ -341,7 +341,7 @@ async fn serve(config: &FleetConfig, process: Process, started: Started, teller:
 async fn otherwise(id: &HostId, config: &FleetConfig, teller: &Teller) {
     let start = Instant::now();
     let (reached, phases) = heard(teller, async |reporter| {
-        reach(id, config, None, None, reporter).await
+        reach(id, config, None, None, &Standby::default(), reporter).await
     })
     .await;
     let name = |phase: Option<&(Phase, Instant)>| match phase {

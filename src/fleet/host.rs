@@ -36,6 +36,7 @@ use crate::{
     link::{self, Link, Pending},
     question,
     run::{self, Event, FleetConfig},
+    standby::Standby,
 };
 
 /// A command for one host.
@@ -72,6 +73,7 @@ struct Host {
     reports: mpsc::Sender<(Attempt, FromAttempt)>,
     /// What the attempts have to do before they start the server, until one has done it.
     install: Option<Install>,
+    standby: Standby,
     link: Option<Link>,
     malformed: u32,
     notices: BTreeSet<String>,
@@ -108,6 +110,7 @@ async fn drive(
                 Some(command) => host.obey(command),
                 None => return,
             },
+            () = at(host.standby.deadline()) => host.standby.clear(),
             Some((attempt, report)) = reported.recv(), if has_room => host.hear(attempt, report),
             () = at(host.connection.poll_timeout()), if has_room => {
                 host.connection.handle_timeout(Instant::now(), fastrand::f64());
@@ -163,6 +166,7 @@ impl Host {
             attempts: JoinSet::new(),
             reports,
             install: None,
+            standby: Standby::default(),
             link: None,
             malformed: 0,
             notices: BTreeSet::new(),
@@ -184,6 +188,7 @@ impl Host {
             Command::Host(command) => {
                 if command == codex_hosts::Command::Disconnect {
                     self.install = None;
+                    self.standby.clear();
                 }
                 self.connection.handle_command(Instant::now(), command);
             }
@@ -392,9 +397,9 @@ impl Host {
                 Action::Begin(attempt, search) => {
                     self.alive = Some(attempt);
                     let (reports, config) = (self.reports.clone(), Arc::clone(&self.config));
-                    let (id, install) = (self.id.clone(), self.install.clone());
+                    let (id, given) = (self.id.clone(), (self.install.clone(), self.standby.clone()));
                     self.attempts
-                        .spawn(attempt::run(id, config, attempt, search, install, reports));
+                        .spawn(attempt::run(id, config, attempt, search, given, reports));
                 }
                 Action::Probe(attempt) => {
                     if let Some(link) = &self.link {

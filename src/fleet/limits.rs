@@ -48,6 +48,9 @@ pub(crate) const FORWARD_BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(2),
     max: Duration::from_secs(60),
 };
+/// How long a session that only its user could make again waits for the next attempt: an offer to install the server may
+/// be thought about.
+pub(crate) const STANDBY_MAX: Duration = Duration::from_secs(10 * 60);
 /// How long a host waits with being ready for its forwardings: a server may need them, but a question about
 /// them may stay open.
 pub(crate) const FORWARD_PATIENCE: Duration = Duration::from_secs(10);

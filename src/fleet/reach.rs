@@ -27,6 +27,7 @@ use crate::{
     server::{Started, launch},
     socket,
     ssh::{self, Refused},
+    standby::Standby,
     system,
     transport::{Need, Transport},
     way::{Embed, NoWay, Way},
@@ -68,12 +69,14 @@ pub(crate) struct OverSsh {
     pub(crate) told: ssh::Told,
 }
 
-/// Goes through all phases before the handshake; what is to be installed comes before the launch.
+/// Goes through all phases before the handshake; what is to be installed comes before the launch. A session on `standby`
+/// spares the login.
 pub(crate) async fn reach(
     id: &HostId,
     config: &FleetConfig,
     search: Option<Search>,
     install: Option<&Install>,
+    standby: &Standby,
     reporter: &Reporter,
 ) -> Result<Reached, Failure> {
     let (ways, name) = (Arc::clone(&config.ways), id.clone());
@@ -87,8 +90,21 @@ pub(crate) async fn reach(
                 return by_system(id, config, &server, (search, install), reporter).await;
             }
             let route = ssh::resolve(id, config, transport, reporter).await?;
-            match connect(id, config, (transport, search), &route, reporter).await? {
-                Some((session, told)) => by_ssh(id, (route, session, told), &server, install, reporter).await,
+            let connected = match standby.take(&route, config.policy.probe_patience).await {
+                Some(session) => Some((session, ssh::Told::nothing())),
+                None => connect(id, config, (transport, search), &route, reporter)
+                    .await?
+                    .map(|(session, told)| (Arc::new(session), told)),
+            };
+            match connected {
+                Some((session, told)) => {
+                    let lent = (route.clone(), Arc::clone(&session), told);
+                    let reached = by_ssh(id, lent, &server, install, reporter).await;
+                    if let Err(failure) = &reached {
+                        standby.keep_after(failure, &route, session);
+                    }
+                    reached
+                }
                 None => by_system(id, config, &server, (None, install), reporter).await,
             }
         }
@@ -188,12 +204,11 @@ async fn by_system(
 
 async fn by_ssh(
     id: &HostId,
-    (route, session, told): (Route, Session, ssh::Told),
+    (route, session, told): (Route, Arc<Session>, ssh::Told),
     server: &Server,
     install: Option<&Install>,
     reporter: &Reporter,
 ) -> Result<Reached, Failure> {
-    let session = Arc::new(session);
     reporter.report(Report::Entered(Phase::Launching)).await;
     if let Some(order) = install {
         install::over_ssh(id, &session, order, server, reporter).await?;

@@ -29,6 +29,7 @@ use crate::{
     host,
     install::{Install, InstallEvent},
     limits, link,
+    names::Names,
     system::System,
     way::Ways,
 };
@@ -39,6 +40,8 @@ pub type Resolver = Arc<dyn Fn(&Query) -> Result<(Route, Vec<Problem>), RouteErr
 /// What a fleet is made of.
 pub struct FleetConfig {
     pub ways: Ways,
+    /// What somebody may have meant whose host nobody knows.
+    pub names: Names,
     /// For hosts of SSH.
     pub resolver: Resolver,
     pub connector: Connector,
@@ -285,6 +288,7 @@ mod tests {
     #[tokio::test]
     async fn one_host_too_many_is_told_and_commands_never_wait_for_whoever_takes_the_events() {
         let config = FleetConfig {
+            names: Arc::new(Vec::new),
             ways: Arc::new(|_| {
                 Ok(crate::Way::Ssh {
                     server: crate::Server::Auto,

@@ -11,7 +11,9 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 
 use crate::{
     attempt::{FromAttempt, Reporter},
-    limits, question,
+    limits,
+    names::suggest,
+    question,
     run::FleetConfig,
     server::chain,
     system::Lender,
@@ -73,6 +75,12 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    /// For a session that nobody has listened to for a while: what it has to say, it has said.
+    pub(crate) fn nothing() -> Told {
+        let (_speaker, told) = mpsc::channel(1);
+        Told { told, _speaker }
+    }
+
     /// Passes it on, without an end.
     pub(crate) async fn pass_on(&mut self, route: &Route, reporter: &Reporter) {
         while let Some(event) = self.told.recv().await {
@@ -108,10 +116,13 @@ pub(crate) async fn connect(
                 if let Some(met) = session.as_ref().err().and_then(met) {
                     reporter.report(Report::Met(met)).await;
                 }
-                let session = session.map_err(|error| Refused {
-                    failure: refused(&error, phase),
-                    need: Need::after(&error, route),
-                });
+                let session = match session {
+                    Ok(session) => Ok(session),
+                    Err(error) => Err(Refused {
+                        failure: suggest(&config.names, &error, refused(&error, phase)).await,
+                        need: Need::after(&error, route),
+                    }),
+                };
                 let is_refused = |it: &Refused| it.failure.kind == FailureKind::Unauthorized;
                 if !was_asked && session.as_ref().err().is_some_and(is_refused) && lender.lends().await {
                     return Ok(None);

@@ -84,6 +84,35 @@ impl FailureKind {
         }
     }
 
+    /// What helps in general, where the failure itself does not know better.
+    fn remedy(self) -> &'static str {
+        match self {
+            FailureKind::BadConfig => {
+                "correct the configuration; `codex hosts -G HOST` shows the line that decided each setting"
+            }
+            FailureKind::Unreachable => "check the network, the name and the port, and that sshd runs there",
+            FailureKind::TimedOut => {
+                "look for a firewall that swallows packets, and raise ConnectTimeout on a slow link"
+            }
+            FailureKind::Protocol => "check the port: something else than an SSH server of today answers",
+            FailureKind::HostKeyUnknown => "compare the fingerprint with the host's, then accept it",
+            FailureKind::HostKeyChanged => {
+                "find out why the key is another one before you remove the old one"
+            }
+            FailureKind::HostKeyRevoked => "do not connect; ask whoever runs the host for its new key",
+            FailureKind::Unauthorized => {
+                "give the host one of your keys, or choose another one with IdentityFile"
+            }
+            FailureKind::Cancelled => "run it again and answer the question",
+            FailureKind::Forbidden => "ask the host's administrator",
+            FailureKind::ForwardFailed => "free the port, or write another one in the SSH configuration",
+            FailureKind::NotInstalled => "`codex install HOST` puts it there",
+            FailureKind::LaunchFailed => "look at what `ssh HOST true` prints and whether it ends",
+            FailureKind::ServerExited => "start `codex app-server` on the host and read what it says",
+            FailureKind::Incompatible => "check `codex --version` on the host, and update it",
+        }
+    }
+
     /// Whether trying again can help without the user. A refused login is never repeated: servers lock
     /// out addresses that keep failing (OpenSSH's `PerSourcePenalties`).
     fn recovery(self) -> Recovery {
@@ -119,6 +148,11 @@ impl Failure {
 }
 
 impl Failure {
+    /// What the user can do: the failure's own hint, or what helps in general.
+    pub fn advice(&self) -> &str {
+        self.hint.as_deref().unwrap_or_else(|| self.kind.remedy())
+    }
+
     /// Whether the attempt ended before the host could take it for a login.
     pub(crate) fn is_far_from_host(&self) -> bool {
         matches!(self.phase, Some(Phase::Resolving | Phase::Connecting))

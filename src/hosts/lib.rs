@@ -9,6 +9,7 @@ mod connection;
 mod failure;
 mod forward;
 mod host;
+mod nearest;
 mod policy;
 mod question;
 
@@ -18,5 +19,6 @@ pub use connection::{Action, Attempt, Command, HostConnection, HostEvent, Met, P
 pub use failure::{Failure, FailureKind, Recovery};
 pub use forward::{Forwarded, ForwardedState};
 pub use host::{Host, HostId, Origin};
+pub use nearest::did_you_mean;
 pub use policy::{Policy, Search};
 pub use question::{Hop, HostKey, HostKeyQuestion, Prompt, Question, QuestionId, Reply, Secret};

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `first` | connects to all aliases at once and tells each first byte of the command's output |
 //! | `again` | connects once, then runs the command again for each line of its standard input, and writes the nanoseconds to the first byte |
+//! | `script` | the same by a shell that was started ahead |
 //! | `download` | writes the command's output; a line on standard error tells that it has begun |
 //! | `upload` | feeds the command with its standard input and writes the output |
 //! | `idle` | says `before`, waits for a line, connects to all, says `connected`, and keeps the commands running |
@@ -58,6 +59,7 @@ fn main() -> Outcome {
         match mode.as_str() {
             "first" => first(near, aliases).await,
             "again" => again(&near, &one).await,
+            "script" => script(&near, &one).await,
             "download" => download(&near, &one).await,
             "upload" => upload(&near, &one).await,
             "idle" => idle(near, aliases).await,
@@ -122,6 +124,23 @@ async fn again(near: &Near, alias: &str) -> Outcome {
         process.read_u8().await?;
         say(&begun.elapsed().as_nanos().to_string())?;
         while process.read(&mut [0; 64]).await? > 0 {}
+        if wishes.next_line().await?.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn script(near: &Near, alias: &str) -> Outcome {
+    let session = near.connect(alias).await?;
+    let mut wishes = lines()?;
+    let mut shell = session.start_shell().await?;
+    loop {
+        let begun = Instant::now();
+        let mut process = shell.run(&near.command).await?;
+        process.read_u8().await?;
+        say(&begun.elapsed().as_nanos().to_string())?;
+        while process.read(&mut [0; 64]).await? > 0 {}
+        shell = session.start_shell().await?;
         if wishes.next_line().await?.is_none() {
             return Ok(());
         }

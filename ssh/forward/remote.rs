@@ -83,8 +83,13 @@ pub(super) async fn start(
     index: usize,
     forward: &Forward,
 ) {
-    match ask(session, &forward.listen).await {
-        Ok((place, at)) => {
+    let listening = match session.doors().claim(&forward.listen) {
+        Some(place) => Ok(place),
+        None => ask(session, &forward.listen).await,
+    };
+    match listening {
+        Ok(place) => {
+            let at = place.to_string();
             let target = forward.target.clone();
             let mut routes = routes.lock().unwrap_or_else(PoisonError::into_inner);
             routes.push(Route { place, index, target });
@@ -95,7 +100,7 @@ pub(super) async fn start(
     }
 }
 
-async fn ask(session: &Session, listen: &Endpoint) -> Result<(Place, String), String> {
+async fn ask(session: &Session, listen: &Endpoint) -> Result<Place, String> {
     let denied = "the server refuses to listen: the port is taken, or it is not allowed";
     let slow = |_| {
         format!(
@@ -103,13 +108,13 @@ async fn ask(session: &Session, listen: &Endpoint) -> Result<(Place, String), St
             limits::CHANNEL.as_secs()
         )
     };
-    match listen {
+    let place = match listen {
         Endpoint::Unix(path) => {
             let path = path.to_string_lossy().into_owned();
             let asked = session.handle().streamlocal_forward(path.as_str());
             let asked = timeout(limits::CHANNEL, asked).await.map_err(slow)?;
             asked.map_err(|_| denied.to_owned())?;
-            Ok((Place::Unix(path.clone()), path))
+            Place::Unix(path)
         }
         Endpoint::Tcp { host, port } => {
             // As OpenSSH's client sends it; the empty one stands for all addresses (RFC 4254, 7.1).
@@ -123,11 +128,12 @@ async fn ask(session: &Session, listen: &Endpoint) -> Result<(Place, String), St
             let chosen = asked.map_err(|_| denied.to_owned())?;
             // Only for port 0 the server tells one.
             let port = if chosen == 0 { u32::from(*port) } else { chosen };
-            let at = format!("{}:{port}", if address.is_empty() { "*" } else { address });
             let address = address.to_owned();
-            Ok((Place::Tcp { address, port }, at))
+            Place::Tcp { address, port }
         }
-    }
+    };
+    session.doors().grant(listen.clone(), place.clone());
+    Ok(place)
 }
 
 async fn carry(

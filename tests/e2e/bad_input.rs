@@ -206,3 +206,22 @@ fn an_empty_prompt_is_a_usage_error() {
     let outcome = codex(&Client::new(), &["exec", "--host", "devbox", "-"]);
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
 }
+
+#[test]
+fn no_name_of_a_host_moves_the_cursor() {
+    let client = Client::new();
+    let host = "bidi\u{202e}.invalid";
+    client.append_config(&format!("Host {host}\n  HostName evil\u{1b}[2J.invalid\n"));
+    for args in [
+        &["exec", "--host", host, "say hello"][..],
+        &["install", host],
+        &["doctor", host],
+        &["hosts"],
+        &["hosts", "-G", host],
+    ] {
+        let outcome = codex(&client, args);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(said.contains("bidi"), "{args:?}: {outcome:?}");
+        assert!(!said.contains(['\u{202e}', '\u{1b}']), "{args:?}: {outcome:?}");
+    }
+}

@@ -159,6 +159,13 @@ fn comes_about(code: &str, provoke: Provoke) {
     let broken = stages.iter().find(|it| it["verdict"] == "broken");
     let broken = broken.unwrap_or_else(|| panic!("{code}: {outcome:?}"));
     assert_eq!(broken["code"], code, "{outcome:?}");
+    // Before it stands the jump host, where it is one's.
+    let (said, message) = (broken["text"].as_str(), failure["params"]["message"].as_str());
+    let is_same = said
+        .zip(message)
+        .is_some_and(|(said, message)| said.ends_with(message));
+    assert!(is_same, "{code}: {broken:#} is not {failure:#}");
+    assert_eq!(broken["fix"], failure["params"]["hint"], "{code}");
     assert!(
         broken["fix"].as_str().is_some_and(|it| !it.is_empty()),
         "{code}: {broken:#}"

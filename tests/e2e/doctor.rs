@@ -2,10 +2,13 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Known, Model, Tmux, require};
+use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Known, Model, Shell, Tmux, require};
 use serde_json::Value;
 
-use crate::setting::{CODEX, Outcome, codex, devbox, run};
+use crate::{
+    serving::set_hosts,
+    setting::{CODEX, Outcome, Running, codex, devbox, run},
+};
 
 /// The stages of a run with `--json`.
 fn stages(outcome: &Outcome) -> Vec<Value> {
@@ -231,6 +234,33 @@ fn a_server_that_runs_one_command_at_a_time_is_examined_as_every_other() {
 }
 
 #[test]
+fn the_shells_of_later_scripts_are_started_ahead_where_the_host_lets_them_wait() {
+    require!(Sshd);
+    // What bash was given after `-c`, for each time that it was started.
+    let told = "echo \"$BASH_EXECUTION_STRING\" >> ~/started\n";
+    let started = |options: fn(HostOptions) -> HostOptions| {
+        let client = Client::new();
+        let host = options(HostOptions::new().authorize(client.key()).codex(Codex::Absent));
+        let host = Host::start(host.shell(Shell::Bash).rc(told));
+        client.add(&Alias::new("devbox", &host));
+        let (_, stages) = doctor(&client, &["devbox"]);
+        broken(&stages, "codex", "not-installed");
+        for name in ["exec", "clock", "environment"] {
+            assert_eq!(stage(&stages, name)["verdict"], "ok", "{stages:#?}");
+        }
+        let lines = host.read("started").unwrap();
+        let waiting = lines.lines().filter(|it| it.contains("read -r line")).count();
+        (waiting, lines.lines().count() - waiting)
+    };
+    // The launch and the first script come with their shells; what follows finds one, whatever it is.
+    let (waiting, others) = started(|it| it);
+    assert!(2 <= waiting && others == 2, "{waiting} {others}");
+    // Here no command has an input, and bash is given the forced one.
+    let deaf = |it: HostOptions| it.sshd("ForceCommand exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\" </dev/null");
+    assert_eq!(started(deaf).0, 0);
+}
+
+#[test]
 fn an_unknown_host_key_is_asked_on_the_terminal_and_the_way_goes_on() {
     require!(Sshd, Official, Tmux);
     let (client, model) = (Client::new(), Model::start());
@@ -314,13 +344,25 @@ fn a_bundle_helps_and_holds_no_secret() {
         .banner("the password: planted-in-the-banner\n");
     let host = Host::start(options);
     client.add(&Alias::new("devbox", &host).line("SetEnv LC_SECRET=planted-in-the-configuration"));
+    client.append_config(
+        "Host gone\n  IdentityAgent /run/planted/agent\n  ProxyCommand sh -c \"exit 1\" planted %h\n",
+    );
+    set_hosts(
+        &client,
+        "[hosts.web]\ncommand = [\"false\", \"--as\", \"planted user\"]\n",
+    );
     let file = client.home().join("bundle.json");
     let mut command = client.command(CODEX);
-    command.args(["doctor", "--batch", "devbox", "--bundle", file.to_str().unwrap()]);
-    let outcome = run(command.env("DEPLOY_TOKEN", "planted-in-the-environment"));
-    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let hosts = ["doctor", "--batch", "--json", "devbox", "gone", "web"];
+    command.args(hosts).arg("--bundle").arg(&file);
+    command.env("DEPLOY_TOKEN", "planted-in-the-environment");
+    let outcome = run(command.env("SSH_AUTH_SOCK", "/run/planted/too"));
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
     let text = fs::read_to_string(&file).unwrap();
     assert!(!text.contains("planted"), "{text}");
+    assert!(!outcome.stdout.contains("planted"), "{outcome:?}");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let key = fs::read_to_string(client.key().path()).unwrap();
     let secret = key.lines().nth(1).unwrap();
     assert!(!text.contains(secret), "{text}");
@@ -339,6 +381,7 @@ fn a_bundle_helps_and_holds_no_secret() {
     );
     let again = codex(&client, &["doctor", "--bundle", file.to_str().unwrap()]);
     assert_eq!(again.code, Some(2), "no file is replaced: {again:?}");
+    assert_eq!(again.stdout, "", "and nothing is examined in vain");
 }
 
 #[test]
@@ -386,4 +429,22 @@ fn this_machine_is_examined_without_a_network_and_the_broken_part_is_named() {
             .unwrap()
             .contains("HTTP ")
     );
+}
+
+#[test]
+fn a_host_that_hangs_does_not_hold_up_what_is_known_of_the_one_before_it() {
+    let client = Client::new();
+    set_hosts(
+        &client,
+        "[hosts.wrong]\ncommand = [\"false\"]\n[hosts.hangs]\ncommand = [\"sleep\", \"60\"]\n",
+    );
+    let mut running = Running::start(&client, &["doctor", "--json", "wrong", "hangs"]);
+    running.wait_for_line("the end of the first host", |it| {
+        it.contains("\"wrong\"") && it.contains("\"broken\"")
+    });
+    running.interrupt();
+    let outcome = running.finish();
+    assert_eq!(outcome.code, Some(130));
+    let rest = stages(&outcome);
+    assert_eq!(stage(&rest, "rest")["host"], "hangs", "{outcome:?}");
 }

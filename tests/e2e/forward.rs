@@ -7,12 +7,10 @@ use std::{
     thread,
 };
 
-use codex_testkit::{
-    AUTHENTICATOR_CODES, Alias, Client, Host, HostOptions, Login, Model, PASSWORD, Tmux, require, wait,
-};
+use codex_testkit::{Alias, Client, Host, HostOptions, Login, Model, Tmux, require, wait};
 
 use crate::{
-    screen::{quit, type_secret},
+    screen::{log_in_with_two_prompts, quit},
     setting::{CODEX, Running, codex},
 };
 
@@ -206,20 +204,29 @@ fn where_only_the_user_could_log_in_again_the_forwardings_share_the_connection()
     require!(Sshd, Pam, Official, Tmux);
     let (client, model, echo) = (Client::new(), Model::start(), Echo::start());
     let host = Host::start(HostOptions::new().login(Login::TwoPrompts).model(&model));
-    let port = free_port();
-    client.add(&Alias::new("devbox", &host).line(&format!("LocalForward {port} 127.0.0.1:{}", echo.port)));
+    let ports = [free_port(), free_port()];
+    let [local, remote] = ports;
+    let alias = Alias::new("devbox", &host).line(&format!("LocalForward {local} 127.0.0.1:{}", echo.port));
+    client.add(&alias.line(&format!("RemoteForward {remote} 127.0.0.1:{}", echo.port)));
     let terminal = open(&client, &["devbox", "--forward"]);
-    terminal.wait_for_text("assword");
-    type_secret(&terminal, PASSWORD);
-    terminal.wait_for("the second prompt", |it| {
-        it.contains("OATH") || it.contains("One-time")
-    });
-    type_secret(&terminal, AUTHENTICATOR_CODES[0]);
+    log_in_with_two_prompts(&terminal);
     terminal.wait_for_text(" ready");
-    wait::until("the forwarding", wait::DEADLINE, || is_open(port).then_some(()));
+    let are_open = || ports.into_iter().all(is_open).then_some(());
+    wait::until("the forwardings", wait::DEADLINE, are_open);
+    // A server that ends is started again on the connection that stands, and they are opened there once more.
+    let started = || host.log().matches("Starting session: command").count();
+    assert_eq!(started(), 1);
+    host.kill("codex");
+    wait::until("the next server", wait::DEADLINE, || {
+        (started() == 2).then_some(())
+    });
+    wait::until("the forwardings again", wait::DEADLINE, are_open);
+    terminal.wait_for("the host ready again", |it| {
+        it.contains(" ready") && !it.contains("ended")
+    });
     assert_eq!(host.log().matches("Accepted ").count(), 1, "{}", host.log());
     quit(&terminal);
-    assert!(tcp(port).is_none());
+    assert!(ports.into_iter().all(|it| tcp(it).is_none()));
 }
 
 #[test]

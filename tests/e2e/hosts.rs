@@ -3,7 +3,7 @@
 use codex_testkit::Client;
 use serde_json::Value;
 
-use crate::setting::codex;
+use crate::{serving::set_hosts, setting::codex};
 
 fn configured() -> Client {
     let client = Client::new();
@@ -145,4 +145,48 @@ fn usage_errors_have_code_2_and_help_has_0() {
         assert_eq!(outcome.code, Some(0), "{args:?}");
         assert_eq!(outcome.stderr, "", "{args:?}");
     }
+}
+
+#[test]
+fn a_host_in_the_place_of_a_command_is_told_from_a_mistyped_command() {
+    let client = configured();
+    let outcome = codex(&client, &["devbox"]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    let hint = "hint: `codex connect devbox` connects to that host";
+    assert!(outcome.stderr.contains(hint), "{outcome:?}");
+    let outcome = codex(&client, &["conect"]);
+    assert!(
+        outcome.stderr.contains("'connect'") && !outcome.stderr.contains("hint:"),
+        "{outcome:?}"
+    );
+    let outcome = codex(&client, &["connect", "devbox"]);
+    assert!(
+        outcome.stderr.contains("codex exec --host devbox PROMPT"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_long_alias_does_not_push_the_columns_of_the_others_away() {
+    let client = configured();
+    client.append_config(&format!("Host {}\n", "long".repeat(40)));
+    let outcome = codex(&client, &["hosts"]);
+    let line = outcome
+        .stdout
+        .lines()
+        .find(|it| it.starts_with("devbox"))
+        .unwrap();
+    assert!(line.find("dev ").is_some_and(|it| it < 60), "{outcome:?}");
+}
+
+#[test]
+fn the_settings_of_ssh_are_not_shown_as_if_they_held_for_what_is_reached_in_another_way() {
+    let client = configured();
+    set_hosts(&client, "[hosts.web]\ncommand = [\"sh\"]\n");
+    let outcome = codex(&client, &["hosts", "-G", "web"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stderr.contains("not reached by SSH"), "{outcome:?}");
+    let outcome = codex(&client, &["hosts", "-G", "ws://127.0.0.1:1"]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert_eq!(outcome.stdout, "");
 }

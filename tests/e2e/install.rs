@@ -8,11 +8,11 @@ use std::{
     sync::OnceLock,
 };
 
-use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Model, Shell, Tmux, require};
+use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Login, Model, Shell, Tmux, require};
 use serde_json::Value;
 
 use crate::{
-    screen::quit,
+    screen::{log_in_with_two_prompts, quit},
     serving::set_hosts,
     setting::{CODEX, Outcome, Running, codex, devbox},
 };
@@ -235,6 +235,8 @@ fn ctrl_c_leaves_what_arrived_for_the_next_run() {
     let outcome = running.finish();
     host.resume();
     assert_eq!(outcome.code, Some(130), "{outcome:?}");
+    let text = "interrupted: run it again, and it goes on where it ended";
+    assert!(outcome.stdout.contains(text), "{outcome:?}");
     let outcome = install(&client, "bare", &binary);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(0 < event(&outcome, "begun")["resumedAt"].as_u64().unwrap());
@@ -526,6 +528,29 @@ fn an_official_codex_stays_and_comes_first_unless_ours_is_asked_for() {
     set_hosts(&client, "[hosts.devbox]\nserver = \"official\"\n");
     let outcome = codex(&client, &["install", "devbox", "--binary", binary]);
     assert!(outcome.stderr.contains("wants another server"), "{outcome:?}");
+}
+
+#[test]
+fn a_code_that_holds_once_is_asked_for_once_also_when_the_server_has_to_be_installed() {
+    require!(Sshd, Pam, Tmux);
+    let (client, model) = (Client::new(), Model::start());
+    let options = HostOptions::new().codex(Codex::Absent).model(&model);
+    let host = Host::start(options.login(Login::TwoPrompts));
+    client.add(&Alias::new("bare", &host));
+    let words = [stripped().to_str().unwrap(), "connect", "bare"];
+    let terminal = Tmux::start(&words, &client.environment(), 100, 30);
+    log_in_with_two_prompts(&terminal);
+    terminal.wait_for("the failure", |it| it.contains("failed"));
+    terminal.send(&["F2"]);
+    terminal.wait_for_text("installs our app-server there");
+    terminal.send(&["i"]);
+    terminal.wait_for_text("install on bare");
+    terminal.send(&["i"]);
+    terminal.wait_for("the way through the installation to the server", |it| {
+        it.contains("ready in")
+    });
+    assert_eq!(host.log().matches("Accepted ").count(), 1, "{}", host.log());
+    quit(&terminal);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod launch;
 mod local;
 mod logins;
 mod masters;
+mod mistyped;
 mod near;
 mod official_tui;
 mod our_server;

@@ -298,14 +298,19 @@ fn logins_are_asked_in_the_interface_and_never_shown() {
     press_until(&terminal, &["Right", "Enter"], || {
         !terminal.screen().contains(&fingerprint)
     });
+    log_in_with_two_prompts(&terminal);
+    wait_for_ready(&terminal, 1);
+    quit(&terminal);
+}
+
+/// Answers the questions of a host with [`Login::TwoPrompts`].
+pub(crate) fn log_in_with_two_prompts(terminal: &Tmux) {
     terminal.wait_for_text("assword");
-    type_secret(&terminal, PASSWORD);
+    type_secret(terminal, PASSWORD);
     terminal.wait_for("the second prompt", |it| {
         it.contains("OATH") || it.contains("One-time")
     });
-    type_secret(&terminal, AUTHENTICATOR_CODES[0]);
-    wait_for_ready(&terminal, 1);
-    quit(&terminal);
+    type_secret(terminal, AUTHENTICATOR_CODES[0]);
 }
 
 /// Types what must not be seen, when the dialog takes keys.

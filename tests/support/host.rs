@@ -377,6 +377,16 @@ impl Host {
             .collect()
     }
 
+    /// Kills the programs of this name that run on the host.
+    pub fn kill(&self, name: &str) {
+        for process in self.running().processes() {
+            if process.name == name {
+                // Its parent's end may have taken it along.
+                let _ = kill_process(process.pid, Signal::KILL);
+            }
+        }
+    }
+
     /// Ends every process of the host; its files stay. New connections are refused.
     pub fn stop(&mut self) {
         self.namespace = None;

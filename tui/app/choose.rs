@@ -99,9 +99,7 @@ impl App {
                 self.focus = Focus::Composer;
             }
             Some(Row::Host(id)) => {
-                self.picker.filter = TextField::default();
-                self.picker.selected = self.picker.hosts.iter().position(|it| it.id == id).unwrap_or(0);
-                self.picker.is_open = true;
+                self.picker.open_at(Some(&id));
             }
             Some(Row::More(id)) => {
                 let cursor = match self.hosts.get(&id).map(|it| &it.list) {
@@ -114,6 +112,12 @@ impl App {
             }
             None => (),
         }
+    }
+
+    /// The host that the user looks at is the one whose connection is of interest.
+    pub(super) fn open_connections(&mut self) {
+        let host = self.current_pane().map(|it| it.host.clone());
+        self.picker.open_at(host.as_ref());
     }
 
     fn leave_threads(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use codex_hosts::{Forwarded, HostId, Phase, Status};
+use codex_hosts::{Failure, Forwarded, HostId, Phase, Status};
 use codex_protocol::v2;
 
 use super::{composer::History, install::Upload};
@@ -15,6 +15,8 @@ pub struct HostEntry {
     /// `user@name:port`, where it is known.
     pub address: Option<String>,
     pub status: Status,
+    /// Why the attempts before the one under way failed: what it says is there as long as it may be the reason.
+    last_failure: Option<Failure>,
     /// From the handshake of this connection.
     pub server: Option<v2::InitializeResponse>,
     /// The directory that new threads get, as asked for on the command line or by the last `/new`.
@@ -47,6 +49,7 @@ impl HostEntry {
             id,
             address: None,
             status: Status::Offline,
+            last_failure: None,
             server: None,
             cwd: None,
             list: ListState::Unknown,
@@ -56,6 +59,26 @@ impl HostEntry {
             needs_login: false,
             upload: None,
             forwards: Vec::new(),
+        }
+    }
+
+    pub(super) fn set_status(&mut self, status: Status) {
+        match &status {
+            Status::Waiting { failure, .. } => self.last_failure = Some(failure.clone()),
+            Status::Working { retry: 1.., .. } => (),
+            Status::Working { .. } | Status::Offline | Status::Ready { .. } | Status::Failed(_) => {
+                self.last_failure = None;
+            }
+        }
+        self.status = status;
+    }
+
+    /// What stands, or stood until an attempt that is under way, between the user and the host.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.status {
+            Status::Waiting { failure, .. } | Status::Failed(failure) => Some(failure),
+            Status::Working { .. } => self.last_failure.as_ref(),
+            Status::Offline | Status::Ready { .. } => None,
         }
     }
 
@@ -82,7 +105,7 @@ pub fn status_word(status: &Status) -> &'static str {
         } => "resolving",
         Status::Working { phase, .. } => phase.label(),
         Status::Ready { .. } => "ready",
-        Status::Waiting { .. } => "unreachable",
+        Status::Waiting { failure, .. } => failure.kind.code(),
         Status::Failed(_) => "failed",
     }
 }

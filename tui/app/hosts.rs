@@ -26,7 +26,7 @@ impl App {
         if !matches!(status, Status::Working { .. }) {
             host.upload = None;
         }
-        host.status = status;
+        host.set_status(status);
         match (was, is) {
             (_, true) => self.host_ready(id, effects),
             (true, false) => self.host_lost(id),

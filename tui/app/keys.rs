@@ -108,7 +108,7 @@ impl App {
             Command::NextAttention => self.next_attention(effects),
             Command::LookAtRequest => self.look_at_request(effects),
             Command::NewThread => self.new_thread(None, effects),
-            Command::Connections => self.picker.is_open = true,
+            Command::Connections => self.open_connections(),
             Command::Slot(slot) => self.choose_slot(slot, effects),
             Command::Redraw => effects.push(Effect::Redraw),
             _ => return false,

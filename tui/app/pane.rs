@@ -155,7 +155,7 @@ impl Mood {
             Mood::Working => "working",
             Mood::Done => "done",
             Mood::Idle => "idle",
-            Mood::Unreachable => "unreachable",
+            Mood::Unreachable => "not connected",
         }
     }
 }

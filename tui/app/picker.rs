@@ -59,6 +59,15 @@ impl Picker {
         in_order.map(|it| it.id.clone()).collect()
     }
 
+    /// Opens with this host under the cursor, or where it was left.
+    pub(super) fn open_at(&mut self, id: Option<&HostId>) {
+        self.is_open = true;
+        if let Some(at) = id.and_then(|id| self.hosts.iter().position(|it| it.id == *id)) {
+            self.filter = TextField::default();
+            self.selected = at;
+        }
+    }
+
     pub fn toggle_mark(&mut self) {
         if let Some(id) = self.current().map(|it| it.id.clone())
             && !self.marked.remove(&id)

@@ -320,7 +320,7 @@ impl App {
             Slash::Interrupt => self.interrupt_current(effects),
             Slash::Copy => self.copy_last_answer(effects),
             Slash::Status => self.tell_status(),
-            Slash::Connections => self.picker.is_open = true,
+            Slash::Connections => self.open_connections(),
             Slash::Help => self.palette = Some(Palette::new(Scope::Help(Context::Composer))),
             Slash::Quit => self.quit_or_warn(effects),
             Slash::Compact | Slash::Rename | Slash::Archive | Slash::Fork => {

@@ -171,7 +171,9 @@ const LISTS: &[Binding] = &[
     bind(Connections, key(KeyCode::PageUp), C::PageUp, "a page up"),
     bind(Connections, key(KeyCode::PageDown), C::PageDown, "a page down"),
     bind(Connections, char('g'), C::Top, "first"),
+    bind(Connections, key(KeyCode::Home), C::Top, "first"),
     bind(Connections, char('G'), C::Bottom, "last"),
+    bind(Connections, key(KeyCode::End), C::Bottom, "last"),
     hint(Connections, char('?'), C::Help, "help", "keys of this list"),
     hint(
         Connections,

@@ -25,6 +25,10 @@ use crate::{
 /// Lines of a remote's stderr that are shown: its end says most.
 const STDERR_LINES_MAX: usize = 12;
 
+/// Rows that the list keeps: what is said of the host under the cursor gets the others where it needs them, since its
+/// end is what helps.
+const LIST_ROWS_MIN: u16 = 3;
+
 pub(super) fn draw(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
     let theme = pen.theme;
     let title = pen.pair(
@@ -37,10 +41,10 @@ pub(super) fn draw(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
     pen.line(row_of(area, 0), &title);
     draw_input(app, pen, row_of(area, 1));
     let detail = detail(app, now, pen, area.width);
+    let top = 2.min(area.height);
     let detail_height = u16::try_from(detail.len())
         .unwrap_or(u16::MAX)
-        .min(area.height / 2);
-    let top = 2.min(area.height);
+        .min(area.height.saturating_sub(top + LIST_ROWS_MIN));
     let list = Rect {
         y: area.y + top,
         height: (area.height - top).saturating_sub(detail_height),
@@ -58,17 +62,20 @@ pub(super) fn draw(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
 fn counts(app: &App) -> String {
     let ready = app.hosts.values().filter(|it| it.is_ready()).count();
     let marked = app.picker.marked.len();
-    let hosts = app.picker.hosts.len();
+    let hosts = match app.picker.hosts.len() {
+        1 => "1 host".to_owned(),
+        n => format!("{n} hosts"),
+    };
     match marked {
-        0 => format!("{hosts} hosts, {ready} ready"),
-        n => format!("{hosts} hosts, {ready} ready, {n} marked"),
+        0 => format!("{hosts}, {ready} ready"),
+        n => format!("{hosts}, {ready} ready, {n} marked"),
     }
 }
 
 fn draw_input(app: &App, pen: &mut Pen<'_, '_>, area: Rect) {
     let theme = pen.theme;
     let picker = &app.picker;
-    let (label, field) = match &picker.typing {
+    let (before, field) = match &picker.typing {
         Typing::Address(field) => ("add user@host:port: ", Some(field)),
         Typing::Filter => ("/", Some(&picker.filter)),
         Typing::Nothing if !picker.filter.is_empty() => ("/", Some(&picker.filter)),
@@ -81,25 +88,31 @@ fn draw_input(app: &App, pen: &mut Pen<'_, '_>, area: Rect) {
             .map(|it| format!("   {it}"))
             .unwrap_or_default();
         let line = Line::from(vec![
-            Span::styled(label, theme.accent),
+            Span::styled(before, theme.accent),
             Span::raw(pen.fit(field.text(), area.width)),
             Span::styled(problem, theme.error),
         ]);
         pen.line(area, &line);
         if picker.typing != Typing::Nothing && app.open_ask().is_none() {
-            let column = text_width(label) + text_width(&field.text()[..field.cursor()]);
+            let column = text_width(before) + text_width(&field.text()[..field.cursor()]);
             let column = u16::try_from(column)
                 .unwrap_or(u16::MAX)
                 .min(area.width.saturating_sub(1));
             pen.cursor(area.x + column, area.y);
         }
-    } else if picker.hosts.is_empty() {
-        pen.text(area, "the configuration names no host: `a` adds one", theme.dim);
+    } else if picker.hosts.iter().all(|it| it.origin == Origin::ThisMachine) {
+        let key = label(Context::Connections, Command::AddHost);
+        let text = format!("the SSH configuration names no host: `{key}` adds one");
+        pen.text(area, &text, theme.dim);
     }
 }
 
 fn draw_list(app: &App, now: Instant, pen: &mut Pen<'_, '_>, area: Rect) {
     let hosts = app.picker.visible();
+    if hosts.is_empty() && !app.picker.filter.is_empty() {
+        let text = "no host has this in its name or address: Esc shows all of them";
+        pen.text(row_of(area, 0), text, pen.theme.dim);
+    }
     let selected = app.picker.selected.min(hosts.len().saturating_sub(1));
     let height = usize::from(area.height);
     let first = (selected + 1).saturating_sub(height);
@@ -210,13 +223,12 @@ fn detail(app: &App, now: Instant, pen: &Pen<'_, '_>, width: u16) -> Vec<Line<'s
             }
         }
         Status::Working { .. } => say(&status_text(&host.status, now), theme.working),
-        Status::Waiting { failure, .. } | Status::Failed(failure) => {
-            say(&failure_text(failure), theme.error);
-            if let Some(hint) = &failure.hint {
-                say(hint, Style::new());
-            }
-            say_stderr(failure, app.picker.shows_detail, &mut say, theme.dim);
-        }
+        Status::Waiting { .. } | Status::Failed(_) => (),
+    }
+    if let Some(failure) = host.failure() {
+        say(&failure_text(failure), theme.error);
+        say(failure.advice(), Style::new());
+        say_stderr(failure, app.picker.shows_detail, &mut say, theme.dim);
     }
     if let Some(notice) = host.notices.back() {
         say(notice, theme.dim);
@@ -259,9 +271,12 @@ fn forward_text(it: &Forwarded, pen: &Pen<'_, '_>) -> (String, Style) {
 }
 
 fn failure_text(failure: &Failure) -> String {
+    let code = failure.kind.code();
     match failure.phase {
-        Some(phase) => format!("{}: {}", phase.label(), failure.message),
-        None => format!("connection lost: {}", failure.message),
+        // Many say themselves what was being done.
+        Some(phase) if failure.message.starts_with(phase.label()) => format!("{} [{code}]", failure.message),
+        Some(phase) => format!("{}: {} [{code}]", phase.label(), failure.message),
+        None => format!("connection lost: {} [{code}]", failure.message),
     }
 }
 

@@ -113,7 +113,7 @@ pub(super) fn status_text(status: &Status, now: Instant) -> String {
         }
         Status::Waiting { until, .. } => {
             let rest = seconds(until.saturating_duration_since(now));
-            format!("unreachable, again in {rest}")
+            format!("{}, again in {rest}", status_word(status))
         }
         Status::Offline | Status::Ready { .. } | Status::Failed(_) => status_word(status).to_owned(),
     }

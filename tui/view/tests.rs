@@ -118,6 +118,96 @@ fn a_host_in_trouble_keeps_its_name_in_the_list_and_says_all_that_went_wrong() {
 }
 
 #[test]
+fn a_failed_host_says_its_code_its_last_words_and_what_helps() {
+    let mut desk = Desk::connecting(&["devbox"]);
+    let failure = Failure {
+        kind: FailureKind::LaunchFailed,
+        stderr: Some("starting\nlibssl.so.3: \u{1b}[31mno such file\n".to_owned()),
+        ..failure()
+    };
+    desk.status("devbox", Status::Failed(failure));
+    for text in [
+        "devbox: failed [launch-failed] · F2 connects again",
+        "it said (the last line): libssl.so.3: no such file",
+        "is sshd running there?",
+    ] {
+        desk.shows(text);
+    }
+    desk.keys("<F2>");
+    desk.shows("connection refused [launch-failed]");
+    let failure = Failure {
+        kind: FailureKind::ServerExited,
+        hint: None,
+        ..self::failure()
+    };
+    desk.status("devbox", Status::Failed(failure));
+    desk.shows("start `codex app-server` on the host");
+}
+
+#[test]
+fn a_narrow_screen_has_room_for_what_helps() {
+    let mut desk = Desk::connecting(&["devbox"]);
+    let mut failure = failure();
+    failure.message = "the host key has changed: it sent one, and known is another one ".repeat(3);
+    failure.hint = Some("remove the old key: ssh-keygen -f ~/.ssh/known_hosts -R devbox".to_owned());
+    desk.status("devbox", Status::Failed(failure));
+    desk.keys("<F2>");
+    let screen = desk.screen(40, 15);
+    assert!(
+        screen.contains("devbox") && screen.contains("-R devbox"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn the_reason_stays_while_the_next_attempt_is_under_way_and_goes_with_its_success() {
+    let mut desk = Desk::connecting(&["devbox"]);
+    let until = desk.now + Duration::from_secs(1);
+    let waiting = Status::Waiting {
+        until,
+        retry: 1,
+        failure: failure(),
+    };
+    desk.status("devbox", waiting);
+    desk.lose("devbox");
+    for keys in ["", "<F2>"] {
+        desk.keys(keys);
+        desk.shows("connecting 0 s, try 2");
+        desk.shows("connection refused");
+        desk.shows("is sshd running there?");
+    }
+    desk.make_ready("devbox");
+    desk.lose("devbox");
+    desk.hides("connection refused");
+}
+
+#[test]
+fn a_list_without_a_host_says_what_can_be_done() {
+    let mut desk = Desk::new(start(&[]));
+    desk.keys("<F2>");
+    desk.shows("names no host: `a` adds one");
+    let mut desk = Desk::new(start(&["alpha"]));
+    desk.keys("<F2>");
+    desk.shows("1 host, 0 ready");
+    desk.keys("/zz");
+    desk.shows("no host has this in its name or address");
+    desk.keys("<Esc>");
+    desk.hides("no host has this");
+    desk.shows("alpha");
+}
+
+#[test]
+fn the_connections_open_at_the_host_that_is_looked_at() {
+    let mut desk = Desk::new(start(&["alpha", "beta", "gamma"]));
+    desk.keys("jj<Enter>");
+    desk.make_ready("gamma");
+    desk.keys("<F2>");
+    desk.shows("ready for");
+    desk.keys("kk<Esc><F2>");
+    desk.shows("ready for");
+}
+
+#[test]
 fn what_the_server_is_does_not_hide_how_to_begin() {
     let mut desk = Desk::ready(&["devbox"]);
     desk.notify("devbox", "warning", json!({"message": "an old configuration"}));

@@ -20,11 +20,13 @@ use super::{
 use crate::{
     app::{
         App, Focus, Pane,
+        host::HostEntry,
         pane::{Delivery, Interrupt, Link, Turn},
         slash,
         text_field::{place, rows},
     },
     cells,
+    keymap::{Command, Context, label},
     text::{
         sanitize::sanitize_line,
         wrap::{Breaks, Wrap},
@@ -265,17 +267,7 @@ fn notes(app: &App, pane: &Pane, now: Instant, pen: &Pen<'_, '_>) -> Vec<Note> {
     if let Some(host) = app.hosts.get(&pane.host)
         && !host.is_ready()
     {
-        let (glyph, style) = status_look(&host.status, theme);
-        notes.push(Note::line(
-            &format!("{glyph} {}: {}", host.id, status_text(&host.status, now)),
-            style,
-        ));
-        if let Status::Failed(failure) | Status::Waiting { failure, .. } = &host.status {
-            notes.push(Note::in_full(&format!("  {}", failure.message), style));
-            if let Some(hint) = &failure.hint {
-                notes.push(Note::in_full(&format!("  {hint}"), theme.dim));
-            }
-        }
+        host_notes(app, host, now, pen, &mut notes);
     }
     if let Some(elapsed) = pane.working_for(now) {
         let text = match (&pane.interrupt, &pane.turn) {
@@ -318,6 +310,36 @@ fn notes(app: &App, pane: &Pane, now: Instant, pen: &Pen<'_, '_>) -> Vec<Note> {
         notes.push(Note::line(&text, theme.warning));
     }
     notes
+}
+
+/// Where a host stands that is not ready, why, and what helps.
+fn host_notes(app: &App, host: &HostEntry, now: Instant, pen: &Pen<'_, '_>, notes: &mut Vec<Note>) {
+    let theme = pen.theme;
+    let (glyph, style) = status_look(&host.status, theme);
+    let mut text = format!("{glyph} {}: {}", host.id, status_text(&host.status, now));
+    if let Status::Failed(failure) = &host.status {
+        let key = label(Context::Global, Command::Connections);
+        let does = match app.offer_for(&host.id) {
+            Some(_) => "installs our server there",
+            None => "connects again",
+        };
+        text += &format!(" [{}] {} {key} {does}", failure.kind.code(), theme.glyphs.dot);
+    }
+    notes.push(Note::line(&text, style));
+    let Some(failure) = host.failure() else { return };
+    notes.push(Note::in_full(&format!("  {}", failure.message), style));
+    let mut said = failure.stderr.as_deref().unwrap_or_default().trim().lines();
+    if let Some(last) = said.next_back() {
+        let all = match said.next() {
+            Some(_) => " (the last line)",
+            None => "",
+        };
+        notes.push(Note::in_full(
+            &format!("  it said{all}: {}", last.trim()),
+            theme.dim,
+        ));
+    }
+    notes.push(Note::in_full(&format!("  {}", failure.advice()), theme.dim));
 }
 
 /// The notes in full, or one line each where that would take too much of the transcript. The draft keeps

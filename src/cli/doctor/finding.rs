@@ -88,12 +88,7 @@ impl Finding {
                 Some(stderr) => json!({ "stderr": stderr }),
                 None => Value::Null,
             },
-            ..finding.fix(Some(
-                failure
-                    .hint
-                    .clone()
-                    .unwrap_or_else(|| remedy(failure.kind).to_owned()),
-            ))
+            ..finding.fix(Some(failure.advice().to_owned()))
         }
     }
 
@@ -159,33 +154,6 @@ fn milliseconds(it: Duration) -> String {
     match milliseconds {
         ..10.0 => format!("{milliseconds:.1} ms"),
         _ => format!("{milliseconds:.0} ms"),
-    }
-}
-
-/// What helps most often where the failure itself names nothing better.
-fn remedy(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::BadConfig => {
-            "correct the configuration; `codex hosts -G HOST` shows the line that decided each setting"
-        }
-        FailureKind::Unreachable => "check the network, the name and the port, and that sshd runs there",
-        FailureKind::TimedOut => {
-            "look for a firewall that swallows packets, and raise ConnectTimeout on a slow link"
-        }
-        FailureKind::Protocol => "check the port: something else than an SSH server of today answers",
-        FailureKind::HostKeyUnknown => "compare the fingerprint with the host's, then accept it",
-        FailureKind::HostKeyChanged => "find out why the key is another one before you remove the old one",
-        FailureKind::HostKeyRevoked => "do not connect; ask whoever runs the host for its new key",
-        FailureKind::Unauthorized => {
-            "give the host one of your keys, or choose another one with IdentityFile"
-        }
-        FailureKind::Cancelled => "run it again and answer the question",
-        FailureKind::Forbidden => "ask the host's administrator",
-        FailureKind::ForwardFailed => "free the port, or write another one in the SSH configuration",
-        FailureKind::NotInstalled => "`codex install HOST` puts it there",
-        FailureKind::LaunchFailed => "look at what `ssh HOST true` prints and whether it ends",
-        FailureKind::ServerExited => "start `codex app-server` on the host and read what it says",
-        FailureKind::Incompatible => "check `codex --version` on the host, and update it",
     }
 }
 

@@ -145,7 +145,7 @@ async fn provider(server: &Server, online: bool) -> Finding {
     let Some(Ok(provider)) = server.provider(id) else {
         return Finding::skipped(stage, format!("`{id}` cannot be asked without its credential"));
     };
-    let address = provider.base_url.clone();
+    let address = without_login(&provider.base_url);
     if !online {
         return Finding::skipped(stage, format!("{address} is asked only with --online"));
     }
@@ -166,6 +166,19 @@ async fn provider(server: &Server, online: bool) -> Finding {
         }
     };
     finding.took(start.elapsed())
+}
+
+/// An address without what may be secret in it: the user and password before the host, and the query.
+fn without_login(address: &str) -> String {
+    let shown = address.split(['?', '#']).next().unwrap_or_default();
+    match shown.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => shown.to_owned(),
+    }
 }
 
 fn sandbox(preflight: &Preflight) -> Finding {

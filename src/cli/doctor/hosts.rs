@@ -1,6 +1,11 @@
 //! Hosts: their examinations side by side, and the questions of their logins one after another.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::IsTerminal,
+    sync::Arc,
+    time::Duration,
+};
 
 use codex_fleet::{Answering, Examined as Told, FleetConfig, Outcome, Step, examine as walk};
 use codex_hosts::HostId;
@@ -14,7 +19,9 @@ use tokio::{
 use super::{
     DoctorArgs,
     finding::{Examined, Finding},
-    heading, line, say,
+    heading, line,
+    remover::Remover,
+    say, text,
 };
 use crate::cli::{
     ask,
@@ -23,6 +30,7 @@ use crate::cli::{
     report::{Code, Problem},
     signals::Signals,
     ssh::SshConfig,
+    unanswered::{Nobody, Unanswered},
     ways,
 };
 
@@ -40,7 +48,11 @@ const DECISIVE: &[&str] = &[
 ];
 
 /// What was found, and the exit code of the signal that ended it before it was done.
-pub(super) fn examine(args: &DoctorArgs) -> Result<(Vec<Examined>, Option<Code>), Problem> {
+/// `remover` learns what the hosts' settings hold.
+pub(super) fn examine(
+    args: &DoctorArgs,
+    remover: &mut Remover,
+) -> Result<(Vec<Examined>, Option<Code>), Problem> {
     ways::check_destinations(&args.hosts)?;
     if args.hosts.iter().any(|it| it == THIS_MACHINE) {
         return Err(
@@ -63,7 +75,7 @@ pub(super) fn examine(args: &DoctorArgs) -> Result<(Vec<Examined>, Option<Code>)
     let fleet = Arc::new(fleet);
     let examined = runtime.block_on(async {
         let signals = Signals::listen().map_err(|it| failed(&it))?;
-        Ok(Desk::new(args).run(&args.hosts, &fleet, signals).await)
+        Ok(Desk::new(args, remover).run(&args.hosts, &fleet, signals).await)
     });
     // A question that is still open on the terminal must not keep the program from ending.
     runtime.shutdown_timeout(Duration::ZERO);
@@ -71,27 +83,42 @@ pub(super) fn examine(args: &DoctorArgs) -> Result<(Vec<Examined>, Option<Code>)
 }
 
 /// Takes what all hosts tell.
-struct Desk {
+struct Desk<'a> {
     sources: Sources,
-    can_ask: bool,
+    /// Why nobody can be asked.
+    nobody: Option<Nobody>,
+    /// What the logins ask.
+    unanswered: BTreeMap<String, Unanswered>,
+    remover: &'a mut Remover,
     is_json: bool,
-    /// Each stage is told when it ends. The stages of several hosts would be mixed.
+    /// Each stage is told when it ends. The stages of several hosts would be mixed: they are told host by host.
     is_live: bool,
+    /// Hosts whose examination is over.
+    over: BTreeSet<String>,
+    /// How many of the hosts were told.
+    told: usize,
     found: BTreeMap<String, Examined>,
     asker: Asker<Answering>,
 }
 
-impl Desk {
-    fn new(args: &DoctorArgs) -> Desk {
+impl<'a> Desk<'a> {
+    fn new(args: &DoctorArgs, remover: &'a mut Remover) -> Desk<'a> {
         let sources = match &args.ssh.file {
             Some(file) => Sources::file(file),
             None => Sources::default_for(&SystemWorld::new()),
         };
         Desk {
             sources,
-            can_ask: !args.batch && ask::can_ask(),
+            nobody: match args.batch {
+                true => Some(Nobody::Batch),
+                false => (!ask::can_ask()).then_some(Nobody::NoTerminal),
+            },
+            unanswered: BTreeMap::new(),
+            remover,
             is_json: args.json,
             is_live: args.hosts.len() == 1,
+            over: BTreeSet::new(),
+            told: 0,
             found: BTreeMap::new(),
             asker: Asker::new(),
         }
@@ -107,6 +134,7 @@ impl Desk {
         let (told, mut received) = mpsc::channel(TOLD_MAX);
         for host in hosts {
             let settings = settings(host, self.sources.clone()).await;
+            self.remover.learn_settings(&settings);
             let examined = Examined {
                 host: Some(host.clone()),
                 findings: Vec::new(),
@@ -124,23 +152,65 @@ impl Desk {
                     }
                 };
                 tokio::join!(walk(&id, &fleet, own), pass);
+                id.0
             });
         }
-        drop(told);
         let mut stopped = None;
-        while stopped.is_none() {
+        while stopped.is_none() && self.over.len() < hosts.len() {
             tokio::select! {
-                told = received.recv() => match told {
-                    Some((host, it)) => self.take(&host, it),
-                    None => break,
-                },
-                (answering, reply) = self.asker.answered() => answering.answer(reply),
+                biased;
                 code = signals.next() => stopped = Some(code),
+                // What a host has told is taken before its end.
+                Some((host, it)) = received.recv() => self.take(&host, it),
+                (answering, reply) = self.asker.answered() => answering.answer(reply),
+                Some(ended) = walks.join_next() => match ended {
+                    Ok(host) => _ = self.over.insert(host),
+                    // A panic is a defect, and nobody waits for the rest.
+                    Err(_) => break,
+                },
             }
+            self.tell(hosts, false);
         }
+        if stopped.is_some() {
+            self.cut_off();
+        }
+        self.tell(hosts, true);
         let mut found = self.found;
         let examined = hosts.iter().filter_map(|it| found.remove(it)).collect();
         (examined, stopped)
+    }
+
+    /// Stages without a fault before an interruption are no sign that there is none.
+    fn cut_off(&mut self) {
+        if std::io::stdout().is_terminal() {
+            // The `^C` that the terminal shows has a line of its own.
+            say("\n");
+        }
+        for (host, examined) in &mut self.found {
+            if self.over.contains(host) {
+                continue;
+            }
+            let finding = Finding::skipped("rest", "interrupted: what comes next was not seen");
+            if self.is_live {
+                let json = self.is_json.then_some(&*self.remover);
+                say(&line(Some(host), &finding, json));
+            }
+            examined.findings.push(finding);
+        }
+    }
+
+    /// Tells the hosts that come next and whose examination is over, or all of them; not into the line of a question.
+    fn tell(&mut self, hosts: &[String], all: bool) {
+        while let Some(host) = hosts.get(self.told) {
+            if !all && (self.asker.is_asking() || !self.over.contains(host)) {
+                return;
+            }
+            self.told += 1;
+            if let Some(examined) = self.found.get(host).filter(|_| !self.is_live) {
+                let json = self.is_json.then_some(&*self.remover);
+                say(&text(examined, json));
+            }
+        }
     }
 
     fn take(&mut self, host: &str, it: Told) {
@@ -148,13 +218,19 @@ impl Desk {
             return;
         };
         match it {
-            Told::Step(step) => {
+            Told::Step(mut step) => {
+                if let Outcome::Failed(failure) = &mut step.outcome
+                    && let Some(unanswered) = self.unanswered.remove(host)
+                {
+                    unanswered.explain(failure);
+                }
                 let finding = finding(step, &examined.more["settings"]);
                 if self.is_live {
                     if examined.findings.is_empty() {
                         say(&heading(Some(host), self.is_json));
                     }
-                    say(&line(Some(host), &finding, self.is_json));
+                    let json = self.is_json.then_some(&*self.remover);
+                    say(&line(Some(host), &finding, json));
                 }
                 examined.findings.push(finding);
             }
@@ -163,10 +239,16 @@ impl Desk {
                     notices.push(json!(text));
                 }
             }
-            // Dropped, it is refused.
-            Told::Question(..) if !self.can_ask => (),
             Told::Question(question, answering) => {
-                self.asker.push(answering, question);
+                let unanswered = match self.nobody {
+                    Some(nobody) => Unanswered::by(&question, nobody),
+                    None => Unanswered::asked(&question),
+                };
+                self.unanswered.insert(host.to_owned(), unanswered);
+                // Dropped, it is refused.
+                if self.nobody.is_none() {
+                    self.asker.push(answering, question);
+                }
             }
         }
     }

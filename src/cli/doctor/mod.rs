@@ -5,6 +5,7 @@ mod finding;
 mod here;
 mod hosts;
 mod programs;
+mod remover;
 mod state;
 
 use std::{io::Write, path::PathBuf};
@@ -18,6 +19,7 @@ use super::{
     report::{self, Code, Problem},
 };
 use finding::{Examined, Finding, Verdict};
+use remover::Remover;
 
 /// Say what works and what does not, stage by stage, with a fix for what does not
 ///
@@ -39,7 +41,7 @@ pub(crate) struct DoctorArgs {
     /// Hosts to examine, as for `codex connect`; this machine if none is named
     #[arg(value_name = "HOST")]
     hosts: Vec<String>,
-    /// Print one JSON object per stage
+    /// Print one JSON object per stage, with secrets removed
     #[arg(long)]
     json: bool,
     /// Also ask the configured model provider for a sign of life; nothing else here uses the network
@@ -56,17 +58,22 @@ pub(crate) struct DoctorArgs {
 }
 
 pub(crate) fn run(args: DoctorArgs) -> Result<Code, Problem> {
+    if let Some(file) = &args.bundle {
+        bundle::check(file)?;
+    }
+    let mut remover = Remover::of_this_process();
     let (examined, stopped) = match args.hosts.is_empty() {
         true => (vec![here::examine(args.online)?], None),
-        false => hosts::examine(&args)?,
+        false => hosts::examine(&args, &mut remover)?,
     };
-    // The stages of a single host were told as they ended.
-    if args.hosts.len() != 1 {
-        let text: String = examined.iter().map(|it| text(it, args.json)).collect();
+    // Hosts were told as they ended.
+    if args.hosts.is_empty() {
+        let json = args.json.then_some(&remover);
+        let text: String = examined.iter().map(|it| text(it, json)).collect();
         say(&text);
     }
     if let Some(file) = &args.bundle {
-        bundle::write(file, &examined)?;
+        bundle::write(file, &examined, &remover)?;
         report::note(&format!(
             "The bundle is in {}: look at it before you show it to anybody.",
             file.display()
@@ -81,10 +88,11 @@ fn say(text: &str) {
     _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
-fn text(examined: &Examined, is_json: bool) -> String {
+/// As text, or as JSON without secrets.
+fn text(examined: &Examined, json: Option<&Remover>) -> String {
     let host = examined.host.as_deref();
-    let lines = examined.findings.iter().map(|it| line(host, it, is_json));
-    heading(host, is_json) + &lines.collect::<String>()
+    let lines = examined.findings.iter().map(|it| line(host, it, json));
+    heading(host, json.is_some()) + &lines.collect::<String>()
 }
 
 /// What stands above the stages of a host.
@@ -96,11 +104,12 @@ fn heading(host: Option<&str>, is_json: bool) -> String {
 }
 
 /// One stage.
-fn line(host: Option<&str>, finding: &Finding, is_json: bool) -> String {
-    if !is_json {
+fn line(host: Option<&str>, finding: &Finding, json: Option<&Remover>) -> String {
+    let Some(remover) = json else {
         return finding.text(host.is_some());
-    }
+    };
     let mut value = finding.value();
+    remover.clean(&mut value);
     value["host"] = json!(host);
     report::json_line(&value)
 }

@@ -102,13 +102,14 @@ pub(super) fn clock(program: &Path, now: SystemTime) -> Finding {
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |it| it.as_secs());
     let made = fs::metadata(program).and_then(|it| it.modified());
+    let shown = httpdate::fmt_http_date(now);
     let finding = match made {
         Ok(made) if now < made => Finding::broken(
             "clock",
-            format!("the clock is behind: at {seconds} s since 1970 this program was not there yet"),
+            format!("the clock is behind: it says {shown}, when this program was not there yet"),
             "set the clock: certificates are checked against it",
         ),
-        _ => Finding::fine("clock", format!("{seconds} s since 1970, which can be")),
+        _ => Finding::fine("clock", format!("{shown}, which can be")),
     };
     finding.details(serde_json::json!({ "unixSeconds": seconds }))
 }

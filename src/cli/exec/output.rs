@@ -89,7 +89,8 @@ impl Output {
             }
             Form::Blocks { answers } => {
                 let answer = answers.remove(host).unwrap_or_default();
-                print(&format!("── {host} ──\n{}\n\n", sanitize(answer.trim_end())));
+                let (host, answer) = (sanitize_line(host), sanitize(answer.trim_end()));
+                print(&format!("── {host} ──\n{answer}\n\n"));
             }
         }
     }
@@ -253,7 +254,7 @@ fn failure_json(failure: &Failure) -> Value {
         "code": failure.kind.code(),
         "phase": failure.phase.map(codex_hosts::Phase::label),
         "message": failure.message,
-        "hint": failure.hint,
+        "hint": failure.advice(),
         "stderr": failure.stderr,
     })
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use codex_hosts::{CallFailure, Failure, FailureKind, HostEvent, Question, Status, Ticket};
+use codex_hosts::{CallFailure, Failure, HostEvent, Question, Status, Ticket};
 use codex_protocol::{
     ClientRequest, ClientResponse, Id, ItemId, ServerNotification, ServerRequest, ThreadId, TurnId, notice,
     v2,
@@ -15,7 +15,10 @@ use codex_protocol::{
 use serde_json::{Value, json};
 
 use super::output::Output;
-use crate::cli::{ask, report::Code};
+use crate::cli::{
+    report::Code,
+    unanswered::{Nobody, Unanswered},
+};
 
 /// How long a lost connection may take to come back while a turn is under way.
 const RECONNECT_PATIENCE: Duration = Duration::from_secs(300);
@@ -66,7 +69,7 @@ pub(crate) struct Turn {
     /// An approval was asked for and there was nobody to give it.
     needed_approval: bool,
     /// Why a login's question could not be answered.
-    unanswered: Option<String>,
+    unanswered: Option<Unanswered>,
     /// What has been printed of each agent message that is not complete.
     printed: BTreeMap<ItemId, String>,
     completed: BTreeSet<ItemId>,
@@ -138,21 +141,13 @@ impl Turn {
     }
 
     pub(crate) fn asked(&mut self, question: &Question) {
-        self.unanswered = Some(format!(
-            "{} asks {} and got no answer",
-            ask::describe(question.hop()),
-            ask::describe_question(question)
-        ));
+        self.unanswered = Some(Unanswered::asked(question));
     }
 
     pub(crate) fn nobody_to_ask(&mut self, question: &Question, output: &mut Output) {
-        let text = format!(
-            "{} asks {}, and there is no terminal to ask on",
-            ask::describe(question.hop()),
-            ask::describe_question(question)
-        );
-        output.notice(&self.host, &text);
-        self.unanswered = Some(text);
+        let unanswered = Unanswered::by(question, Nobody::NoTerminal);
+        output.notice(&self.host, &unanswered.text());
+        self.unanswered = Some(unanswered);
     }
 
     pub(crate) fn handle_host(&mut self, event: HostEvent, orders: &mut Vec<Order>, output: &mut Output) {
@@ -199,10 +194,8 @@ impl Turn {
 
     fn lose(&mut self, failure: &Failure, orders: &mut Vec<Order>, output: &mut Output) {
         let mut failure = failure.clone();
-        if let (FailureKind::Cancelled | FailureKind::HostKeyUnknown, Some(why)) =
-            (failure.kind, self.unanswered.take())
-        {
-            failure.message = format!("{}: {why}", failure.message);
+        if let Some(unanswered) = self.unanswered.take() {
+            unanswered.explain(&mut failure);
         }
         output.failure(&self.host, &failure);
         self.end(failure.kind.into(), orders, output);

@@ -4,7 +4,7 @@ use codex_fleet::InstallEvent;
 use codex_hosts::{Failure, Status};
 
 use super::output::Output;
-use crate::cli::report::Code;
+use crate::cli::{report::Code, unanswered::Unanswered};
 
 /// Losses in a row that are made good by themselves when none of the attempts between them got any further.
 const IDLE_LOSSES_MAX: u32 = 3;
@@ -16,6 +16,8 @@ pub(super) struct Job {
     /// How far the best attempt got; `None` until one got to the host.
     reached: Option<u64>,
     idle_losses: u32,
+    /// What the login asks.
+    unanswered: Option<Unanswered>,
 }
 
 impl Job {
@@ -25,12 +27,22 @@ impl Job {
             code: None,
             reached: None,
             idle_losses: 0,
+            unanswered: None,
         }
+    }
+
+    pub(super) fn handle_question(&mut self, unanswered: Unanswered) {
+        self.unanswered = Some(unanswered);
     }
 
     /// How it ended, once it has.
     pub(super) fn code(&self) -> Option<Code> {
         self.code
+    }
+
+    /// Whether some of the program is on the host.
+    pub(super) fn is_sending(&self) -> bool {
+        self.code.is_none() && self.reached.is_some()
     }
 
     pub(super) fn handle_install(&mut self, event: InstallEvent, output: &mut Output) {
@@ -68,7 +80,11 @@ impl Job {
     }
 
     fn fail(&mut self, failure: &Failure, output: &mut Output) {
-        output.failure(&self.host, failure);
+        let mut failure = failure.clone();
+        if let Some(unanswered) = self.unanswered.take() {
+            unanswered.explain(&mut failure);
+        }
+        output.failure(&self.host, &failure);
         self.code = Some(failure.kind.into());
     }
 }

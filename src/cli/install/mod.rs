@@ -20,6 +20,7 @@ use super::{
     settings::Settings,
     signals::Signals,
     ssh::SshConfig,
+    unanswered::{Nobody, Unanswered},
     ways,
 };
 
@@ -192,6 +193,10 @@ impl Installing {
             }
         }
         self.output.end();
+        for (HostId(host), _) in self.jobs.iter().filter(|(_, job)| job.is_sending()) {
+            let text = "interrupted: run it again, and it goes on where it ended";
+            self.output.notice(host, text);
+        }
         self.fleet.shutdown().await;
         let worst = self.jobs.values().filter_map(Job::code).max();
         Ok(stopped.or(worst).unwrap_or(Code::Done))
@@ -246,16 +251,18 @@ impl Installing {
     }
 
     async fn asked(&mut self, host: HostId, id: QuestionId, question: Question) {
-        if ask::can_ask() {
+        let can_ask = ask::can_ask();
+        let unanswered = match can_ask {
+            true => Unanswered::asked(&question),
+            false => Unanswered::by(&question, Nobody::NoTerminal),
+        };
+        let text = unanswered.text();
+        self.with(&host, |job, _| job.handle_question(unanswered)).await;
+        if can_ask {
             self.output.hold(true);
             self.asker.push((host, id), question);
             return;
         }
-        let text = format!(
-            "{} asks {}, and there is no terminal to ask on",
-            ask::describe(question.hop()),
-            ask::describe_question(&question)
-        );
         self.output.notice(&host.0, &text);
         self.fleet.send(Command::Answer(host, id, Reply::Refuse)).await;
     }

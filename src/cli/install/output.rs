@@ -324,7 +324,7 @@ fn failure_json(failure: &Failure) -> Value {
         "code": failure.kind.code(),
         "phase": failure.phase.map(Phase::label),
         "message": failure.message,
-        "hint": failure.hint,
+        "hint": failure.advice(),
         "stderr": failure.stderr,
     })
 }

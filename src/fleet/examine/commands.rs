@@ -1,11 +1,12 @@
 //! Short scripts on the host, started as the launch starts its own.
 
-use std::time::Duration;
+use std::{iter, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use codex_ssh::{ExecError, Exit, ExitWatch, Process, Session};
+use codex_ssh::{ExecError, Exit, ExitWatch, Process, Session, WaitingShell};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
     time::timeout,
 };
 
@@ -23,11 +24,17 @@ const READS_ALL_FIRST: &str = "fish";
 /// What a short script may print.
 const OUTPUT_BYTES_MAX: u64 = 256 << 10;
 
+/// Scripts that may follow the first one: the environment, the version, the sandbox, the bandwidth.
+const FOLLOWING: usize = 4;
+
 /// Runs scripts one after the other.
-pub(super) struct Commands<'a> {
-    session: &'a Session,
+pub(super) struct Commands {
+    session: Arc<Session>,
     /// What is known to stand in the way: no script then loses time to see whether it begins.
     detour: Option<Detour>,
+    /// Shells for the scripts behind the first one, whose start-up files may take long. There are none before that has
+    /// begun: a forced command would run for each of them.
+    ahead: Option<JoinSet<Result<WaitingShell, ExecError>>>,
 }
 
 /// A script that runs, or never will.
@@ -45,13 +52,17 @@ pub(super) enum Ran {
     Never(Option<Exit>),
 }
 
-impl<'a> Commands<'a> {
-    pub(super) fn new(session: &'a Session, detour: Option<Detour>) -> Commands<'a> {
-        Commands { session, detour }
+impl Commands {
+    pub(super) fn new(session: Arc<Session>, detour: Option<Detour>) -> Commands {
+        Commands {
+            session,
+            detour,
+            ahead: None,
+        }
     }
 
-    pub(super) fn session(&self) -> &'a Session {
-        self.session
+    pub(super) fn session(&self) -> &Session {
+        &self.session
     }
 
     pub(super) fn detour(&self) -> Option<&Detour> {
@@ -70,19 +81,23 @@ impl<'a> Commands<'a> {
     }
 
     async fn start(&mut self, script: &str, ends: bool) -> Result<Begun, ExecError> {
-        let (session, nonce) = (self.session, nonce());
+        let (session, nonce) = (Arc::clone(&self.session), nonce());
         let (word, around) = (launch::first_word(&nonce), line(&nonce, launch::DRAIN, script));
+        if let Some(begun) = self.by_waiting(&nonce, script).await {
+            return Ok(begun);
+        }
         let mut printed = BytesMut::new();
         let mut process = match self.detour {
-            Some(_) => with_input(session, &nonce, &around).await?,
+            Some(_) => with_input(&session, &nonce, &around).await?,
             None => {
-                let mut process = run_after_another(session, &line(&nonce, "", script)).await?;
+                let mut process = run_after_another(&session, &line(&nonce, "", script)).await?;
                 if begins(&word, &mut process, &mut printed).await {
+                    self.start_ahead();
                     let printed = after(&word, printed);
                     return Ok(Begun { process, printed });
                 }
                 printed.clear();
-                go_around(session, process, &nonce, &around).await?
+                go_around(&session, process, &nonce, &around).await?
             }
         };
         if ends {
@@ -99,6 +114,37 @@ impl<'a> Commands<'a> {
             self.detour = Some(shell.map_or(Detour::Input, Detour::Shell));
         }
         Ok(Begun { process, printed })
+    }
+
+    /// Starts the shells for what follows, the first time.
+    fn start_ahead(&mut self) {
+        let session = &self.session;
+        self.ahead.get_or_insert_with(|| {
+            let sessions = iter::repeat_n(Arc::clone(session), FOLLOWING);
+            sessions.map(|it| async move { it.start_shell().await }).collect()
+        });
+    }
+
+    /// Lets a shell that waits run a script, if one does; `None`: nothing was run.
+    async fn by_waiting(&mut self, nonce: &str, script: &str) -> Option<Begun> {
+        let shells = self.ahead.as_mut()?;
+        let shell = loop {
+            // A refusal says that there is no room for so many (`MaxSessions`).
+            if let Ok(Ok(shell)) = shells.join_next().await? {
+                break shell;
+            }
+        };
+        let (word, mut printed) = (launch::first_word(nonce), BytesMut::new());
+        if let Ok(mut process) = shell.run(&body(nonce, "", script)).await {
+            begins(&word, &mut process, &mut printed).await;
+            if let Some(printed) = after(&word, printed) {
+                let printed = Some(printed);
+                return Some(Begun { process, printed });
+            }
+        }
+        // A host that keeps the input from its commands, or ends those that wait.
+        shells.shutdown().await;
+        None
     }
 
     /// Runs a script and takes what it prints, within bounds.
@@ -138,7 +184,12 @@ pub(super) async fn ended(exit: ExitWatch) -> Option<Exit> {
 }
 
 fn line(nonce: &str, prelude: &str, script: &str) -> String {
-    shell::line(&[launch::opening(nonce), prelude.to_owned(), script.to_owned()])
+    shell::line(&[body(nonce, prelude, script)])
+}
+
+/// What the shell of [`line`] runs.
+fn body(nonce: &str, prelude: &str, script: &str) -> String {
+    [&launch::opening(nonce), prelude, script].join(" ")
 }
 
 /// What comes behind the first word.

@@ -22,7 +22,7 @@ const NAMES: [&str; 8] = [
 ];
 
 /// The same question that finds `codex` at each launch, with its answer shown.
-pub(super) async fn environment(commands: &mut Commands<'_>, teller: &Teller) {
+pub(super) async fn environment(commands: &mut Commands, teller: &Teller) {
     let start = Instant::now();
     let outcome = match commands.run(&script()).await {
         Ok(Ran::Printed(text)) => judge(&text),

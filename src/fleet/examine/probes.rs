@@ -40,7 +40,7 @@ impl Version {
 }
 
 /// How long a short command takes, and what the clock says.
-pub(super) async fn exec(commands: &mut Commands<'_>, teller: &Teller) {
+pub(super) async fn exec(commands: &mut Commands, teller: &Teller) {
     let (start, sent) = (Instant::now(), SystemTime::now());
     match commands.run(&format!("{TOOLS} date +%s")).await {
         Ok(Ran::Printed(text)) => {
@@ -116,7 +116,7 @@ fn clock(printed: &str, sent: u64, received: u64) -> Outcome {
 }
 
 /// Which program serves.
-pub(super) async fn version(commands: &mut Commands<'_>, path: &str, teller: &Teller) -> Version {
+pub(super) async fn version(commands: &mut Commands, path: &str, teller: &Teller) -> Version {
     let start = Instant::now();
     let Some(word) = quoted(path) else {
         let outcome = Outcome::Fine(format!("{path}; its version is not to be asked"));
@@ -154,7 +154,7 @@ pub(super) async fn version(commands: &mut Commands<'_>, path: &str, teller: &Te
 }
 
 /// What the host can enforce, as its own doctor says it.
-pub(super) async fn sandbox(commands: &mut Commands<'_>, path: &str, teller: &Teller) {
+pub(super) async fn sandbox(commands: &mut Commands, path: &str, teller: &Teller) {
     let start = Instant::now();
     let Some(word) = quoted(path) else { return };
     let ran = commands.run(&format!("{word} doctor --json")).await;
@@ -205,7 +205,7 @@ pub(super) async fn round_trip(session: &Session, teller: &Teller) {
 }
 
 /// Moves a megabyte to here.
-pub(super) async fn bandwidth(commands: &mut Commands<'_>, teller: &Teller) {
+pub(super) async fn bandwidth(commands: &mut Commands, teller: &Teller) {
     let start = Instant::now();
     let outcome = match bulk(commands).await {
         Ok(Moved { bytes, took, .. }) if BULK_BYTES / 64 <= bytes => {
@@ -255,7 +255,7 @@ impl Moved {
 
 /// The host waits for a line before it sends: the start of its shell is no matter of the network, and what has
 /// arrived before anybody reads it would seem to have taken no time.
-async fn bulk(commands: &mut Commands<'_>) -> Result<Moved, Outcome> {
+async fn bulk(commands: &mut Commands) -> Result<Moved, Outcome> {
     let script = format!("{TOOLS} head -n 1 > /dev/null; head -c {BULK_BYTES} /dev/zero");
     let begun = commands.begin_with_input(&script).await;
     let Begun { mut process, printed } =

@@ -6,7 +6,7 @@ use std::{
 };
 
 use codex_hosts::{Failure, HostId};
-use codex_ssh::{Attempt, Event, Exit, PeerInfo, Route, Session, Stage};
+use codex_ssh::{Attempt, Event, Exit, Failure as SshFailure, PeerInfo, Route, Session, Stage};
 
 use super::{Answering, Examined, Outcome, Step};
 use crate::{
@@ -219,6 +219,21 @@ impl Steps {
             _ => (),
         }
         told
+    }
+
+    /// What failed belongs to another stage than the one under way: a program that is to make the connection runs, and
+    /// fails, while its first words are waited for, and one that knows host keys is asked before.
+    pub(super) fn blame(&mut self, error: &SshFailure) {
+        let name = match error {
+            SshFailure::Proxy { .. } => "proxy",
+            SshFailure::KnownHostsCommand { .. } => "host-key",
+            _ => return,
+        };
+        if let Some(open) = &mut self.open {
+            open.name = name;
+        }
+        let is_it = |it: &mut Step| it.name == name;
+        _ = self.kept.pop_if(is_it);
     }
 
     /// Ends the stage under way. Those of the host itself are kept back.

@@ -27,6 +27,7 @@ fn host() -> (
     let (end, wait) = std::sync::mpsc::sync_channel(1);
     let wait = Mutex::new(wait);
     let config = FleetConfig {
+        names: Arc::new(Vec::new),
         resolver: Arc::new(move |_| {
             _ = wait.lock().unwrap().recv();
             Err(RouteError::Cycle(Vec::new()))

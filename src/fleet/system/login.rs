@@ -278,6 +278,7 @@ async fn failed(id: &HostId, child: &Child) -> Failure {
         phase: Some(phase),
         message: format!("the system's ssh did not get through to {id}: {ending}"),
         hint: words::hint(kind, &id.0, &said),
-        stderr: Some(said).filter(|it| !it.is_empty()),
+        // A single line is in the message.
+        stderr: Some(said).filter(|it| 1 < it.lines().count()),
     }
 }

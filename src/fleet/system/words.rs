@@ -6,6 +6,8 @@
 
 use codex_hosts::{FailureKind, Phase};
 
+const UNKNOWN_NAME: &str = "Could not resolve hostname";
+
 /// What a line of it means, the first that is found.
 const WORDS: &[(&str, FailureKind, Phase)] = {
     use FailureKind::{
@@ -45,7 +47,7 @@ const WORDS: &[(&str, FailureKind, Phase)] = {
         ("shell request failed", Forbidden, Launching),
         ("timed out", TimedOut, Connecting),
         ("not responding", TimedOut, Connecting),
-        ("Could not resolve hostname", Unreachable, Resolving),
+        (UNKNOWN_NAME, Unreachable, Resolving),
         ("Connection refused", Unreachable, Connecting),
         ("No route to host", Unreachable, Connecting),
         ("Network is unreachable", Unreachable, Connecting),
@@ -114,8 +116,17 @@ pub(super) fn hint(kind: FailureKind, id: &str, said: &str) -> Option<String> {
         FailureKind::HostKeyRevoked => "do not use this host: its key is marked as compromised".to_owned(),
         FailureKind::Unauthorized => refused(id, said),
         FailureKind::Protocol => format!("compare with `ssh -v {id}`"),
+        FailureKind::Unreachable if said.contains(UNKNOWN_NAME) => {
+            format!("check the name, or set HostName for `{id}` in the SSH configuration")
+        }
         FailureKind::Unreachable | FailureKind::TimedOut => {
             format!("check that the host is up and that HostName and Port of `{id}` are right")
+        }
+        FailureKind::Cancelled => {
+            "connect again and answer; a key that is in the agent (ssh-add) asks nothing".to_owned()
+        }
+        FailureKind::BadConfig => {
+            format!("correct the SSH configuration: `ssh -G {id}` says what is wrong with it")
         }
         FailureKind::Forbidden => "ask the host's administrator".to_owned(),
         _ => return None,
@@ -205,6 +216,15 @@ mod tests {
             assert!(hint.contains(word), "{said}: {hint}");
         }
         assert_eq!(hint(denied), "compare with `ssh -v devbox`");
+    }
+
+    #[test]
+    fn a_name_that_nobody_knows_is_not_taken_for_a_host_that_is_down() {
+        let hint = |said: &str| hint(FailureKind::Unreachable, "devbox", said).unwrap();
+        let unknown = hint("ssh: Could not resolve hostname nope: Name or service not known");
+        assert!(unknown.contains("set HostName for `devbox`"), "{unknown}");
+        let down = hint("ssh: connect to host h port 1: Connection refused");
+        assert!(down.contains("is up"), "{down}");
     }
 
     #[test]

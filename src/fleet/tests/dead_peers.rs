@@ -66,6 +66,7 @@ impl Rig {
     async fn of(client: Client, host: Host, policy: Policy) -> Rig {
         let sources = Sources::file(client.config());
         let config = FleetConfig {
+            names: Arc::new(Vec::new),
             ways: Arc::new(|_| {
                 Ok(Way::Ssh {
                     server: Server::Auto,

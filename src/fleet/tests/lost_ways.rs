@@ -78,6 +78,7 @@ impl Rig {
         let sources = Sources::file(client.config());
         let helper = std::env::current_exe().unwrap();
         let config = FleetConfig {
+            names: Arc::new(Vec::new),
             ways: ways(commands),
             resolver: Arc::new(move |query| {
                 let mut world = SystemWorld::new();

@@ -9,6 +9,7 @@ mod accounts;
 mod addresses;
 mod agent;
 mod agents;
+mod ahead;
 mod asking;
 mod bastions;
 mod before_credentials;

@@ -20,12 +20,21 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long the master connection may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Our ways to one more command, as modes of the measured program: its shell is started with it, or was started ahead.
+const MODES: [&str; 2] = ["again", "script"];
+
 /// From the wish to the first byte. Ours comes about inside a program that runs, which has a clock of its own;
 /// OpenSSH's is the start of a program.
 pub(crate) fn measure(rig: &Rig, runs: usize, report: &mut Report) -> Outcome {
     let socket = rig.home.home().join("master.sock");
     let _master = master(rig, &socket)?;
-    let mut ours = Running::start(rig.ours("again", COMMAND, &[alias(0)]))?;
+    MODES
+        .into_iter()
+        .try_for_each(|mode| beside_master(rig, mode, &socket, runs, report))
+}
+
+fn beside_master(rig: &Rig, mode: &'static str, socket: &Path, runs: usize, report: &mut Report) -> Outcome {
+    let mut ours = Running::start(rig.ours(mode, COMMAND, &[alias(0)]))?;
     ours.line()?;
     in_turn(runs, |side, counts| {
         thread::sleep(PAUSE);
@@ -34,10 +43,10 @@ pub(crate) fn measure(rig: &Rig, runs: usize, report: &mut Report) -> Outcome {
                 ours.say("again")?;
                 Duration::from_nanos(ours.line()?.1.trim().parse()?)
             }
-            Side::OpenSsh => first_line(through(rig, &socket, &[&alias(0), COMMAND]))?,
+            Side::OpenSsh => first_line(through(rig, socket, &[&alias(0), COMMAND]))?,
         };
         if counts {
-            report.record("again", rig.way, side, milliseconds(took));
+            report.record(mode, rig.way, side, milliseconds(took));
         }
         Ok(())
     })

@@ -27,7 +27,7 @@ enum Target {
 
 use Target::{AtMost, RatioAtLeast, RatioAtMost};
 
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 12] = [
     figure(
         "first",
         "start of the program to the first remote byte",
@@ -43,6 +43,12 @@ const FIGURES: [Figure; 11] = [
     figure(
         "again",
         "one more command (beside a ControlMaster)",
+        "ms",
+        [None, Some(RatioAtMost(0.55))],
+    ),
+    figure(
+        "script",
+        "the same by a shell that was started ahead",
         "ms",
         [Some(RatioAtMost(0.3)), Some(RatioAtMost(0.55))],
     ),

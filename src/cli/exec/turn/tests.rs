@@ -1,6 +1,6 @@
 //! One turn, told by hand what happens to it.
 
-use codex_hosts::Phase;
+use codex_hosts::{FailureKind, Phase};
 use serde_json::value::to_raw_value;
 
 use super::{open::PAGES_MAX, *};
