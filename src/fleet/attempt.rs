@@ -122,6 +122,7 @@ async fn life(
         held,
         ssh,
         heard,
+        did: _,
     } = reach(id, config, search, install, standby, reporter).await?;
     reporter.report(Report::Entered(Phase::Initializing)).await;
     let peer_limits = Limits {
@@ -138,10 +139,7 @@ async fn life(
         }
         answer = initialize => answer,
     };
-    let initialize = match initialized {
-        Ok(answer) => answer,
-        Err(error) => return Err(no_handshake(&error, &mut events, &witness, &program)),
-    };
+    let initialize = initialized.map_err(|error| no_handshake(&error, &mut events, &witness, &program))?;
     let home = home.unwrap_or_else(|| home_of(&initialize));
     let facts = HostFacts {
         initialize,

@@ -356,10 +356,13 @@ async fn otherwise(id: &HostId, config: &FleetConfig, teller: &Teller) {
             program,
             held,
             system,
+            did,
             ..
         }) => {
             let text = format!("{program} {system}").trim_end().to_owned();
-            teller.step(name(phases.last()), start, Outcome::Fine(text)).await;
+            // No command waits there to see whether it is run.
+            let outcome = steps::remarked(id, text, &did.noise, did.detour.as_ref(), None);
+            teller.step(name(phases.last()), start, outcome).await;
             converse(config, transport, &witness, &program, teller).await;
             drop(held);
         }

@@ -18,8 +18,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-pub(crate) use program::is_like_this_machine;
 pub use program::{Program, ProgramError};
+pub(crate) use program::{is_like_this_machine, is_supported};
 
 use crate::{
     around::{begins, go_around},
@@ -338,8 +338,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
                 return Err(self.not_installed(message, Some(hint)));
             }
             let message = format!("{id} is {system}, and this program is for {ours}: nothing was sent");
-            let hint = format!("`codex install {id} --binary FILE` takes a program for {system}");
-            return Err(self.not_installed(message, Some(hint)));
+            return Err(self.not_installed(message, Some(build_hint(id, &system))));
         }
         self.send(b"go\n").await;
         let fields = self.hear_when_free().await?;
@@ -515,6 +514,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
         _ = self.witness.ended().await;
         let (message, hint) = refusal::words(self.id, fields, program);
         self.not_installed(message, hint)
+    }
+}
+
+/// What helps where this program cannot run.
+fn build_hint(id: &HostId, system: &str) -> String {
+    match is_supported(system) {
+        true => format!("`codex install {id} --binary FILE` takes a program for {system}"),
+        false => "our server runs on Linux and macOS only".to_owned(),
     }
 }
 

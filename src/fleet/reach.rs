@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     address::Address,
+    around::Detour,
     attempt::{FromAttempt, Reporter},
     command,
     install::{self, Install},
@@ -46,9 +47,18 @@ pub(crate) struct Reached {
     pub(crate) program: String,
     /// Ends the connection when dropped; the reason of its end is known only while this is held.
     pub(crate) held: Box<dyn Any + Send>,
+    /// What start-up files did there, as far as it is seen.
+    pub(crate) did: Did,
     pub(crate) ssh: Option<OverSsh>,
     /// Where nothing below the conversation finds out that the way has gone silent.
     pub(crate) heard: Option<Heard>,
+}
+
+/// What start-up files of the login shell did before the server was started.
+#[derive(Default)]
+pub(crate) struct Did {
+    pub(crate) noise: String,
+    pub(crate) detour: Option<Detour>,
 }
 
 /// What stands where our own SSH leads to a host.
@@ -230,7 +240,11 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let Started {
-        found, path, rest, ..
+        found,
+        path,
+        rest,
+        noise,
+        detour,
     } = started;
     let stream = Kept::new(stream);
     let heard = matches!(pulse, Pulse::Call).then(|| stream.heard());
@@ -242,6 +256,7 @@ where
         home: Some(found.home),
         program: path,
         held: Box::new((stream, beside)),
+        did: Did { noise, detour },
         ssh: None,
         heard,
     }
@@ -273,6 +288,7 @@ async fn by_embedding(embed: Embed, reporter: &Reporter) -> Result<Reached, Fail
         home: Some(embedded.home),
         program: embedded.program,
         held: Box::new(()),
+        did: Did::default(),
         ssh: None,
         heard: None,
     })
@@ -296,6 +312,7 @@ async fn by_address(address: &Address, reporter: &Reporter) -> Result<Reached, F
         home: None,
         program: address.to_string(),
         held: Box::new(()),
+        did: Did::default(),
         ssh: None,
         heard: None,
     })

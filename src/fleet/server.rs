@@ -249,6 +249,7 @@ fn not_installed(id: &HostId, server: &Server, system: &str, searched: &str, ask
         true if system.is_empty() || install::is_like_this_machine(system) => {
             format!("run `codex install {id}` to put this program's own server there; {official}")
         }
+        true if !install::is_supported(system) => official.to_owned(),
         true => format!(
             "this program's own server can be put there from a build for {system}: `codex install {id} --binary FILE`; {official}"
         ),

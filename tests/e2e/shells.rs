@@ -172,6 +172,36 @@ fn start_up_files_and_settings_for_other_uses_keep_no_server_of_the_systems_ssh_
 }
 
 #[test]
+fn doctor_says_what_start_up_files_do_to_the_systems_ssh() {
+    require!(Ssh, Sshd, Zsh);
+    for (rc, word) in [
+        ("exec zsh\n", "makes it another shell, zsh"),
+        ("echo noise\n", "print 5 bytes"),
+    ] {
+        let client = Client::new();
+        let options = with(Shell::Bash).rc(rc).codex(Codex::Script(EXAMINED.to_owned()));
+        let host = Host::start(options.authorize(client.key()));
+        client.add(&Alias::new("devbox", &host));
+        set_hosts(&client, "[hosts.devbox]\ntransport = \"system\"\n");
+        let outcome = codex(&client, &["doctor", "--json", "--batch", "devbox"]);
+        let stages: Vec<Value> = outcome
+            .stdout
+            .lines()
+            .map(|it| serde_json::from_str(it).unwrap())
+            .collect();
+        let complaints = complaints(&stages);
+        let [["launch", "warning", text, _]] = complaints[..] else {
+            panic!("{rc}: {complaints:#?}");
+        };
+        assert!(
+            text.contains(word) && !text.contains("costs each command"),
+            "{text}"
+        );
+        assert_eq!(outcome.code, Some(0));
+    }
+}
+
+#[test]
 fn what_stands_in_the_way_of_the_systems_ssh_is_said() {
     require!(Ssh, Sshd, Fish);
     let cases: [(&str, HostOptions, &[&str]); 3] = [

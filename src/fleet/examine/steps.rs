@@ -1,6 +1,9 @@
 //! The stages of SSH, out of what a connection tells while it is being made.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use codex_hosts::{Failure, HostId};
 use codex_ssh::{Attempt, Event, Exit, Failure as SshFailure, PeerInfo, Route, Session, Stage};
@@ -53,19 +56,29 @@ const NOISE_CERTAIN: usize = NOISE_BYTES_MAX / 2;
 /// What the login shell said and did, and where it is.
 pub(super) fn shell(id: &HostId, started: &Started) -> Outcome {
     let found = &started.found;
-    let mut text = format!("{}, home {}, server {}", found.system, found.home, started.path);
+    let text = format!("{}, home {}, server {}", found.system, found.home, started.path);
+    remarked(id, text, &started.noise, started.detour.as_ref(), Some(WAIT))
+}
+
+/// The same, with what start-up files did. `wait`: what that costs each command.
+pub(super) fn remarked(
+    id: &HostId,
+    mut text: String,
+    noise: &str,
+    detour: Option<&Detour>,
+    wait: Option<Duration>,
+) -> Outcome {
     let mut fix = None;
-    if let Some(detour) = &started.detour {
-        text += &format!(
-            "; {}, which costs each command {} s",
-            does(detour),
-            WAIT.as_secs()
-        );
+    if let Some(detour) = detour {
+        text += &format!("; {}", does(detour));
+        if let Some(wait) = wait {
+            text += &format!(", which costs each command {} s", wait.as_secs());
+        }
         fix = Some(leave(id, detour));
     }
-    if !started.noise.is_empty() {
-        let quoted: String = started.noise.chars().take(QUOTED_CHARS_MAX).collect();
-        let amount = match started.noise.len() {
+    if !noise.is_empty() {
+        let quoted: String = noise.chars().take(QUOTED_CHARS_MAX).collect();
+        let amount = match noise.len() {
             // Of more, only the end was kept.
             NOISE_CERTAIN.. => format!("over {NOISE_CERTAIN}"),
             length => length.to_string(),
@@ -84,7 +97,7 @@ pub(super) fn shell(id: &HostId, started: &Started) -> Outcome {
 }
 
 /// How long a command waits before it is started in another way.
-const WAIT: std::time::Duration = crate::limits::SHELL_PATIENCE;
+const WAIT: Duration = crate::limits::SHELL_PATIENCE;
 
 fn does(detour: &Detour) -> String {
     match detour {

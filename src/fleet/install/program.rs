@@ -156,6 +156,11 @@ impl System {
     }
 }
 
+/// Whether there may be a build of this program for a system of which `uname -sm` says this.
+pub(crate) fn is_supported(uname: &str) -> bool {
+    matches!(uname.split_whitespace().next(), Some("Linux" | "Darwin"))
+}
+
 /// Whether a build of this very program runs where `uname -sm` says this.
 pub(crate) fn is_like_this_machine(uname: &str) -> bool {
     let format = match std::env::consts::OS {

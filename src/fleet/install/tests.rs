@@ -135,6 +135,10 @@ async fn another_system_hears_no_word_of_ours() {
     let failure = outcome.err().unwrap();
     assert_eq!(failure.kind, FailureKind::NotInstalled);
     assert!(failure.message.contains("Plan9 mips"), "{failure}");
+    assert_eq!(
+        failure.hint.as_deref(),
+        Some("our server runs on Linux and macOS only")
+    );
     assert!(events.is_empty());
 }
 

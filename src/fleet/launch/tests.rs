@@ -220,7 +220,7 @@ fn the_line_is_safe_in_every_login_shell() {
     for server in ["auto", "official", "ours", "/opt/a-b_c/codex", "~/x"] {
         let line = command_line("n0nce", &server.parse().unwrap());
         let script = line
-            .strip_prefix("exec /bin/sh -c '")
+            .strip_prefix(OPENING)
             .and_then(|it| it.strip_suffix('\''))
             .unwrap();
         assert!(!script.contains(['\'', '\n', '!']), "{script}");
