@@ -152,7 +152,8 @@ impl Commands {
         let Begun { mut process, printed } = self.begin(script).await?;
         let Some(printed) = printed else {
             let exit = process.exit();
-            drain(&mut process, &mut Vec::new()).await;
+            // One that has not ended by now hangs, and was waited for already.
+            _ = timeout(limits::LAST_WORDS_PATIENCE, drain(&mut process, &mut Vec::new())).await;
             return Ok(Ran::Never(ended(exit).await));
         };
         let mut output = printed.to_vec();
