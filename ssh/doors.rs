@@ -9,7 +9,7 @@ use russh::{
 use tokio::{net::UnixStream, sync::mpsc, task::JoinSet, time::timeout};
 
 use crate::{
-    config::settings::HostSettings, forward::relay_channel, limits, session::Ended, spool::WhenFull,
+    config::settings::Forwarding, forward::relay_channel, limits, session::Ended, spool::WhenFull,
 };
 
 /// A channel that the server opens, before it is accepted. Dropping it refuses it.
@@ -56,10 +56,10 @@ impl Doors {
 /// Lets commands on the host use the agent that `ForwardAgent` names. `None`: it names none.
 pub(crate) fn serve_agent(
     doors: &Arc<Doors>,
-    settings: &HostSettings,
+    forwarding: &Forwarding,
     ended: Ended,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
-    let socket = settings.forwarding.agent.clone()?;
+    let socket = forwarding.agent.clone()?;
     let (sender, mut visitors) = mpsc::channel::<Visitor>(limits::VISITORS);
     doors.agent.set(sender).ok()?;
     Some(async move {
