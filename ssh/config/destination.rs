@@ -92,7 +92,8 @@ pub(crate) fn hop(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result<J
     }
     let (user, place) = split_user(text, text)?;
     let (host, at) = split_port(place, text)?;
-    if host.is_empty() {
+    // A list with blanks behind its commas, which OpenSSH refuses as well.
+    if host.is_empty() || host.starts_with([' ', '\t']) {
         return Err(DestinationError::NoHost(text.to_owned()));
     }
     if host.contains('/') {
