@@ -8,9 +8,7 @@ use russh::{
 };
 use tokio::{net::UnixStream, sync::mpsc, task::JoinSet, time::timeout};
 
-use crate::{
-    config::settings::Forwarding, forward::relay_channel, limits, session::Ended, spool::WhenFull,
-};
+use crate::{config::settings::Forwarding, forward::relay_channel, limits, session::Ended, spool::WhenFull};
 
 /// A channel that the server opens, before it is accepted. Dropping it refuses it.
 pub(crate) struct Visitor {

@@ -466,7 +466,9 @@ struct Seconds(Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} s", self.0.as_secs_f32())
+        // What is left of a limit is a number of many digits.
+        let tenths = (self.0.as_secs_f32() * 10.0).round() / 10.0;
+        write!(out, "{tenths} s")
     }
 }
 

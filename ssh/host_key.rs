@@ -184,7 +184,11 @@ impl Check<'_> {
             return Err(failure);
         }
         let forwards = self.forwards();
-        let without = if forwards { "passwords and forwardings" } else { "passwords" };
+        let without = if forwards {
+            "passwords and forwardings"
+        } else {
+            "passwords"
+        };
         let text = format!("{failure}; StrictHostKeyChecking is off: going on without {without}");
         self.report.notice(text).await;
         Ok(Verified {

@@ -91,8 +91,8 @@ mod tests {
 
     use super::{Check, KnownHosts, StrictHostKeyChecking, Verified};
     use crate::{
-        host_key::Trust,
         ask::Report, client::ServerKey, config::settings::HostSettings, error::Failure, event::Event,
+        host_key::Trust,
     };
 
     fn key() -> PublicKey {

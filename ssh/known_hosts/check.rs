@@ -148,7 +148,11 @@ impl KnownHosts {
         let certified = || {
             let certificate = certificate?;
             let authority = PublicKey::from(certificate.signature_key().clone());
-            let listed = || self.revoked.find_certificate(certificate).map(|file| (file, None));
+            let listed = || {
+                self.revoked
+                    .find_certificate(certificate)
+                    .map(|file| (file, None))
+            };
             self.revoked.find(&authority).or_else(listed)
         };
         self.revoked.find(key).or_else(certified)

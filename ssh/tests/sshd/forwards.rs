@@ -356,3 +356,29 @@ async fn the_agent_is_forwarded_only_where_the_configuration_says_so() {
         }
     }
 }
+
+#[tokio::test]
+async fn two_hundred_connections_at_once_are_carried_both_ways() {
+    const CONNECTIONS: usize = 200;
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    let ((port, _echo), local, remote) = (echo().await, free_port(), free_port());
+    let lines = format!("LocalForward {local} 127.0.0.1:{port}\nRemoteForward {remote} 127.0.0.1:{port}\n");
+    let forwards = start(&sshd, &lines).await;
+    for (index, through) in [(0, local), (1, remote)] {
+        // They stay open until all of them stand.
+        let mut streams = Vec::new();
+        for _ in 0..CONNECTIONS {
+            streams.push(TcpStream::connect(("127.0.0.1", through)).await.unwrap());
+        }
+        until("all of them are carried", || {
+            forwards.states()[index].connections == CONNECTIONS
+        })
+        .await;
+        for stream in streams {
+            assert_eq!(talk(stream, "one of many").await, "one of many");
+        }
+    }
+}
