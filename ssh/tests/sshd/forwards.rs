@@ -286,8 +286,8 @@ async fn remote_ports_reach_targets_on_this_side() {
     let sshd = Sshd::start("");
     let (port, _echo) = echo().await;
     let lines = format!(
-        "RemoteForward 0 127.0.0.1:{port}\nRemoteForward 0 127.0.0.1:{}\nRemoteForward {}\n",
-        free_port(),
+        "RemoteForward 0 127.0.0.1:{port}\nRemoteForward 0 {}\nRemoteForward {}\n",
+        sshd.path("nobody-listens").display(),
         free_port()
     );
     let forwards = start(&sshd, &lines).await;
@@ -377,8 +377,12 @@ async fn two_hundred_connections_at_once_are_carried_both_ways() {
             forwards.states()[index].connections == CONNECTIONS
         })
         .await;
-        for stream in streams {
-            assert_eq!(talk(stream, "one of many").await, "one of many");
+        let mut talking: JoinSet<String> = streams
+            .into_iter()
+            .map(|it| async { talk(it, "one of many").await })
+            .collect();
+        while let Some(said) = talking.join_next().await {
+            assert_eq!(said.unwrap(), "one of many");
         }
     }
 }
