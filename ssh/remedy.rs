@@ -97,3 +97,29 @@ fn next_step(alias: &str, tried: &[Attempt], passed: usize, accepts: &[String]) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Attempt, Outcome, let_in};
+
+    #[test]
+    fn used_up_tries_are_laid_to_what_used_them_up() {
+        const CLOSING: Option<&str> = Some("Too many authentication failures");
+        let denied = |method| Attempt {
+            method,
+            what: String::new(),
+            outcome: Outcome::Denied,
+        };
+        let hint = |methods: &[&'static str]| {
+            let tried: Vec<Attempt> = methods.iter().map(|it| denied(it)).collect();
+            let_in("box", &tried, &[], CLOSING)
+        };
+        let typed = hint(&["publickey", "keyboard-interactive", "keyboard-interactive"]);
+        assert!(
+            typed.contains("what was typed") && typed.contains("MaxAuthTries"),
+            "{typed}"
+        );
+        assert!(hint(&["publickey", "publickey"]).contains("too many keys"));
+        assert!(hint(&["publickey"]).contains("this key used up"));
+    }
+}
