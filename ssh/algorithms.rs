@@ -77,22 +77,42 @@ pub(crate) fn preferred(settings: &HostSettings, known: &KnownHosts) -> Result<P
     )?;
     kex.extend_from_slice(KEX_MARKERS);
     let (key, host_key_certificates) = host_keys(settings.host_key_algorithms.as_deref(), known)?;
+    let (ciphers, macs) = protection(settings, &ciphers)?;
     Ok(Preferred {
         kex: Cow::Owned(kex),
         key: Cow::Owned(key),
         host_key_certificates: Cow::Owned(host_key_certificates),
-        cipher: Cow::Owned(select(
-            "Ciphers",
-            settings.ciphers.as_deref(),
-            &ciphers,
-            CIPHERS_ON_REQUEST,
-        )?),
-        mac: Cow::Owned(select("MACs", settings.macs.as_deref(), MACS, MACS_ON_REQUEST)?),
+        cipher: Cow::Owned(ciphers),
+        mac: Cow::Owned(macs),
         compression: Cow::Borrowed(match settings.compression {
             true => &[compression::ZLIB_LEGACY, compression::NONE],
             false => &[compression::NONE],
         }),
     })
+}
+
+/// The ciphers and the MACs. A `MACs` of which we have none leaves the ciphers that bring their own, to which it does
+/// not matter.
+fn protection(
+    settings: &HostSettings,
+    ciphers: &[cipher::Name],
+) -> Result<(Vec<cipher::Name>, Vec<mac::Name>), Failure> {
+    let mut ciphers = select(
+        "Ciphers",
+        settings.ciphers.as_deref(),
+        ciphers,
+        CIPHERS_ON_REQUEST,
+    )?;
+    match select("MACs", settings.macs.as_deref(), MACS, MACS_ON_REQUEST) {
+        Ok(macs) => Ok((ciphers, macs)),
+        Err(failure) => {
+            ciphers.retain(|it| GCM.contains(it) || CHACHA.contains(it));
+            match ciphers.is_empty() {
+                true => Err(failure),
+                false => Ok((ciphers, MACS.to_vec())),
+            }
+        }
+    }
 }
 
 /// The algorithms of plain host keys and of certificates. The latter are offered only where an
@@ -220,8 +240,8 @@ fn has_aes() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{host_keys, select};
-    use crate::known_hosts::KnownHosts;
+    use super::{host_keys, preferred, select};
+    use crate::{config::settings::HostSettings, known_hosts::KnownHosts};
 
     const DEFAULTS: &[&str] = &["aes256-gcm", "aes128-gcm", "chacha"];
     const ON_REQUEST: &[&str] = &["aes128-cbc"];
@@ -246,6 +266,19 @@ mod tests {
             error.to_string().starts_with("Ciphers 3des: leaves none"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn macs_that_we_do_not_have_leave_the_ciphers_that_need_none() {
+        let mut settings = HostSettings::plain("box", "me", 22);
+        settings.macs = Some("umac-64@openssh.com".to_owned());
+        let offered = preferred(&settings, &KnownHosts::default()).unwrap();
+        assert!(!offered.cipher.is_empty());
+        let is_whole = |it: &&str| it.contains("gcm") || it.contains("poly1305");
+        assert!(offered.cipher.iter().all(|it| is_whole(&it.as_ref())));
+        settings.ciphers = Some("aes128-ctr".to_owned());
+        let error = preferred(&settings, &KnownHosts::default()).unwrap_err();
+        assert!(error.to_string().starts_with("MACs umac-64"), "{error}");
     }
 
     #[test]

@@ -81,10 +81,30 @@ impl Askpass {
              {fingerprint}.\n{randomart}\n{known}Are you sure you want to continue connecting \
              (yes/no/[fingerprint])? "
         );
-        match self.ask(&text).await {
-            Ok(answer) if answer.trim() == "yes" || answer.trim() == fingerprint => Answer::Accept,
-            _ => Answer::Refuse,
+        match self.confirms(&text, fingerprint).await {
+            true => Answer::Accept,
+            false => Answer::Refuse,
         }
+    }
+
+    /// Whether the user typed `yes` or this fingerprint. As with OpenSSH, what is neither that nor a no is asked about
+    /// again.
+    async fn confirms(&self, question: &str, fingerprint: &str) -> bool {
+        let mut text = question;
+        for _ in 0..limits::ASKPASS_ANSWERS {
+            let Ok(said) = self.ask(text).await else {
+                return false;
+            };
+            let answer = said.split_whitespace().next().unwrap_or_default();
+            if answer.eq_ignore_ascii_case("yes") || answer == fingerprint {
+                return true;
+            }
+            if answer.is_empty() || answer.eq_ignore_ascii_case("no") {
+                return false;
+            }
+            text = "Please type 'yes', 'no' or the fingerprint: ";
+        }
+        false
     }
 
     async fn update(&self, question: &Question) -> Answer {
@@ -141,7 +161,58 @@ impl Askpass {
 
 #[cfg(test)]
 mod tests {
-    use super::Askpass;
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::{Answer, Askpass, Hop, Question};
+
+    /// What becomes of a host key when the program says these lines, one at a time, and how often it was asked.
+    async fn decide(lines: &str) -> (bool, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, said, asked) = (
+            dir.path().join("ask"),
+            dir.path().join("said"),
+            dir.path().join("asked"),
+        );
+        fs::write(&said, lines).unwrap();
+        let (said, log) = (said.display(), asked.display());
+        let script =
+            format!("#!/bin/sh\necho asked >> {log}\nhead -n \"$(wc -l < {log})\" {said} | tail -n 1\n");
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let host = Hop {
+            alias: "box".to_owned(),
+            user: "me".to_owned(),
+            host_name: "box".to_owned(),
+            port: 22,
+        };
+        let question = Question::HostKey {
+            host,
+            key_type: "ED25519".to_owned(),
+            fingerprint: "SHA256:right".to_owned(),
+            randomart: String::new(),
+            known_hosts_file: None,
+            known: Vec::new(),
+        };
+        let answer = Askpass { program }.answer(&question).await;
+        let times = fs::read_to_string(&asked).unwrap().lines().count();
+        (matches!(answer, Answer::Accept), times)
+    }
+
+    #[tokio::test]
+    async fn a_host_key_is_asked_about_again_until_the_answer_is_one() {
+        for (lines, expected) in [
+            ("yes\n", (true, 1)),
+            ("YES\n", (true, 1)),
+            (" SHA256:right\n", (true, 1)),
+            ("no\n", (false, 1)),
+            ("\n", (false, 1)),
+            ("y\nsha256:right\nyes\n", (true, 3)),
+            ("SHA256:wrong\nno\nyes\n", (false, 2)),
+            ("what\n", (false, 5)),
+        ] {
+            assert_eq!(decide(lines).await, expected, "{lines:?}");
+        }
+    }
 
     #[test]
     fn the_environment_decides_who_asks() {

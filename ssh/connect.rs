@@ -8,7 +8,7 @@ use crate::{
     ask::Report,
     askpass::Askpass,
     auth::{Keyring, Login, Memory, Passwords, login},
-    config::settings::{HostSettings, UpdateHostKeys, Via},
+    config::settings::{Forwarding, HostSettings, UpdateHostKeys, Via},
     dial, doors,
     error::{ConnectError, Failure},
     event::{Event, Hop, Stage},
@@ -181,7 +181,7 @@ impl Connector {
             let report = self.report(before.len(), events);
             let connect = || async {
                 let via = self.via(before, last, events, search).await?;
-                let session = self.hop(last, via, &report, search).await;
+                let session = self.hop(&jump(last), via, &report, search).await;
                 session.map_err(|it| ConnectError::new(before.len(), Hop::from(last), it))
             };
             let slot = self.shared.slot(hops);
@@ -225,6 +225,7 @@ impl Connector {
         let learn = settings.host_keys.update != UpdateHostKeys::No && secured.verified.learn;
         let Secured {
             handle,
+            verified,
             announced,
             doors,
             ended,
@@ -236,7 +237,8 @@ impl Connector {
         } = secured;
         let declined = &self.declined;
         let updater = learn.then(|| Updater::new(settings, known, announced, report.weak(), declined));
-        let agent = doors::serve_agent(&doors, settings, ended.clone());
+        let forwarding = verified.trust.forwarding(&settings.forwarding);
+        let agent = doors::serve_agent(&doors, &forwarding, ended.clone());
         let name = settings.alias.clone();
         let environment = [settings.send_env.as_slice(), &settings.set_env].concat();
         let session = Session::new(Parts {
@@ -251,7 +253,7 @@ impl Connector {
             carrier,
             updater,
             doors,
-            forwarding: settings.forwarding.clone(),
+            forwarding,
         });
         if let Some(agent) = agent {
             session.spawn(agent);
@@ -294,6 +296,18 @@ impl Connector {
                 }
             }
         }
+    }
+}
+
+/// As OpenSSH's `ssh -W` sees a jump host: it leads to the next one and to nothing else, and one that cannot be trusted
+/// with that is not used.
+fn jump(settings: &HostSettings) -> HostSettings {
+    HostSettings {
+        forwarding: Forwarding {
+            exit_on_failure: true,
+            ..Forwarding::default()
+        },
+        ..settings.clone()
     }
 }
 

@@ -12,7 +12,7 @@ use russh::{
 use tokio::{net::UnixStream, sync::mpsc, task::JoinSet, time::timeout};
 
 use crate::{
-    config::settings::{Endpoint, HostSettings},
+    config::settings::{Endpoint, Forwarding},
     forward::relay_channel,
     limits,
     session::Ended,
@@ -117,10 +117,10 @@ impl Doors {
 /// Lets commands on the host use the agent that `ForwardAgent` names. `None`: it names none.
 pub(crate) fn serve_agent(
     doors: &Arc<Doors>,
-    settings: &HostSettings,
+    forwarding: &Forwarding,
     ended: Ended,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
-    let socket = settings.forwarding.agent.clone()?;
+    let socket = forwarding.agent.clone()?;
     let (sender, mut visitors) = mpsc::channel::<Visitor>(limits::VISITORS);
     doors.agent.set(sender).ok()?;
     Some(async move {

@@ -20,7 +20,7 @@ use crate::{
     algorithms,
     ask::Report,
     client::ServerKey,
-    config::settings::{HostSettings, StrictHostKeyChecking},
+    config::settings::{Forwarding, HostSettings, StrictHostKeyChecking},
     error::{Failure, KnownKey},
     event::{Answer, Hop, Question, Stage},
     known_hosts::{self, Known, KnownHosts, Verdict, key_type},
@@ -30,8 +30,23 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
     Full,
-    /// `StrictHostKeyChecking no` with a changed key: nothing that the user types goes there.
+    /// `StrictHostKeyChecking no` with a changed key: nothing that the user types goes there, and whoever answers there
+    /// reaches neither the user's agent nor what the configuration forwards.
     NoPasswords,
+}
+
+impl Trust {
+    /// What remains of the forwardings of a host that is trusted so far.
+    pub(crate) fn forwarding(self, wished: &Forwarding) -> Forwarding {
+        match self {
+            Trust::Full => wished.clone(),
+            Trust::NoPasswords => Forwarding {
+                list: Vec::new(),
+                agent: None,
+                ..wished.clone()
+            },
+        }
+    }
 }
 
 /// A key that may be gone on with.
@@ -70,11 +85,6 @@ impl Check<'_> {
     pub(crate) async fn verify(&self, presented: &ServerKey) -> Result<Verified, Failure> {
         self.report.stage(Stage::HostKey).await;
         let rules = &self.settings.host_keys;
-        let local = self.address.is_some_and(|it| it.ip().is_loopback());
-        if rules.trust_localhost && local && self.settings.host_key_alias.is_none() {
-            let trust = Trust::Full;
-            return Ok(Verified { trust, learn: false });
-        }
         if let Some(why) = self.known.unknown_revocations() {
             return Err(Failure::Config(why.to_owned()));
         }
@@ -87,6 +97,19 @@ impl Check<'_> {
                 target: self.target(),
                 bits: rules.required_rsa_size,
             });
+        }
+        let local = self.address.is_some_and(|it| it.ip().is_loopback());
+        if rules.trust_localhost && local && self.settings.host_key_alias.is_none() {
+            // As in OpenSSH, what `RevokedHostKeys` names is trusted nowhere.
+            let certificate = match presented {
+                ServerKey::Plain(_) => None,
+                ServerKey::Certified(it) => Some(&**it),
+            };
+            if let Some((file, line)) = self.known.revoked_by_file(&key, certificate) {
+                return Err(self.revoked(&key, file, line));
+            }
+            let trust = Trust::Full;
+            return Ok(Verified { trust, learn: false });
         }
         let mut known = self.known.clone();
         command::ask(self.settings, &mut known, Purpose::HostName(&key)).await?;
@@ -157,15 +180,34 @@ impl Check<'_> {
             known: known.iter().map(described).collect(),
             entry: self.known.entry.clone(),
         };
-        if self.settings.strict_host_key_checking != StrictHostKeyChecking::Off {
+        if self.settings.strict_host_key_checking != StrictHostKeyChecking::Off || self.must_forward() {
             return Err(failure);
         }
-        let text = format!("{failure}; StrictHostKeyChecking is off: going on without passwords");
+        let forwards = self.forwards();
+        let without = if forwards {
+            "passwords and forwardings"
+        } else {
+            "passwords"
+        };
+        let text = format!("{failure}; StrictHostKeyChecking is off: going on without {without}");
         self.report.notice(text).await;
         Ok(Verified {
             trust: Trust::NoPasswords,
             learn: false,
         })
+    }
+
+    fn forwards(&self) -> bool {
+        let Forwarding { list, agent, .. } = &self.settings.forwarding;
+        agent.is_some() || !list.is_empty()
+    }
+
+    /// Whether the connection is of no use without what a changed key takes from it. OpenSSH counts the passwords
+    /// among that, too.
+    fn must_forward(&self) -> bool {
+        let settings = self.settings;
+        let types = settings.password_authentication || settings.kbd_interactive_authentication;
+        settings.forwarding.exit_on_failure && (types || self.forwards())
     }
 
     /// Whether the host is known by keys of other types than this one, and has one of those that we cannot verify.

@@ -123,12 +123,15 @@ pub(crate) const DECLINED_UPDATES: usize = 1_000;
 pub(crate) const PASSWORDS: usize = 1_000;
 /// Hosts whose last key is remembered; beyond them the oldest is forgotten.
 pub(crate) const REMEMBERED_KEYS: usize = 2_000;
-/// Channels that the server opens and that wait to be looked at; one more is refused.
-pub(crate) const VISITORS: usize = 32;
+/// Answers about one host key that a program for questions may give until one is a yes or a no; then it is a no.
+pub(crate) const ASKPASS_ANSWERS: usize = 5;
+/// Channels that the server opens and that wait to be looked at; one more is refused. They may come all at once.
+pub(crate) const VISITORS: usize = FORWARDED_CONNECTIONS;
 /// Commands on a host that use the forwarded agent at once.
 pub(crate) const AGENT_CHANNELS: usize = 16;
-/// Connections through one forwarding at once; one more is closed.
-pub(crate) const FORWARDED_CONNECTIONS: usize = 128;
+/// Connections through one forwarding at once; one more is closed. Each holds one of this process's files, of which
+/// systems commonly give it 1,024.
+pub(crate) const FORWARDED_CONNECTIONS: usize = 512;
 /// Connections to a forwarded socket that wait to be accepted.
 pub(crate) const BACKLOG: i32 = 128;
 /// The host's way to the target of a forwarding: its TCP may take its time.

@@ -5,7 +5,16 @@ use crate::error::{Attempt, Outcome};
 /// `accepts` are the methods that the server would still take, `closing` are its last words when it ended the
 /// connection.
 pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing: Option<&str>) -> String {
+    let denied = |method: &str| {
+        let mut of = tried.iter().filter(|it| it.method == method);
+        of.any(|it| it.outcome == Outcome::Denied)
+    };
+    let typed = denied("password") || denied("keyboard-interactive");
     if closing.is_some_and(|it| it.contains("Too many authentication failures")) {
+        if typed {
+            return "check what was typed; the server allows no more tries in one connection (MaxAuthTries)"
+                .to_owned();
+        }
         return match tried.iter().filter(|it| it.method == "publickey").count() {
             0 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
             1 => format!(
@@ -16,10 +25,6 @@ pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing
             ),
         };
     }
-    let denied = |method: &str| {
-        let mut of = tried.iter().filter(|it| it.method == method);
-        of.any(|it| it.outcome == Outcome::Denied)
-    };
     let any_denied = tried.iter().any(|it| it.outcome.is_denial());
     if closing.is_some_and(|it| !it.is_empty() || !any_denied) {
         return "the server took what was sent and ended the login then: the account may have expired or be closed to logins for now; the log of its sshd says why".to_owned();
@@ -133,5 +138,26 @@ mod tests {
                 "{also_passwords}"
             );
         }
+    }
+
+    #[test]
+    fn used_up_tries_are_laid_to_what_used_them_up() {
+        const CLOSING: Option<&str> = Some("Too many authentication failures");
+        let denied = |method| Attempt {
+            method,
+            what: String::new(),
+            outcome: Outcome::Denied,
+        };
+        let hint = |methods: &[&'static str]| {
+            let tried: Vec<Attempt> = methods.iter().map(|it| denied(it)).collect();
+            let_in("box", &tried, &[], CLOSING)
+        };
+        let typed = hint(&["publickey", "keyboard-interactive", "keyboard-interactive"]);
+        assert!(
+            typed.contains("what was typed") && typed.contains("MaxAuthTries"),
+            "{typed}"
+        );
+        assert!(hint(&["publickey", "publickey"]).contains("too many keys"));
+        assert!(hint(&["publickey"]).contains("this key used up"));
     }
 }

@@ -471,7 +471,7 @@ impl State<'_> {
 
     async fn give_up(mut self, plan: &Plan, offers: &[Offer]) -> Failure {
         let left = offers.iter().skip(plan.made()).filter(|it| !it.again).count();
-        if left > 0 && plan.accepts().iter().any(|it| it == Method::PublicKey.name()) {
+        if left > 0 && plan.wants_keys() {
             let why = format!(
                 "servers allow few tries: choose one of these {left} with IdentityFile and IdentitiesOnly"
             );

@@ -177,6 +177,12 @@ impl Plan {
         self.next_offer
     }
 
+    /// Whether the server takes keys, and they may be offered: those that were not offered were too many.
+    pub(crate) fn wants_keys(&self) -> bool {
+        let key = Method::PublicKey;
+        self.methods.contains(&key) && self.accepts().iter().any(|it| it == key.name())
+    }
+
     pub(crate) fn accepts(&self) -> &[String] {
         self.accepts.as_deref().unwrap_or_default()
     }
@@ -262,6 +268,14 @@ mod tests {
             plan.denied(names("publickey"));
         }
         assert_eq!((sent, plan.made()), (5, 6));
+        assert!(plan.wants_keys());
+
+        let mut no_keys = rules();
+        no_keys.preferred = names("password");
+        let mut plan = Plan::new(&no_keys, 1);
+        assert_eq!(plan.next(), Step::Probe);
+        plan.denied(names("publickey,password"));
+        assert!(!plan.wants_keys());
     }
 
     #[test]

@@ -92,7 +92,8 @@ pub(crate) fn hop(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result<J
     }
     let (user, place) = split_user(text, text)?;
     let (host, at) = split_port(place, text)?;
-    if host.is_empty() {
+    // A list with blanks behind its commas, which OpenSSH refuses as well.
+    if host.is_empty() || host.starts_with([' ', '\t']) {
         return Err(DestinationError::NoHost(text.to_owned()));
     }
     if host.contains('/') {
@@ -318,6 +319,9 @@ mod tests {
             "[::1",
             "bob@",
             "b1/22",
+            " b1",
+            "\tb1:22",
+            "bob@ b1",
             "ssh://bob@[::1]:22",
             "ssh://b1/path",
             "ssh://b1:22/path",

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use russh::keys::PublicKey;
 
 use super::{
-    Check, Trust, Verified,
+    Check, Verified,
     command::{self, Purpose},
     described, fingerprint,
 };
@@ -71,11 +71,10 @@ impl Check<'_> {
                         Ok(verified)
                     }
                     StrictHostKeyChecking::Off => {
+                        // As in OpenSSH: the host is known by its name, and only its address by another key.
                         self.report.notice(format!("CheckHostIP: {failure}")).await;
-                        Ok(Verified {
-                            trust: Trust::NoPasswords,
-                            learn: false,
-                        })
+                        let learn = false;
+                        Ok(Verified { learn, ..verified })
                     }
                 }
             }
@@ -90,9 +89,10 @@ mod tests {
     use russh::keys::{Algorithm, PrivateKey, PublicKey, key::safe_rng};
     use tokio::sync::mpsc;
 
-    use super::{Check, KnownHosts, StrictHostKeyChecking, Trust, Verified};
+    use super::{Check, KnownHosts, StrictHostKeyChecking, Verified};
     use crate::{
         ask::Report, client::ServerKey, config::settings::HostSettings, error::Failure, event::Event,
+        host_key::Trust,
     };
 
     fn key() -> PublicKey {
@@ -148,6 +148,6 @@ mod tests {
         let (verified, _, _) = verify(&spoofed, Yes, &own).await;
         assert!(matches!(verified, Err(Failure::HostKeyChanged { entry, .. }) if entry == "192.0.2.7"));
         let (verified, _, notices) = verify(&spoofed, Off, &own).await;
-        assert_eq!((verified.unwrap().trust, notices), (Trust::NoPasswords, 1));
+        assert_eq!((verified.unwrap().trust, notices), (Trust::Full, 1));
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     client::Client,
     config::settings::{HostSettings, UpdateHostKeys},
     event::{Answer, Hop, HostKey, Question},
-    known_hosts::{self, KnownHosts, Update, Verdict},
+    known_hosts::{self, KnownHosts, OwnNames, Update, Verdict},
     limits,
 };
 
@@ -38,6 +38,7 @@ pub(crate) struct Updater {
     files: Vec<PathBuf>,
     hashed: bool,
     required_rsa_size: u32,
+    own_names: OwnNames,
 }
 
 impl Updater {
@@ -59,6 +60,10 @@ impl Updater {
             files: settings.user_known_hosts_files.clone(),
             hashed: settings.hash_known_hosts,
             required_rsa_size: settings.host_keys.required_rsa_size,
+            own_names: match settings.host_keys.check_ip {
+                true => OwnNames::AndAddress,
+                false => OwnNames::One,
+            },
         }
     }
 
@@ -74,8 +79,8 @@ impl Updater {
             return;
         }
         let (files, entry) = (self.files.clone(), self.known.entry.clone());
-        let keys = announced.clone();
-        let compared = spawn_blocking(move || Update::of(&files, &entry, &keys)).await;
+        let (keys, names) = (announced.clone(), self.own_names);
+        let compared = spawn_blocking(move || Update::of(&files, &entry, &keys, names)).await;
         let Some(update) = compared.ok().filter(|it| !it.is_empty()) else {
             return;
         };

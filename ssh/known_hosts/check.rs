@@ -139,6 +139,25 @@ impl KnownHosts {
         self.revoked.unusable.as_deref()
     }
 
+    /// Where `RevokedHostKeys` names a key, or its certificate.
+    pub(crate) fn revoked_by_file(
+        &self,
+        key: &PublicKey,
+        certificate: Option<&Certificate>,
+    ) -> Option<(PathBuf, Option<usize>)> {
+        let certified = || {
+            let certificate = certificate?;
+            let authority = PublicKey::from(certificate.signature_key().clone());
+            let listed = || {
+                self.revoked
+                    .find_certificate(certificate)
+                    .map(|file| (file, None))
+            };
+            self.revoked.find(&authority).or_else(listed)
+        };
+        self.revoked.find(key).or_else(certified)
+    }
+
     fn take(&mut self, file: &Path, lines: &[Line], portless: Option<&str>) {
         for line in lines {
             let known = || Known {

@@ -11,7 +11,7 @@ pub(crate) use check::key_type;
 pub use check::{Known, KnownHosts, Verdict};
 pub(crate) use parse::matches;
 pub use parse::{Line, Marker, hash_name, parse};
-pub(crate) use update::{Update, replace};
+pub(crate) use update::{OwnNames, Update, replace};
 pub use write::{WriteError, add};
 
 /// A host's name as `known_hosts` has it: `host`, or `[host]:port` for a port that is not 22.

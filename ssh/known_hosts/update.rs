@@ -25,22 +25,37 @@ pub(crate) struct Update {
     pub(crate) gone: Vec<PublicKey>,
 }
 
+/// The names under which a host's keys stand in the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnNames {
+    One,
+    /// `CheckHostIP`: its address besides, in lines of its own.
+    AndAddress,
+}
+
 impl Update {
-    /// Compares the files with what the server announced. Nothing changes where the host is known by a
-    /// pattern, which stands for other hosts as well.
-    pub(crate) fn of(files: &[PathBuf], entry: &str, announced: &[PublicKey]) -> Update {
+    /// Compares the files with what the server announced. As in OpenSSH, nothing changes where somebody has arranged the
+    /// files by hand: the host is known by a pattern, which stands for other hosts as well, by an authority or by its
+    /// name without the port, one of its keys is revoked, or stands for another name (`own_names`: the address of
+    /// `CheckHostIP` is none).
+    pub(crate) fn of(files: &[PathBuf], entry: &str, announced: &[PublicKey], own_names: OwnNames) -> Update {
         let lines = files.iter().filter_map(|file| read(file).ok());
         let lines: Vec<Line> = lines.flat_map(|bytes| parse(&bytes)).collect();
-        let own: Vec<&Line> = lines.iter().filter(|it| it.is_about(entry)).collect();
-        if own.iter().any(|it| it.has_patterns()) {
+        let (own, others): (Vec<&Line>, Vec<&Line>) = lines.iter().partition(|it| it.is_about(entry));
+        let is_arranged = |it: &&Line| it.has_patterns() || it.marker != Marker::None;
+        if own.is_empty() || own.iter().any(is_arranged) {
+            return Update::default();
+        }
+        let keys = || own.iter().map(|it| &it.key).chain(announced);
+        if own_names == OwnNames::One && others.iter().any(|it| keys().any(|key| same(key, &it.key))) {
             return Update::default();
         }
         let known = |key: &PublicKey| own.iter().any(|it| same(&it.key, key));
         let is_announced = |key: &PublicKey| announced.iter().any(|it| same(it, key));
-        let plain = own.iter().filter(|it| it.marker == Marker::None);
         Update {
             new: announced.iter().filter(|it| !known(it)).cloned().collect(),
-            gone: plain
+            gone: own
+                .iter()
                 .filter(|it| it.is_only_about(entry) && !is_announced(&it.key))
                 .map(|it| it.key.clone())
                 .collect(),
@@ -130,7 +145,10 @@ mod tests {
 
     use russh::keys::{Algorithm, PrivateKey, PublicKey, key::safe_rng};
 
-    use super::{Update, replace};
+    use super::{
+        OwnNames::{AndAddress, One},
+        Update, replace,
+    };
 
     fn key() -> PublicKey {
         let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).unwrap();
@@ -145,20 +163,20 @@ mod tests {
     fn new_keys_come_old_ones_go_and_everything_else_stays() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("known_hosts");
-        let (kept, old, shared, new) = (key(), key(), key(), key());
+        let (kept, old, shared, new, another) = (key(), key(), key(), key(), key());
         let before = format!(
             "# mine\nhost {}\nhost {}\nhost,other {}\nother {}",
             text(&kept),
             text(&old),
             text(&shared),
-            text(&old)
+            text(&another)
         );
         fs::write(&file, &before).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&file, &link).unwrap();
         let announced = [kept.clone(), new.clone()];
-        let update = Update::of(std::slice::from_ref(&link), "host", &announced);
+        let update = Update::of(std::slice::from_ref(&link), "host", &announced, One);
         assert_eq!((update.new.len(), update.gone.len()), (1, 1));
         replace(std::slice::from_ref(&link), "host", &update, false).unwrap();
         let after = fs::read_to_string(&file).unwrap();
@@ -166,20 +184,42 @@ mod tests {
             "# mine\nhost {}\nhost,other {}\nother {}\nhost {}\n",
             text(&kept),
             text(&shared),
-            text(&old),
+            text(&another),
             text(&new)
         );
         assert_eq!(after, expected);
         assert!(link.is_symlink());
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
-        assert!(Update::of(&[file], "host", &announced).is_empty());
+        assert!(Update::of(&[file], "host", &announced, One).is_empty());
     }
 
     #[test]
-    fn a_host_that_is_known_by_a_pattern_changes_nothing() {
+    fn files_that_somebody_has_arranged_by_hand_stay_as_they_are() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("known_hosts");
-        fs::write(&file, format!("*.example.org {}\n", text(&key()))).unwrap();
-        assert!(Update::of(&[file], "a.example.org", &[key()]).is_empty());
+        let (own, old, new) = (key(), key(), key());
+        let of = |lines: &[(&str, &PublicKey)], names| {
+            let line = |(names, key): &(&str, &PublicKey)| format!("{names} {}\n", text(key));
+            fs::write(&file, lines.iter().map(line).collect::<String>()).unwrap();
+            let announced = [own.clone(), new.clone()];
+            Update::of(std::slice::from_ref(&file), "[a.example]:2", &announced, names)
+        };
+        let name = "[a.example]:2";
+        for lines in [
+            vec![("[*.example]:2", &own)],
+            vec![("a.example", &own)],
+            vec![(name, &own), ("@cert-authority [a.example]:2", &old)],
+            vec![(name, &own), ("@revoked [a.example]:2", &old)],
+            vec![(name, &own), ("b.example", &own)],
+            vec![(name, &own), ("b.example", &new)],
+            vec![(name, &own), (name, &old), ("b.example", &old)],
+        ] {
+            assert!(of(&lines, One).is_empty(), "{lines:?}");
+        }
+        let address = vec![(name, &own), ("[192.0.2.7]:2", &own)];
+        assert!(of(&address, One).is_empty());
+        assert_eq!(of(&address, AndAddress).new.len(), 1);
+        let strange = vec![(name, &own), ("@cert-authority b.example", &old)];
+        assert_eq!(of(&strange, One).new.len(), 1);
     }
 }

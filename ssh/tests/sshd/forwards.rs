@@ -286,8 +286,8 @@ async fn remote_ports_reach_targets_on_this_side() {
     let sshd = Sshd::start("");
     let (port, _echo) = echo().await;
     let lines = format!(
-        "RemoteForward 0 127.0.0.1:{port}\nRemoteForward 0 127.0.0.1:{}\nRemoteForward {}\n",
-        free_port(),
+        "RemoteForward 0 127.0.0.1:{port}\nRemoteForward 0 {}\nRemoteForward {}\n",
+        sshd.path("nobody-listens").display(),
         free_port()
     );
     let forwards = start(&sshd, &lines).await;
@@ -353,6 +353,36 @@ async fn the_agent_is_forwarded_only_where_the_configuration_says_so() {
             let mut text = String::new();
             process.read_to_string(&mut text).await.unwrap();
             assert!(text.contains(expected), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_hundred_connections_at_once_are_carried_both_ways() {
+    const CONNECTIONS: usize = 200;
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    let ((port, _echo), local, remote) = (echo().await, free_port(), free_port());
+    let lines = format!("LocalForward {local} 127.0.0.1:{port}\nRemoteForward {remote} 127.0.0.1:{port}\n");
+    let forwards = start(&sshd, &lines).await;
+    for (index, through) in [(0, local), (1, remote)] {
+        // They stay open until all of them stand.
+        let mut streams = Vec::new();
+        for _ in 0..CONNECTIONS {
+            streams.push(TcpStream::connect(("127.0.0.1", through)).await.unwrap());
+        }
+        until("all of them are carried", || {
+            forwards.states()[index].connections == CONNECTIONS
+        })
+        .await;
+        let mut talking: JoinSet<String> = streams
+            .into_iter()
+            .map(|it| async { talk(it, "one of many").await })
+            .collect();
+        while let Some(said) = talking.join_next().await {
+            assert_eq!(said.unwrap(), "one of many");
         }
     }
 }

@@ -15,6 +15,7 @@ mod bastions;
 mod before_credentials;
 mod certificates;
 mod chains;
+mod changed_keys;
 mod forwards;
 mod host;
 mod host_key_rules;
