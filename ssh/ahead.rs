@@ -8,7 +8,7 @@ use std::io;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::{error::ExecError, exec::Process, session::Session};
+use crate::{channel, error::ExecError, exec::Process, session::Session};
 
 /// Every login shell passes this on unchanged. `read` takes its input byte by byte (POSIX.1-2017, `read`), so that all
 /// behind the line is left to the script.
@@ -22,9 +22,11 @@ impl Session {
     ///
     /// It is an idle process and a channel on the far side meanwhile, and a forced command (`ForceCommand`) runs once
     /// more: this is for who knows that the host runs what it is asked to, and that a script is about to follow.
-    /// Limits and errors are those of [`exec`](Session::exec).
+    /// Limits and errors are those of [`exec`](Session::exec), but its output never stops the session: 16 MiB wait for
+    /// the reader, and a shell with more is given up, as an error behind them says.
     pub async fn start_shell(&self) -> Result<WaitingShell, ExecError> {
-        self.exec(WAITS).await.map(WaitingShell)
+        // Nobody reads what start-up files print before there is a script.
+        self.exec_by(WAITS, channel::open_stored).await.map(WaitingShell)
     }
 }
 

@@ -149,7 +149,7 @@ pub(crate) const REKEY_LEAST: u64 = 64 * 1024;
 /// The most, so that no cipher uses a nonce twice; russh insists.
 pub(crate) const REKEY_MOST: u64 = 1 << 30;
 /// Bytes for one host behind a bastion that wait for its reader: more than the windows of two channels
-/// let through while nothing is read.
+/// let through while nothing is read. Also what start-up files may print before a waiting shell has its script.
 pub(crate) const STORED: usize = 16 * 1024 * 1024;
 /// What a packet counts for at least in there: its place in the queue.
 pub(crate) const STORED_LEAST: usize = 64;

@@ -18,7 +18,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::{
     auth::LoggedIn,
-    channel::{self, Ends},
+    channel::{self, Drain, Ends},
     client::{Client, Refusal},
     config::settings::Forwarding,
     doors::Doors,
@@ -197,6 +197,15 @@ impl Session {
     /// Waits at most 10 s. Dropping the future closes the channel. From the second command on it costs
     /// one round trip: a channel is opened ahead, unless the server allows no more (`MaxSessions`).
     pub async fn exec(&self, command: &str) -> Result<Process, ExecError> {
+        self.exec_by(command, channel::open).await
+    }
+
+    /// The same, with the ends that `take` makes of the channel.
+    pub(crate) async fn exec_by(
+        &self,
+        command: &str,
+        take: fn(russh::Channel<Msg>, Ended) -> (Ends, Drain),
+    ) -> Result<Process, ExecError> {
         let (ready, started) = oneshot::channel();
         let (handle, launch) = (Arc::clone(&self.handle), self.launch.clone());
         let (ended, command) = (self.ended.clone(), command.to_owned());
@@ -217,7 +226,7 @@ impl Session {
                     return;
                 }
             };
-            let (Ends { pipe, stderr, exit }, drain) = channel::open(channel, ended);
+            let (Ends { pipe, stderr, exit }, drain) = take(channel, ended);
             // A caller that is gone drops the process, which closes the channel.
             let _ = ready.send(Ok(Process::new(pipe, stderr, exit)));
             tokio::join!(drain.run(), launch.refill(weak));

@@ -1,9 +1,16 @@
 //! The shell that is started ahead.
 
-use codex_ssh::Exit;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::time::Duration;
+
+use codex_ssh::{Exit, Process};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use crate::host::{Sshd, available, connect, until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_waiting_shell_runs_its_script_and_leaves_it_the_input_behind_the_line() {
@@ -51,4 +58,31 @@ async fn a_waiting_shell_ends_with_its_handle_and_one_that_is_gone_says_nothing(
         Err(_) => 0,
     };
     assert_eq!((said, text.as_str()), (0, ""));
+}
+
+/// More than waits for the reader of a command.
+const NOISE: usize = 5_000_000;
+
+#[tokio::test]
+async fn what_start_up_files_print_before_there_is_a_script_does_not_stop_the_session() {
+    if !available() {
+        return;
+    }
+    let noisy = format!("ForceCommand head -c {NOISE} /dev/zero; eval \"$SSH_ORIGINAL_COMMAND\"");
+    let sshd = Sshd::start(&noisy);
+    let session = connect(sshd.settings()).await.unwrap();
+    let mut shells = Vec::new();
+    for _ in 0..3 {
+        shells.push(session.start_shell().await.unwrap());
+    }
+    let said = async |mut process: Process| {
+        let mut printed = Vec::new();
+        let read = timeout(PATIENCE, process.read_to_end(&mut printed)).await;
+        read.expect("beside shells that nobody reads").unwrap();
+        String::from_utf8(printed.split_off(NOISE)).unwrap()
+    };
+    assert_eq!(said(session.exec("echo here").await.unwrap()).await, "here\n");
+    for shell in shells {
+        assert_eq!(said(shell.run("echo there").await.unwrap()).await, "there\n");
+    }
 }
