@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use codex_hosts::did_you_mean;
 use codex_tui::text::{sanitize::sanitize_line, wrap::text_width};
 use serde_json::json;
 
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &HostsArgs) -> Result<Code, Problem> {
     let settings = Settings::read()?;
     let (listed, problems) = config.list(usize::MAX, &settings)?;
     let mut rows: Vec<Row> = listed.into_iter().map(row).collect();
-    let has_aliases = !rows.is_empty();
+    let says_none = rows.is_empty() && args.hosts.is_empty() && !args.json;
     for (name, host) in &settings.hosts {
         let (line, command, error) = match host {
             // Settings for a host of SSH: its alias, if it has one, is in the list.
@@ -64,6 +65,10 @@ pub(crate) fn run(args: &HostsArgs) -> Result<Code, Problem> {
         "embedded",
         "in this program".to_owned(),
     ));
+    let unknown = match args.hosts.as_slice() {
+        [] => None,
+        hosts => select(&mut rows, hosts),
+    };
     let text = if args.json {
         lines_of_json(&rows)
     } else {
@@ -75,10 +80,28 @@ pub(crate) fn run(args: &HostsArgs) -> Result<Code, Problem> {
     for problem in problems.chain(settings.remarks.iter().map(ToString::to_string)) {
         report::note(&format!("warning: {}", sanitize_line(&problem)));
     }
-    if !has_aliases && !args.json {
+    if says_none {
         report::note("no hosts of SSH: the configuration names none (patterns do not count)");
     }
-    Ok(Code::Done)
+    match unknown {
+        Some(problem) => Err(problem),
+        None => Ok(Code::Done),
+    }
+}
+
+/// Leaves the hosts that are asked for, in that order. Says which of them is not there.
+fn select(rows: &mut Vec<Row>, hosts: &[String]) -> Option<Problem> {
+    let missing = |host: &&String| rows.iter().all(|it| it.alias != **host);
+    let unknown = hosts.iter().find(missing).map(|host| {
+        let question = did_you_mean(host, rows.iter().map(|it| it.alias.as_str()));
+        let question = question.map_or_else(String::new, |it| format!("{it}? Else "));
+        Problem::usage(format!("no host of the list is named `{host}`")).hint(format!(
+            "{question}`codex hosts -G {host}` prints what holds for any name"
+        ))
+    });
+    rows.retain(|it| hosts.contains(&it.alias));
+    rows.sort_by_key(|it| hosts.iter().position(|host| *host == it.alias));
+    unknown
 }
 
 impl Row {

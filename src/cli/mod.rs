@@ -120,9 +120,13 @@ struct ConnectArgs {
 #[derive(Args)]
 #[command(after_help = "Examples:
   codex hosts
+  codex hosts devbox gpu1            only these
   codex hosts -G devbox              every setting of one host, and which line decides it
   codex hosts --json -G devbox")]
 struct HostsArgs {
+    /// Only these of them
+    #[arg(value_name = "HOST", conflicts_with = "effective")]
+    hosts: Vec<String>,
     /// Print one JSON object per host, or with -G per setting
     #[arg(long)]
     json: bool,

@@ -3,7 +3,10 @@
 use codex_testkit::Client;
 use serde_json::Value;
 
-use crate::{serving::set_hosts, setting::codex};
+use crate::{
+    serving::set_hosts,
+    setting::{Outcome, codex},
+};
 
 fn configured() -> Client {
     let client = Client::new();
@@ -82,6 +85,30 @@ fn the_table_is_for_people() {
         .split_whitespace()
         .collect();
     assert_eq!(row[..5], ["devbox", "dev", "10.0.0.4", "2222", "me@bastion:2200"]);
+}
+
+#[test]
+fn only_the_hosts_that_are_named_are_listed_and_a_mistyped_one_is_told() {
+    let client = configured();
+    let aliases = |outcome: &Outcome| -> Vec<Value> {
+        let rows = outcome.stdout.lines();
+        rows.map(|it| serde_json::from_str::<Value>(it).unwrap()["alias"].take())
+            .collect()
+    };
+    let outcome = codex(&client, &["hosts", "--json", "gpu1", "devbox"]);
+    assert_eq!(aliases(&outcome), ["gpu1", "devbox"], "{outcome:?}");
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+
+    let outcome = codex(&client, &["hosts", "--json", "devbx", "gpu1"]);
+    assert_eq!(aliases(&outcome), ["gpu1"], "{outcome:?}");
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    for part in [
+        "no host of the list is named `devbx`",
+        "did you mean `devbox`?",
+        "codex hosts -G devbx",
+    ] {
+        assert!(outcome.stderr.contains(part), "{outcome:?}");
+    }
 }
 
 #[test]
