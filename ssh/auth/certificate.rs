@@ -4,6 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use russh::keys::{Certificate, ssh_key::certificate::CertType};
 
+/// Critical options that OpenSSH's server follows (PROTOCOL.certkeys); with any other it refuses a certificate.
+const KNOWN: [&str; 3] = ["force-command", "source-address", "verify-required"];
+
 /// Why the certificate is of no use anywhere.
 pub(super) fn unusable(certificate: &Certificate) -> Option<&'static str> {
     (certificate.cert_type() == CertType::Host).then_some("it is a certificate for hosts, not for users")
@@ -31,7 +34,13 @@ pub(super) fn remark(certificate: &Certificate, user: &str, now: SystemTime) -> 
     if !principals.iter().any(|it| it == user) {
         return Some(format!("it is for {}, not for {user}", principals.join(", ")));
     }
-    let source = certificate.critical_options().iter();
+    let options = certificate.critical_options();
+    if let Some((name, _)) = options.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
+        return Some(format!(
+            "it has the critical option {name}, which the server has to know"
+        ));
+    }
+    let source = options.iter();
     let source = source.into_iter().find(|(name, _)| *name == "source-address");
     source.map(|(_, addresses)| format!("it is for connections from {} only", addresses.trim()))
 }

@@ -199,7 +199,7 @@ async fn of_a_user_certificate_that_is_refused_it_is_said_what_is_wrong_with_it(
     settings.identity_files = vec![path("key")];
     let user = settings.user.clone();
     let elsewhere = format!("it is for somebody-else, not for {user}");
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["-n", &user, "-V", "20200101:20200201"], "it expired "),
         (&["-n", &user, "-V", "20900101:20910101"], "it is not valid yet"),
         (&["-n", "somebody-else"], &elsewhere),
@@ -207,6 +207,10 @@ async fn of_a_user_certificate_that_is_refused_it_is_said_what_is_wrong_with_it(
         (
             &["-n", &user, "-O", "source-address=192.0.2.1"],
             "connections from 192.0.2.1 only",
+        ),
+        (
+            &["-n", &user, "-O", "critical:door@example.com=left"],
+            "it has the critical option door@example.com",
         ),
         (&["-h", "-n", &user], "certificate for hosts, not for users"),
     ];
