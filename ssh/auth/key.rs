@@ -3,16 +3,16 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
 };
 
 use russh::keys::{
-    Algorithm, Certificate, Error as KeyError, PrivateKey, PublicKey, decode_secret_key, load_public_key,
-    ssh_key,
+    Algorithm, Certificate, Error as KeyError, PrivateKey, PublicKey, decode_secret_key, ssh_key,
 };
 use zeroize::Zeroizing;
 
-use super::pem;
+use super::{pem, public::Public};
 use crate::{config::settings::HostSettings, limits};
 
 /// An `IdentityFile`.
@@ -40,7 +40,7 @@ pub(crate) enum Private {
 pub(crate) struct Files {
     pub(crate) identities: Vec<Identity>,
     pub(crate) certificates: Vec<(PathBuf, Certificate)>,
-    /// `IdentityFile`s that hold nothing to log in with, and why.
+    /// `IdentityFile`s and `CertificateFile`s that hold nothing to log in with, and why.
     pub(crate) unusable: Vec<(PathBuf, String)>,
     pub(crate) notices: Vec<String>,
 }
@@ -50,76 +50,123 @@ impl Files {
     pub(crate) fn load(settings: &HostSettings) -> Files {
         let mut files = Files::default();
         for path in &settings.identity_files {
-            match Identity::load(path) {
-                Ok(identity) => files.identities.push(identity),
+            match files.identity(path) {
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if settings.identity_files_configured {
-                        files
-                            .notices
-                            .push(format!("key file {} is missing", path.display()));
-                        files.unusable.push((path.clone(), "it is missing".to_owned()));
+                        files.is_unusable("key file", path, "it is missing");
                     }
                 }
-                Err(error) => {
-                    files
-                        .notices
-                        .push(format!("reading key file {}: {error}", path.display()));
-                    files.unusable.push((path.clone(), error.to_string()));
-                }
+                Err(error) => files.is_unusable("key file", path, &error.to_string()),
             }
             let beside = with_suffix(path, "-cert.pub");
-            if beside.exists() {
-                files.certificate(&beside);
+            // As in OpenSSH: who names certificates has named all of them.
+            if settings.certificate_files.is_empty() && beside.exists() {
+                files.certificate_file(&beside);
             }
         }
         for path in &settings.certificate_files {
-            files.certificate(path);
+            files.certificate_file(path);
         }
         files
     }
 
-    fn certificate(&mut self, path: &Path) {
-        let read = read(path).map_err(|error| error.to_string());
-        let parsed =
-            read.and_then(|text| Certificate::from_openssh(text.trim()).map_err(|error| error.to_string()));
-        match parsed {
-            Ok(certificate) => self.certificates.push((path.to_owned(), certificate)),
-            Err(error) => {
-                self.notices
-                    .push(format!("reading certificate {}: {error}", path.display()));
+    /// Whether one of the key files has this private key.
+    pub(crate) fn holds(&self, public: &PublicKey) -> bool {
+        self.identities.iter().any(|it| {
+            it.private != Private::Missing
+                && it
+                    .public
+                    .as_ref()
+                    .is_some_and(|own| own.key_data() == public.key_data())
+        })
+    }
+
+    fn is_unusable(&mut self, what: &str, path: &Path, why: &str) {
+        self.notices.push(match why {
+            "it is missing" => format!("{what} {} is missing", path.display()),
+            why => format!("reading {what} {}: {why}", path.display()),
+        });
+        self.unusable.push((path.to_owned(), why.to_owned()));
+    }
+
+    fn certificate_file(&mut self, path: &Path) {
+        match read(path).map(|text| Public::parse(&text)) {
+            Ok(Some(Public::Certificate(it))) => self.certificate(path, *it),
+            Ok(Some(Public::Key(_))) => {
+                self.is_unusable("certificate", path, "it is a public key, and no certificate");
             }
+            Ok(None) => self.is_unusable("certificate", path, "it is no certificate that can be read"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.is_unusable("certificate", path, "it is missing");
+            }
+            Err(error) => self.is_unusable("certificate", path, &error.to_string()),
         }
+    }
+
+    /// The same one may be named, and lie beside its key, too.
+    fn certificate(&mut self, path: &Path, certificate: Certificate) {
+        if self.certificates.iter().all(|it| it.1 != certificate) {
+            self.certificates.push((path.to_owned(), certificate));
+        }
+    }
+
+    /// Reads an `IdentityFile`, which may also name a certificate. `NotFound` when neither half exists.
+    fn identity(&mut self, path: &Path) -> io::Result<()> {
+        let text = match read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let public = self.beside(path).ok_or(error)?;
+                self.identities.push(Identity {
+                    path: path.to_owned(),
+                    public: Some(public),
+                    private: Private::Missing,
+                });
+                return Ok(());
+            }
+            text => text?,
+        };
+        if text.contains("PRIVATE KEY-----") {
+            let beside = self.beside(path);
+            self.identities.push(Identity::of(path, &text, beside));
+            return Ok(());
+        }
+        // The public half alone may be named, to choose one of the agent's keys.
+        match Public::parse(&text) {
+            Some(Public::Key(key)) => self.identities.push(Identity {
+                path: path.to_owned(),
+                public: Some(key),
+                private: Private::Missing,
+            }),
+            Some(Public::Certificate(it)) => self.certificate(path, *it),
+            None => return Err(io::Error::other(foreign(&text))),
+        }
+        Ok(())
+    }
+
+    /// The public half beside a key file. Some authorities write the certificate in its place.
+    fn beside(&mut self, path: &Path) -> Option<PublicKey> {
+        let path = with_suffix(path, ".pub");
+        let public = Public::parse(&read(&path).ok()?)?;
+        let key = public.key();
+        if let Public::Certificate(it) = public {
+            self.certificate(&path, *it);
+        }
+        Some(key)
     }
 }
 
 impl Identity {
-    /// `NotFound` when neither half exists.
-    fn load(path: &Path) -> io::Result<Identity> {
-        let beside = || load_public_key(with_suffix(path, ".pub")).ok();
+    /// What stands in a private key file. `beside` is the public half beside it.
+    fn of(path: &Path, text: &str, beside: Option<PublicKey>) -> Identity {
         let identity = |public, private| Identity {
             path: path.to_owned(),
             public,
             private,
         };
-        let text = match read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let public = beside().ok_or(error)?;
-                return Ok(identity(Some(public), Private::Missing));
-            }
-            Err(error) => return Err(error),
-        };
-        if !text.contains("PRIVATE KEY-----") {
-            // The public half alone may be named, to choose one of the agent's keys.
-            return match load_public_key(path) {
-                Ok(public) => Ok(identity(Some(public), Private::Missing)),
-                Err(_) => Err(io::Error::other(foreign(&text))),
-            };
-        }
         if let Some(why) = exposed(path) {
-            return Ok(identity(beside(), Private::Unusable(why)));
+            return identity(beside, Private::Unusable(why));
         }
-        if is_openssh(&text) {
+        if is_openssh(text) {
             return match PrivateKey::from_openssh(text.trim()) {
                 Ok(key) => {
                     let private = match key.is_encrypted() {
@@ -129,20 +176,29 @@ impl Identity {
                         true => Private::Encrypted,
                         false => Private::Plain,
                     };
-                    Ok(identity(Some(key.public_key().clone()), private))
+                    identity(Some(key.public_key().clone()), private)
                 }
-                Err(error) => Ok(identity(beside(), Private::Unusable(damaged(&error)))),
+                Err(error) => identity(beside, Private::Unusable(damaged(&error))),
             };
         }
-        Ok(match decode_secret_key(&text, None) {
+        match decode_secret_key(text, None) {
             Ok(key) => identity(Some(key.public_key().clone()), Private::Plain),
-            Err(_) if text.contains("ENCRYPTED") => identity(beside(), Private::Encrypted),
-            Err(_) if text.contains("BEGIN DSA") => identity(
-                beside(),
-                Private::Unusable("it is a DSA key, which no server takes any more".to_owned()),
-            ),
-            Err(error) => identity(beside(), Private::Unusable(damaged(&error))),
-        })
+            Err(_) if text.contains("ENCRYPTED") && pem::is_readable(text) => {
+                identity(beside, Private::Encrypted)
+            }
+            Err(_) if text.contains("ENCRYPTED") => {
+                let why = format!(
+                    "it is encrypted in a way that this program cannot undo: `ssh-keygen -p -f {}` writes it anew",
+                    path.display()
+                );
+                identity(beside, Private::Unusable(why))
+            }
+            Err(_) if text.contains("BEGIN DSA") => {
+                let why = "it is a DSA key, which no server takes any more";
+                identity(beside, Private::Unusable(why.to_owned()))
+            }
+            Err(error) => identity(beside, Private::Unusable(damaged(&error))),
+        }
     }
 }
 
@@ -212,6 +268,10 @@ fn is_openssh(text: &str) -> bool {
 }
 
 fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+    // To open one waits for a writer, for as long as it takes.
+    if std::fs::metadata(path)?.file_type().is_fifo() {
+        return Err(io::Error::other("it is a pipe, and no file"));
+    }
     let mut text = Zeroizing::new(String::new());
     File::open(path)?
         .take(limits::KEY_FILE)
@@ -224,7 +284,22 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     let trimmed = text.trim_start_matches(|it: char| it == '\u{feff}' || it.is_whitespace());
     let before = text.len() - trimmed.len();
     text.drain(..before);
+    if let Some(end) = private_end(&text) {
+        text.truncate(end);
+    }
     Ok(text)
+}
+
+/// Where the private key in a text ends: notes and other keys may follow, which OpenSSH does not read.
+fn private_end(text: &str) -> Option<usize> {
+    let mut end = 0;
+    for line in text.split_inclusive('\n') {
+        end += line.len();
+        if line.starts_with("-----END ") && line.contains("PRIVATE KEY-----") {
+            return Some(end);
+        }
+    }
+    None
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -13,6 +13,7 @@ mod offers;
 mod passwords;
 mod pem;
 mod plan;
+mod public;
 mod signer;
 mod unused;
 

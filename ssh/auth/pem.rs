@@ -5,10 +5,33 @@
 
 use aes::cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use pkcs8::{EncryptedPrivateKeyInfoRef, pkcs5::EncryptionScheme};
 use zeroize::{Zeroize, Zeroizing};
 
 /// The bytes of the longest key, of AES-256.
 const KEY_MAX: usize = 32;
+
+const CIPHERS: [&str; 4] = ["AES-128-CBC", "AES-192-CBC", "AES-256-CBC", "DES-EDE3-CBC"];
+
+/// Whether a key of OpenSSL's with a passphrase is encrypted in a way that we can undo: nobody should be asked for
+/// the passphrase of another one.
+pub(super) fn is_readable(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim);
+    if let Some(info) = lines.clone().find_map(|it| it.strip_prefix("DEK-Info: ")) {
+        let cipher = info.split(',').next().unwrap_or_default();
+        return CIPHERS.contains(&cipher);
+    }
+    if !lines.any(|it| it == "-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+        return true;
+    }
+    let body: String = lines.take_while(|it| !it.starts_with("-----END ")).collect();
+    let Ok(bytes) = BASE64.decode(body.as_bytes()) else {
+        return false;
+    };
+    // PBES1 is PKCS#5's first scheme, with DES or RC2 and MD5 or SHA-1 (RFC 8018, 6.1).
+    EncryptedPrivateKeyInfoRef::try_from(bytes.as_slice())
+        .is_ok_and(|it| !matches!(it.encryption_algorithm, EncryptionScheme::Pbes1(_)))
+}
 
 /// The same key without a passphrase, when this is such a file and the passphrase fits; the check is the
 /// padding, so that one wrong passphrase in 256 gives garbage. `None` when it is no such file, or not with

@@ -37,6 +37,14 @@ impl Keys {
             let why = "only its public half is there, and no agent holds the private one";
             skip(Method::PublicKey, it.path.display().to_string(), why)
         }));
+        let orphans = files.certificates.iter().filter(|(_, certificate)| {
+            let public = russh::keys::PublicKey::from(certificate.public_key().clone());
+            !held(&public) && !files.holds(&public)
+        });
+        skipped.extend(orphans.map(|(path, _)| {
+            let why = "neither a file nor the agent has its private key";
+            skip(Method::PublicKey, format!("certificate {}", path.display()), why)
+        }));
         skipped.extend(empty.map(|socket| {
             let why = "it shows no keys (`ssh-add` adds one, `ssh-add -X` unlocks it)";
             skip(Method::PublicKey, format!("agent {}", socket.display()), why)

@@ -20,6 +20,7 @@ mod forwards;
 mod host;
 mod host_key_rules;
 mod host_keys;
+mod key_files;
 mod logins;
 mod one_of_each;
 mod pam;

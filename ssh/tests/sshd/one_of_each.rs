@@ -141,7 +141,7 @@ async fn user_keys_of_every_size_sign_as_the_server_wants() {
 
 /// The ways in which OpenSSH and OpenSSL write a key with a passphrase: the type of the key, what
 /// ssh-keygen is told, and what openssl(1) does to the result.
-const ENCRYPTED: [(&str, &str, &str); 14] = [
+const ENCRYPTED: [(&str, &str, &str); 17] = [
     ("ed25519", "", ""),
     ("ed25519", "-Z aes128-cbc", ""),
     ("ed25519", "-Z aes256-cbc", ""),
@@ -156,6 +156,14 @@ const ENCRYPTED: [(&str, &str, &str); 14] = [
     ("rsa", "-m PKCS8", ""),
     ("ecdsa", "-m PEM", ""),
     ("ecdsa", "-m PKCS8", "pkcs8 -topk8 -v2 aes-256-cbc"),
+    ("rsa", "-m PKCS8", "pkcs8 -topk8 -v2 des3"),
+    // What OpenSSL wrote before 1.1.
+    ("rsa", "-m PKCS8", "pkcs8 -topk8 -v2 des3 -v2prf hmacWithSHA1"),
+    (
+        "ecdsa",
+        "-m PKCS8",
+        "pkcs8 -topk8 -v2 aes-128-cbc -v2prf hmacWithSHA1",
+    ),
 ];
 
 #[tokio::test]
