@@ -309,6 +309,9 @@ impl State<'_> {
         if let Some(why) = offer.certificate.as_ref().and_then(certificate::unusable) {
             return Ok(self.skip(&offer, why.to_owned()));
         }
+        if offer.again && !self.refused.contains(&public) {
+            return Ok(Told::Skipped);
+        }
         if is_short_rsa(&public, self.settings.host_keys.required_rsa_size) {
             return Ok(self.skip(&offer, "RequiredRSASize excludes it".to_owned()));
         }
@@ -320,9 +323,6 @@ impl State<'_> {
             Ok(hash) => hash,
             Err(why) => return Ok(self.skip(&offer, why)),
         };
-        if offer.again && !self.refused.contains(&public) {
-            return Ok(Told::Skipped);
-        }
         let clock = Clock::start();
         let mut signer = KeySigner {
             offer: &offer,

@@ -170,6 +170,25 @@ async fn a_key_with_the_parameters_of_its_curve_before_it_logs_in() {
     }
 }
 
+#[tokio::test]
+async fn a_key_that_is_not_offered_is_not_offered_by_its_second_hash_either() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    let key = sshd.path("short");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"])
+        .arg(&key)
+        .status();
+    assert!(made.unwrap().success());
+    let mut settings = sshd.settings();
+    settings.identity_files = vec![key];
+    settings.host_keys.required_rsa_size = 3072;
+    let text = refused(connect(settings).await).to_string();
+    assert_eq!(text.matches("RequiredRSASize excludes it").count(), 1, "{text}");
+}
+
 fn restrict(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
