@@ -20,7 +20,7 @@ use self::{
 use crate::{
     ask::Report,
     config::settings::{AddressFamily, HostSettings},
-    error::Failure,
+    error::{Failure, NO_ADDRESS_OF_FAMILY},
     event::Stage,
     limits,
     link::Link,
@@ -118,10 +118,15 @@ async fn resolve(host: &str, settings: &HostSettings) -> Result<Vec<SocketAddr>,
             addresses.push(address);
         }
     }
+    let family = match settings.address_family {
+        AddressFamily::Any => "any",
+        AddressFamily::Inet => "inet",
+        AddressFamily::Inet6 => "inet6",
+    };
     match addresses.is_empty() {
         true => Err(failed(io::Error::new(
             io::ErrorKind::NotFound,
-            format!("no address for AddressFamily {:?}", settings.address_family),
+            format!("{NO_ADDRESS_OF_FAMILY} {family}"),
         ))),
         false => Ok(addresses),
     }

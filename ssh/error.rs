@@ -226,6 +226,9 @@ impl KnownKey {
     }
 }
 
+/// Said of a name whose addresses are all of the other family.
+pub(crate) const NO_ADDRESS_OF_FAMILY: &str = "no address for AddressFamily";
+
 /// What happened. Every text stands alone: it names what was tried and with what.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -243,6 +246,13 @@ pub enum Failure {
     },
     #[error("resolving {host}: {source}")]
     Resolve { host: String, source: io::Error },
+    /// This machine's own end: `BindAddress` or `BindInterface`.
+    #[error("{keyword} {value}: {source}")]
+    Bind {
+        keyword: &'static str,
+        value: String,
+        source: io::Error,
+    },
     #[error("connecting to {target}: {source}")]
     Unreachable { target: String, source: io::Error },
     #[error("{step}: no answer within {}", Seconds(*.limit))]
@@ -352,7 +362,7 @@ impl Failure {
             Failure::Config(_) | Failure::NoAlgorithmLeft { .. } | Failure::KnownHostsCommand { .. } => {
                 Class::Config
             }
-            Failure::Resolve { .. } => Class::Resolve,
+            Failure::Resolve { .. } | Failure::Bind { .. } => Class::Resolve,
             Failure::Proxy { stderr, .. } if is_refused_login(stderr) => Class::Unauthorized,
             Failure::Unreachable { .. }
             | Failure::Closed { .. }
@@ -377,6 +387,12 @@ impl Failure {
     fn hint(&self, hop: &Hop) -> String {
         let alias = &hop.alias;
         match self {
+            Failure::Resolve { source, .. } if source.to_string().contains(NO_ADDRESS_OF_FAMILY) => {
+                format!("AddressFamily for `{alias}` in the SSH configuration leaves out all addresses that it has")
+            }
+            Failure::Bind { keyword, .. } => {
+                format!("correct {keyword} for `{alias}` in the SSH configuration, or bring up what it names (`ip address`)")
+            }
             Failure::Resolve { .. } => {
                 format!("check the name, or set HostName for `{alias}` in the SSH configuration")
             }

@@ -27,15 +27,16 @@ impl Sources {
     pub(super) async fn of(settings: &HostSettings) -> Result<Sources, Failure> {
         if let Some(name) = &settings.bind_address {
             return Ok(Sources {
-                addresses: named(name).await?.into(),
+                addresses: own(name).await?.into(),
                 keyword: "BindAddress",
             });
         }
         let Some(interface) = &settings.network.bind_interface else {
             return Ok(Sources::default());
         };
-        let addresses = of_interface(interface).map_err(|source| Failure::Resolve {
-            host: format!("BindInterface {interface}"),
+        let addresses = of_interface(interface).map_err(|source| Failure::Bind {
+            keyword: "BindInterface",
+            value: interface.clone(),
             source,
         })?;
         Ok(Sources {
@@ -64,9 +65,30 @@ impl Sources {
     }
 }
 
+/// The addresses by this name that are this machine's. That one is not is found out here, where it can be laid to the
+/// keyword: what a connection fails with says nothing of it.
+async fn own(name: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let (mut own, mut refused) = (Vec::new(), None);
+    for address in named(name).await? {
+        match std::net::UdpSocket::bind(address) {
+            Ok(_) => own.push(address),
+            Err(error) => refused = Some(error),
+        }
+    }
+    match refused {
+        Some(source) if own.is_empty() => Err(Failure::Bind {
+            keyword: "BindAddress",
+            value: name.to_owned(),
+            source,
+        }),
+        _ => Ok(own),
+    }
+}
+
 async fn named(name: &str) -> Result<Vec<SocketAddr>, Failure> {
-    let failed = |source| Failure::Resolve {
-        host: format!("BindAddress {name}"),
+    let failed = |source| Failure::Bind {
+        keyword: "BindAddress",
+        value: name.to_owned(),
         source,
     };
     if let Ok(address) = name.parse::<IpAddr>() {

@@ -39,6 +39,15 @@ async fn a_name_whose_first_address_refuses_connects_by_the_next_one_at_once() {
     six.address_family = AddressFamily::Inet6;
     let error = refused(connect(six).await);
     assert!(!error.to_string().contains("127.0.0.1"), "{error}");
+    let mut literal = sshd.settings();
+    literal.address_family = AddressFamily::Inet6;
+    let error = refused(connect(literal).await);
+    assert!(error.to_string().contains("AddressFamily inet6"), "{error}");
+    assert!(
+        error.hint().unwrap().contains("AddressFamily"),
+        "{:?}",
+        error.hint()
+    );
 }
 
 #[tokio::test]
@@ -65,6 +74,16 @@ async fn bind_address_and_bind_interface_choose_where_the_connection_comes_from(
     let error = refused(connect(missing).await);
     assert_eq!(error.class(), Class::Resolve);
     assert!(error.to_string().contains("BindInterface nowhere0"), "{error}");
+    let mut foreign = sshd.settings();
+    // TEST-NET-1 of RFC 5737.
+    foreign.bind_address = Some("192.0.2.1".to_owned());
+    let error = refused(connect(foreign).await);
+    assert!(error.to_string().contains("BindAddress 192.0.2.1: "), "{error}");
+    assert!(
+        error.hint().unwrap().contains("correct BindAddress"),
+        "{:?}",
+        error.hint()
+    );
 }
 
 #[tokio::test]
