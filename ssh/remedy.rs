@@ -36,6 +36,14 @@ pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing
     if denied("password") || denied("keyboard-interactive") && takes("keyboard-interactive") {
         return "check what was typed; an account that is locked, or may not log in there, is refused in the same words, and the log of the server's sshd says which it is".to_owned();
     }
+    if takes("publickey")
+        && !denied("publickey")
+        && let Some(keyword) = off(tried)
+    {
+        return format!(
+            "the server wants a key, and {keyword} of `{alias}` keeps keys from being offered: `codex hosts -G {alias}` shows the line"
+        );
+    }
     let batch = |it: &Attempt| matches!(&it.outcome, Outcome::Skipped(why) if why.contains("BatchMode"));
     let types = tried.iter().any(batch);
     if takes("publickey") && (types || accepts.len() == 1) {
@@ -73,6 +81,17 @@ pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing
         return format!("without BatchMode you would be asked for what `{alias}` wants");
     }
     format!("compare with `ssh -v {alias}`")
+}
+
+/// The keyword of the configuration by which no key was offered.
+fn off(tried: &[Attempt]) -> Option<&'static str> {
+    let why = tried.iter().find_map(|it| match &it.outcome {
+        Outcome::Skipped(why) if it.method == "publickey" && it.what.is_empty() => Some(why),
+        _ => None,
+    })?;
+    ["PubkeyAuthentication", "PreferredAuthentications"]
+        .into_iter()
+        .find(|it| why.contains(it))
 }
 
 /// Whether it is a key that was found, or not found, to be of no use.
@@ -137,6 +156,25 @@ mod tests {
                 also_passwords.contains("`ssh-copy-id -o BatchMode=no devbox`"),
                 "{also_passwords}"
             );
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_keeps_keys_from_being_offered_is_named() {
+        for (why, keyword) in [
+            ("not tried: PubkeyAuthentication is no", "PubkeyAuthentication"),
+            (
+                "not tried: PreferredAuthentications leaves it out",
+                "PreferredAuthentications",
+            ),
+        ] {
+            let tried = [Attempt {
+                method: "publickey",
+                what: String::new(),
+                outcome: Outcome::Skipped(why.to_owned()),
+            }];
+            let hint = let_in("box", &tried, &["publickey".to_owned()], None);
+            assert!(hint.contains(keyword) && !hint.contains("ssh-keygen"), "{hint}");
         }
     }
 
