@@ -27,6 +27,29 @@ pub enum RouteError {
     TooLong { host: String },
 }
 
+impl RouteError {
+    /// What the user can do about it, as a sentence without a full stop.
+    pub fn hint(&self) -> String {
+        match self {
+            RouteError::Config { source, .. } => source.hint(),
+            RouteError::Cycle(names) => {
+                // The one before the last leads back.
+                let name = names.iter().rev().nth(1).and_then(|it| it.rsplit_once(':'));
+                let name = name.map_or("HOST", |it| it.0);
+                format!(
+                    "a `Host` block for {name} with `ProxyJump none`, above the one that counts, ends it (`codex hosts -G {name}` shows that one)"
+                )
+            }
+            RouteError::TooLong { .. } => {
+                format!(
+                    "name at most {} jump hosts, or leave some to the jump hosts' own ssh",
+                    limits::HOPS - 1
+                )
+            }
+        }
+    }
+}
+
 /// Asks the configuration about the target and every jump host.
 ///
 /// As in OpenSSH, the first host of a `ProxyJump` list is reached as its own settings say, and every
@@ -178,6 +201,13 @@ mod tests {
         assert_eq!(
             circle.to_string(),
             "ProxyJump leads in a circle: a:22 -> b:22 -> a:22"
+        );
+        assert!(
+            circle
+                .hint()
+                .starts_with("a `Host` block for b with `ProxyJump none`"),
+            "{}",
+            circle.hint()
         );
         let itself = hops("Host *\n ProxyJump bastion\n", "x").unwrap_err();
         assert!(

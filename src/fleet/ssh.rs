@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use codex_hosts::{Failure, FailureKind, HostId, Met, Phase, Report, Search};
 use codex_ssh::{
-    Class, ConnectError, Event as SshEvent, Question as SshQuestion, Route, RouteError, Session, Stage,
+    Class, ConnectError, Event as SshEvent, Question as SshQuestion, Route, Session, Stage,
     config::{Problem, Query, Severity},
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
@@ -46,13 +46,7 @@ pub(crate) async fn resolve(
     let resolved = spawn_blocking(move || resolver(&query)).await;
     let (mut route, problems) = resolved
         .map_err(|error| bad(format!("reading the configuration failed: {error}"), None))?
-        .map_err(|error| {
-            let hint = match &error {
-                RouteError::Config { source, .. } => Some(source.hint()),
-                _ => None,
-            };
-            bad(error.to_string(), hint)
-        })?;
+        .map_err(|error| bad(error.to_string(), Some(error.hint())))?;
     for hop in &mut route.hops {
         hop.host_keys.leave_beyond = transport != Transport::Builtin;
     }
