@@ -99,8 +99,9 @@ pub(crate) const LAST_WORDS: usize = 500;
 pub(crate) const QUICK_READS: u32 = 64;
 /// sshd's `MaxAuthTries` is 6 by default; one try stays for a password.
 pub(crate) const PUBLIC_KEY_OFFERS: usize = 5;
-/// Questions in one keyboard-interactive exchange; a server that asks more is broken.
-pub(crate) const INTERACTIVE_ROUNDS: usize = 20;
+/// Requests in one keyboard-interactive exchange. sshd makes one of each prompt of PAM and an empty one at the end;
+/// each waits for the user, who can end it, and this only bounds a broken server that asks for nothing.
+pub(crate) const INTERACTIVE_ROUNDS: usize = 256;
 /// Methods and keys in one login; every step uses something up, this only bounds a broken server.
 pub(crate) const AUTH_STEPS: usize = 64;
 /// Tries for the passphrase of one key, as in OpenSSH.

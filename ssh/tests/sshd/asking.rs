@@ -342,6 +342,18 @@ async fn keyboard_interactive_has_any_number_of_prompts_and_rounds() {
 }
 
 #[tokio::test]
+async fn as_many_questions_are_answered_one_by_one_as_pam_has_prompts() {
+    let demand = Demand {
+        methods: vec![MethodKind::KeyboardInteractive],
+        then: Vec::new(),
+        rounds: vec![vec![("What next? ", true, "this")]; 60],
+    };
+    let (session, heard) = connect(&start(demand).await, |_| secrets(&["this"])).await;
+    session.unwrap();
+    assert_eq!(heard.questions.len(), 60);
+}
+
+#[tokio::test]
 async fn a_second_factor_follows_a_partial_success() {
     let demand = Demand {
         methods: vec![MethodKind::Password],
