@@ -24,9 +24,9 @@ impl Askpass {
         let program = set("SSH_ASKPASS")?;
         let display = set("DISPLAY").or_else(|| set("WAYLAND_DISPLAY")).is_some();
         let asks = match set("SSH_ASKPASS_REQUIRE").as_deref() {
-            Some("never") => false,
-            Some("force") => true,
-            Some("prefer") => display,
+            Some(it) if it.eq_ignore_ascii_case("never") => false,
+            Some(it) if it.eq_ignore_ascii_case("force") => true,
+            Some(it) if it.eq_ignore_ascii_case("prefer") => display,
             _ => display && !has_terminal,
         };
         asks.then(|| Askpass {
@@ -147,7 +147,7 @@ impl Askpass {
     }
 
     async fn ask(&self, text: &str) -> io::Result<Zeroizing<String>> {
-        let words = [self.program.to_string_lossy().into_owned(), text.to_owned()];
+        let words = [self.program.to_string_lossy().into_owned(), visible(text)];
         let said = program::run(&words, &[], None, limits::PROGRAM_OUTPUT).await?;
         if !said.success {
             return Err(io::Error::other(said.ending));
@@ -159,11 +159,40 @@ impl Askpass {
     }
 }
 
+/// A text whose words may be the server's, for a program that may print it on a terminal: control characters are
+/// spelled as OpenSSH spells them, by the octal numbers of vis(3).
+fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\t' => visible.push(letter),
+            it if it.is_control() => {
+                let bytes = it.to_string().into_bytes();
+                visible.extend(bytes.iter().map(|it| format!("\\{it:03o}")));
+            }
+            it => visible.push(it),
+        }
+    }
+    visible
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
-    use super::{Answer, Askpass, Hop, Question};
+    use super::{Answer, Askpass, Hop, Question, visible};
+
+    #[test]
+    fn control_characters_of_a_question_are_spelled() {
+        for (text, expected) in [
+            ("Password: ", "Password: "),
+            ("one\ntwo\tthree \u{fc}", "one\ntwo\tthree \u{fc}"),
+            ("\x1b]0;title\x07", "\\033]0;title\\007"),
+            ("\r\0\x7f\u{9b}", "\\015\\000\\177\\302\\233"),
+        ] {
+            assert_eq!(visible(text), expected, "{text:?}");
+        }
+    }
 
     /// What becomes of a host key when the program says these lines, one at a time, and how often it was asked.
     async fn decide(lines: &str) -> (bool, usize) {
@@ -223,6 +252,11 @@ mod tests {
             (vec![("SSH_ASKPASS", "/x"), ("DISPLAY", ":0")], true, false),
             (
                 vec![("SSH_ASKPASS", "/x"), ("SSH_ASKPASS_REQUIRE", "force")],
+                true,
+                true,
+            ),
+            (
+                vec![("SSH_ASKPASS", "/x"), ("SSH_ASKPASS_REQUIRE", "FORCE")],
                 true,
                 true,
             ),
