@@ -19,6 +19,7 @@ mod doors;
 mod error;
 mod event;
 mod exec;
+mod file;
 mod forward;
 mod greeting;
 mod handshake;

@@ -1,9 +1,7 @@
 //! Key files: what can be known about them without a passphrase, and opening them with one.
 
 use std::{
-    fs::File,
     io::{self, Read},
-    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +11,7 @@ use russh::keys::{
 use zeroize::Zeroizing;
 
 use super::{pem, public::Public};
-use crate::{config::settings::HostSettings, limits};
+use crate::{config::settings::HostSettings, file, limits};
 
 /// An `IdentityFile`.
 #[derive(Clone, Debug)]
@@ -268,12 +266,8 @@ fn is_openssh(text: &str) -> bool {
 }
 
 fn read(path: &Path) -> io::Result<Zeroizing<String>> {
-    // To open one waits for a writer, for as long as it takes.
-    if std::fs::metadata(path)?.file_type().is_fifo() {
-        return Err(io::Error::other("it is a pipe, and no file"));
-    }
     let mut text = Zeroizing::new(String::new());
-    File::open(path)?
+    file::open(path)?
         .take(limits::KEY_FILE)
         .read_to_string(&mut text)
         .map_err(|error| match error.kind() {

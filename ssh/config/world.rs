@@ -4,10 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, Read as _},
     net::{IpAddr, ToSocketAddrs as _},
-    os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _},
-        process::CommandExt as _,
-    },
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -100,14 +97,7 @@ impl SystemWorld {
 
 impl World for SystemWorld {
     fn read(&mut self, path: &Path) -> io::Result<ConfigFile> {
-        // To open one may wait without an end, and the second time it is read it is empty: without a word, nothing of
-        // the configuration would hold any more.
-        if std::fs::metadata(path)?.file_type().is_fifo() {
-            return Err(io::Error::other(
-                "it is a pipe, and a configuration is read more than once",
-            ));
-        }
-        let file = std::fs::File::open(path)?;
+        let file = crate::file::open(path)?;
         let about = file.metadata()?;
         if about.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -305,16 +295,6 @@ mod tests {
         let alone = "me:x:1000:1000::/home/me:/bin/sh\nother:x:1001:1001::/:/bin/sh\nnonsense\n:::\n";
         assert!(super::shares(accounts, 1000, 1000));
         assert!(!super::shares(alone, 1000, 1000) && super::shares(alone, 1000, 1001));
-    }
-
-    #[test]
-    fn a_pipe_is_no_configuration_and_is_not_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let refused = SystemWorld::new().read(&pipe).unwrap_err();
-        assert!(refused.to_string().contains("it is a pipe"), "{refused}");
-        assert_eq!(SystemWorld::new().read(Path::new("/dev/null")).unwrap().bytes, []);
     }
 
     #[test]

@@ -335,7 +335,7 @@ pub(crate) fn key_type(algorithm: &Algorithm) -> String {
 pub(super) fn read(file: &Path) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(file)?
+    let read = crate::file::open(file)?
         .take(limits::KNOWN_HOSTS_FILE)
         .read_to_end(&mut bytes)? as u64;
     // A cut file could hide a revocation.
