@@ -32,7 +32,8 @@ impl State<'_> {
     /// Gives the key of a login that went well to the agent, if the configuration wants it. The login
     /// does not depend on it.
     pub(super) async fn add_to_agent(&self, offer: &Offer) {
-        let (Holder::File(_), IdentityAgent::Socket(socket)) = (&offer.holder, &self.settings.identity_agent)
+        let (Holder::File(file), IdentityAgent::Socket(socket)) =
+            (&offer.holder, &self.settings.identity_agent)
         else {
             return;
         };
@@ -45,7 +46,12 @@ impl State<'_> {
         let Ok(Opened::Key(key)) = self.passphrases.open(offer).await else {
             return;
         };
-        let request = request(&key, &offer.name, wish);
+        // What `ssh-add -l` shows: as OpenSSH, the key's own comment, else its file.
+        let comment = match key.comment().to_string() {
+            own if own.is_empty() => file.path.display().to_string(),
+            own => own,
+        };
+        let request = request(&key, &comment, wish);
         let added = timeout(limits::AGENT, add(socket, request)).await;
         let added = added.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let text = match added {

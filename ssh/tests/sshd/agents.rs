@@ -1,6 +1,6 @@
 //! Agents, askpass programs, and the key that is offered first.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command, time::Duration};
 
 use codex_ssh::{
     Answer, Askpass, Class, Question, Zeroizing,
@@ -52,12 +52,40 @@ async fn keys_are_added_to_the_agent_as_the_configuration_wants() {
         .await;
         session.unwrap();
         assert_eq!(heard.notices, [""; 0]);
-        assert_eq!(agent.list().contains(&name), expected, "{kind} {wish:?} {word}");
+        let listed = agent.list();
+        assert_eq!(
+            listed.contains(" a test key "),
+            expected,
+            "{kind} {wish:?} {word}: {listed}"
+        );
         if expected && wish != brief {
             // From here on the agent logs in, and nobody is asked.
             connect(settings).await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn a_key_without_a_comment_is_added_by_the_name_of_its_file() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    let agent = Agent::start(sshd.dir.path());
+    let mut settings = sshd.settings();
+    let bare = Command::new("ssh-keygen")
+        .args(["-q", "-c", "-C", "", "-P", "", "-f"])
+        .arg(sshd.path("user"))
+        .status();
+    assert!(bare.unwrap().success());
+    settings.identity_agent = IdentityAgent::Socket(agent.socket.clone());
+    settings.add_keys_to_agent = AddKeysToAgent::Yes {
+        confirm: false,
+        lifetime: None,
+    };
+    connect(settings).await.unwrap();
+    let (listed, path) = (agent.list(), sshd.path("user").display().to_string());
+    assert!(listed.contains(&path), "{listed}");
 }
 
 #[tokio::test]
