@@ -22,13 +22,13 @@ pub use program::{Program, ProgramError};
 pub(crate) use program::{is_like_this_machine, is_supported};
 
 use crate::{
-    around::{begins, go_around},
+    around::{self, How, Script},
     attempt::{FromAttempt, Reporter},
     child::Child,
     launch::{self, Noise, Server},
     limits,
     run::FleetConfig,
-    server::{nonce, not_launched, not_started, said},
+    server::{astray, late, nonce, not_launched, not_started, said},
     system,
     witness::{Ended, Witness},
 };
@@ -118,20 +118,24 @@ async fn begin<'a>(
     attempt: u32,
     reporter: &'a Reporter,
 ) -> Result<Dialog<'a, Process>, Failure> {
-    let first = nonce();
-    let started = session.exec(&line(&first, order, attempt, "")).await;
-    let mut stream = started.map_err(|error| not_started(&error))?;
-    let (mut nonce, mut printed) = (first, BytesMut::new());
-    if !begins(&mark(&nonce), &mut stream, &mut printed).await {
-        nonce = self::nonce();
-        printed.clear();
-        let line = line(&nonce, order, attempt, launch::DRAIN);
-        let second = go_around(session, stream, &nonce, &line).await;
-        stream = second.map_err(|error| not_started(&error))?;
+    let nonce = nonce();
+    let script = Script {
+        nonce: &nonce,
+        plain: &line(&nonce, order, attempt, ""),
+        around: &line(&nonce, order, attempt, launch::DRAIN),
+        ends: false,
+        patience: limits::LAUNCH_PATIENCE,
+    };
+    let begun = around::begin(session, &script).await;
+    let begun = begun.map_err(|error| not_started(&error))?;
+    let witness = Witness::Ssh(begun.process.exit(), begun.process.stderr());
+    match begun.how {
+        How::Runs | How::Ended => (),
+        How::Late => return Err(late(id, &begun.printed, &witness)),
+        How::Astray => return Err(astray(id, &begun.printed, &witness)),
     }
-    let witness = Witness::Ssh(stream.exit(), stream.stderr());
-    let mut dialog = Dialog::new(id, stream, witness, nonce, reporter);
-    dialog.printed = printed;
+    let mut dialog = Dialog::new(id, begun.process, witness, nonce, reporter);
+    dialog.printed = begun.printed;
     Ok(dialog)
 }
 
@@ -222,7 +226,7 @@ async fn finish(order: &Install) {
     }
 }
 
-/// `attempt` counts from 1. `prelude` is run before the script's first word.
+/// `attempt` counts from 1. `prelude` is run before the script listens.
 fn line(nonce: &str, order: &Install, attempt: u32, prelude: &str) -> String {
     match order {
         Install::Put { program, .. } => {

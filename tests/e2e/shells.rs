@@ -126,6 +126,9 @@ fn start_up_files_that_take_the_input_or_become_another_shell_are_gone_around() 
     require!(Sshd, Fish, Zsh, Tcsh);
     let cases = [
         ("exec zsh", with(Shell::Bash).rc("exec zsh\n")),
+        // Shells that read their input in blocks.
+        ("exec dash", with(Shell::Bash).rc("exec dash\n")),
+        ("exec tcsh", with(Shell::Bash).rc("exec tcsh\n")),
         ("read in .bashrc", with(Shell::Bash).rc("read x; read y\n")),
         ("read in .zshenv", with(Shell::Zsh).rc("read x\n")),
         ("read in config.fish", with(Shell::Fish).rc("read x\n")),
@@ -152,6 +155,7 @@ fn start_up_files_and_settings_for_other_uses_keep_no_server_of_the_systems_ssh_
                   ForkAfterAuthentication yes\n    LocalForward 127.0.0.1:1 127.0.0.1:1";
     let cases = [
         ("exec zsh", with(Shell::Bash).rc("exec zsh\n"), ""),
+        ("exec dash", with(Shell::Bash).rc("exec dash\n"), ""),
         ("read", with(Shell::Bash).rc("read x; read y\n"), ""),
         ("a megabyte", with(Shell::Bash).rc(MEGABYTE), ""),
         ("a tunnel", with(Shell::Bash), tunnel),
@@ -303,7 +307,8 @@ fn what_stands_in_the_way_of_the_server_is_said() {
     ];
     let nologin =
         "cp -a /etc /run/etc; mount --bind /run/etc /etc; echo Down for the weekend. > /etc/nologin\n";
-    let cases: [(&str, HostOptions, &[&str]); 9] = [
+    let away = ["takes the standard output of every command away", "exec >…;;"];
+    let cases: [(&str, HostOptions, &[&str]); 12] = [
         (
             "exit in .bashrc",
             with(Shell::Bash).rc("echo Not today.; exit 1\n"),
@@ -332,7 +337,14 @@ fn what_stands_in_the_way_of_the_server_is_said() {
             &["Down for the weekend.", "exit status 254"],
         ),
         ("exec fish", with(Shell::Bash).rc("exec fish\n"), &waits),
-        ("silence", with(Shell::Bash).rc("exec >/dev/null\n"), &waits),
+        ("silence", with(Shell::Bash).rc("exec >/dev/null\n"), &away),
+        ("elsewhere", with(Shell::Zsh).rc("exec >&2\n"), &away),
+        ("nowhere", with(Shell::Bash).rc("exec >&-\n"), &away),
+        (
+            "no input",
+            with(Shell::Bash).rc("exec <&-\n"),
+            &["app-server ended: exit status 0", "closes the input"],
+        ),
     ];
     thread::scope(|scope| {
         for (name, options, words) in cases {
@@ -401,7 +413,11 @@ fn doctor_goes_around_start_up_files_and_says_what_they_do() {
         (
             "exec zsh",
             with(Shell::Bash).rc("exec zsh\n"),
-            &["makes it another shell, zsh", "5 s", "exec zsh;;"],
+            &[
+                "makes it another shell, zsh",
+                "costs each command 2 s",
+                "exec zsh;;",
+            ],
         ),
         (
             "read",
@@ -445,6 +461,31 @@ fn doctor_goes_around_start_up_files_and_says_what_they_do() {
                 "{complaints:#?}"
             );
             assert_eq!(code, Some(0));
+        });
+    });
+}
+
+/// Something that a start-up file leaves behind may hold the output of every command open, or go on printing.
+#[test]
+fn doctor_waits_neither_for_what_start_up_files_leave_behind_nor_blames_those_that_are_slow() {
+    require!(Sshd, Zsh);
+    let prints = "(while :; do echo noise >&2; sleep 0.1; done) &\n";
+    thread::scope(|scope| {
+        for (name, rc) in [("a daemon", "sleep 300 &\n"), ("one that prints", prints)] {
+            scope.spawn(move || {
+                let (code, stages) = examine(with(Shell::Bash).rc(rc));
+                assert!(
+                    complaints(&stages).is_empty() && code == Some(0),
+                    "{name}: {stages:#?}"
+                );
+                for stage in &stages {
+                    assert!(stage["ms"].as_f64().unwrap() < 15_000.0, "{name}: {stage:#?}");
+                }
+            });
+        }
+        scope.spawn(|| {
+            let (code, stages) = examine(with(Shell::Zsh).rc("case $- in *l*) ;; *) sleep 3;; esac\n"));
+            assert!(complaints(&stages).is_empty() && code == Some(0), "{stages:#?}");
         });
     });
 }
