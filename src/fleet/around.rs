@@ -95,8 +95,8 @@ impl Try {
             match timeout(ASTRAY, self.noise.read(&mut self.process, &mut self.printed)).await {
                 Ok(true) => was_silent = false,
                 Ok(false) => return How::Ended,
-                Err(_) if was_silent && stderr.text().contains(&word) => return How::Astray,
-                Err(_) => was_silent = stderr.text().contains(&word),
+                Err(_) if was_silent => return How::Astray,
+                Err(_) => was_silent = is_said(script.nonce, &stderr.text()),
             }
         }
     }
@@ -143,6 +143,20 @@ pub(crate) async fn begins(
         }
     }
     true
+}
+
+/// Waits until a line with [`launch::DRAIN`] in it has said its first word on standard error, and a while longer: for a
+/// stream on which nothing has come yet.
+pub(crate) async fn goes_astray(nonce: &str, stderr: impl Fn() -> String) {
+    while !is_said(nonce, &stderr()) {
+        sleep(ASTRAY).await;
+    }
+    sleep(ASTRAY).await;
+}
+
+/// Whether the first word stands in this text.
+pub(crate) fn is_said(nonce: &str, text: &str) -> bool {
+    text.contains(launch::first_word(nonce).trim_end())
 }
 
 /// Tells a line with [`launch::DRAIN`] in it, which has said its first word, that all behind this is its own. Sent

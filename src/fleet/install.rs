@@ -28,7 +28,7 @@ use crate::{
     launch::{self, Noise, Server},
     limits,
     run::FleetConfig,
-    server::{astray, late, nonce, not_launched, not_started, said},
+    server::{astray, late, nonce, not_launched, not_started, said, why_never_ran},
     system,
     witness::{Ended, Witness},
 };
@@ -252,6 +252,8 @@ struct Dialog<'a, S> {
     reporter: &'a Reporter,
     printed: BytesMut,
     noise: Noise,
+    /// Whether a line of the script's has come.
+    was_heard: bool,
 }
 
 /// What the host said about the place.
@@ -278,6 +280,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
             reporter,
             printed: BytesMut::new(),
             noise: Noise::default(),
+            was_heard: false,
         }
     }
 
@@ -475,6 +478,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
     async fn read_line(&mut self) -> Option<Vec<String>> {
         loop {
             if let Some(fields) = take_line(&self.nonce, &mut self.printed) {
+                self.was_heard = true;
                 return Some(fields);
             }
             if !self.noise.read(&mut self.stream, &mut self.printed).await {
@@ -485,7 +489,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
 
     /// Why there is no line.
     async fn ended(&mut self) -> Failure {
-        let failure = match self.witness.ended().await {
+        let why = match self.witness.ended().await {
             Some(Ended::Lost(why)) => return not_launched(FailureKind::Unreachable, why),
             // A container may come back, as a host may.
             Some(Ended::Exited(why)) if matches!(self.witness, Witness::Child(_)) => {
@@ -494,9 +498,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
                     ..not_launched(FailureKind::Unreachable, why)
                 };
             }
-            Some(Ended::Exited(exit)) => format!("the installation on {} ended: {exit}", self.id),
-            Some(Ended::Closed) | None => format!("the installation on {} ended", self.id),
+            Some(Ended::Exited(exit)) => format!(": {exit}"),
+            Some(Ended::Closed) => ": its channel was closed".to_owned(),
+            None => launch::too_much(),
         };
+        if !self.was_heard && !launch::runs(&self.nonce, &self.printed) {
+            let said = said(&self.printed, &self.witness);
+            let hint = why_never_ran(self.id, &why, said.as_deref().unwrap_or_default());
+            let message = format!("the login shell did not run the command that installs codex{why}");
+            return Failure {
+                hint: Some(hint),
+                stderr: said,
+                ..not_launched(FailureKind::LaunchFailed, message)
+            };
+        }
+        let failure = format!("the installation on {} ended{why}", self.id);
         Failure {
             hint: Some(format!("look at what `ssh {} true` prints", self.id)),
             stderr: said(&self.printed, &self.witness),

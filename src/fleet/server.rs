@@ -155,15 +155,32 @@ pub(crate) async fn launched<S: AsyncRead + Unpin>(
 /// What OpenSSH's internal-sftp says to any other request.
 pub(crate) const SFTP_ONLY: &str = "sftp connections only";
 
+/// What shells say to a quoted script of which somebody has made words.
+const UNQUOTED: [&str; 4] = [
+    "nterminated quoted string",
+    "looking for matching",
+    "Unmatched",
+    "command not found: exec /bin/sh",
+];
+
 /// What stands in the way when not even the first word of the script came, and what can be done. `why` goes on from
 /// there: how it ended, or how long it was waited for.
 pub(crate) fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) {
     let message = format!("the login shell did not run the command that starts codex{why}");
-    let hint = if said.contains("restricted") {
+    (message, why_never_ran(id, why, said))
+}
+
+/// What can be done about a shell that ran nothing of a script.
+pub(crate) fn why_never_ran(id: &HostId, why: &str, said: &str) -> String {
+    if said.contains("restricted") {
         format!("the login shell on {id} is a restricted one: codex needs an account with a full shell")
     } else if said.contains(SFTP_ONLY) {
         format!(
             "the sshd of {id} runs only its sftp for this account (ForceCommand internal-sftp in its sshd_config): codex needs an account that runs commands"
+        )
+    } else if UNQUOTED.iter().any(|it| said.contains(it)) {
+        format!(
+            "something on {id} takes the quotes of commands apart: let a ForceCommand of its sshd_config, or `command=` of its authorized_keys, run `sh -c \"$SSH_ORIGINAL_COMMAND\"`, and see what `ssh {id} \"sh -c 'echo hello'\"` prints"
         )
     } else if why == launch::too_much() {
         format!(
@@ -177,8 +194,7 @@ pub(crate) fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) 
         format!(
             "either a start-up file of the login shell (such as .bashrc or .zshenv) ends it, or the account has a shell that runs nothing (nologin, false) or is shut into a folder without its shell (ChrootDirectory), or the server runs another command (ForceCommand in sshd_config, command= in authorized_keys): see what `ssh {id} echo hello` prints"
         )
-    };
-    (message, hint)
+    }
 }
 
 pub(crate) fn nonce() -> String {

@@ -32,14 +32,14 @@ use master::Master;
 pub(crate) use offer::{offer, version};
 
 use crate::{
-    around::{Detour, begins, end_input},
+    around::{Detour, begins, end_input, is_said},
     attempt::{FromAttempt, Reporter},
     child::Child,
     launch::{self, Server},
     limits,
     reach::bad,
     run::FleetConfig,
-    server::{Started, late, launched, nonce, without_ours},
+    server::{Started, astray, late, launched, nonce, without_ours},
     ssh,
     witness::Witness,
 };
@@ -284,7 +284,7 @@ pub(crate) async fn open(
     _ = timeout(limits::LAUNCH_PATIENCE, child.write_all(input.as_bytes())).await;
     let places = login::places(&query, route.as_ref());
     let login = Login::new(id, system, places, desk, patience, reporter);
-    let mut opened = login.through(child).await?;
+    let mut opened = login.through(child, nonce).await?;
     let said = without_ours(&opened.child.watch().stderr(limits::STDERR_LINES));
     if !said.is_empty() {
         // The banner, and warnings of the client's.
@@ -298,8 +298,10 @@ pub(crate) async fn open(
         // Whoever waits for the mark says why there is none.
         Ok(false) => (),
         Err(_) => {
-            let witness = Witness::System(opened.child.watch());
-            return Err(late(id, &opened.printed, &witness));
+            let watch = opened.child.watch();
+            let is_astray = is_said(nonce, &watch.stderr(limits::STDERR_LINES));
+            let failed = if is_astray { astray } else { late };
+            return Err(failed(id, &opened.printed, &Witness::System(watch)));
         }
     }
     Ok(opened)
