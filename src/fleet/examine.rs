@@ -17,7 +17,7 @@ use std::{
 use codex_hosts::{Attempt, Failure, FailureKind, HostId, Phase, Question, Reply, Report};
 use codex_protocol::{Method, method, v2};
 use codex_rpc::{self as rpc, Limits};
-use codex_ssh::{ConnectError, Process, Session};
+use codex_ssh::{ConnectError, ExecError, Process, Session};
 use tokio::{
     io::AsyncWriteExt,
     sync::{mpsc, oneshot},
@@ -35,7 +35,7 @@ use crate::{
     question,
     reach::{Reached, bad, is_by_system, need_before, reach},
     run::FleetConfig,
-    server::{Started, ended, initialize, launch, no_handshake},
+    server::{ASTRAY, Started, ended, initialize, launch, no_handshake},
     ssh,
     standby::Standby,
     system::{self, Lender},
@@ -315,9 +315,14 @@ async fn on_host(id: &HostId, config: &FleetConfig, session: Arc<Session>, serve
 /// Which stage a launch that failed in the shell belongs to, how it failed, and whether there is more to see: another
 /// command shows whether none can be run, or only the server.
 async fn no_server(id: &HostId, failure: Failure, commands: &mut Commands) -> (&'static str, Failure, bool) {
-    match commands.run(":").await {
+    if failure.message == ASTRAY {
+        return ("exec", failure, false);
+    }
+    match commands.run_briefly(":").await {
         Ok(Ran::Printed(_)) => ("shell", steps::no_server(id, failure, commands.detour()), true),
         Ok(Ran::Never(exit)) => ("exec", steps::no_command(id, failure, exit.as_ref()), false),
+        // What hangs has the places of all others.
+        Err(ExecError::ChannelRefused { .. }) => ("shell", failure, false),
         Err(_) => ("shell", failure, true),
     }
 }

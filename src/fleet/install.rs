@@ -22,13 +22,13 @@ pub use program::{Program, ProgramError};
 pub(crate) use program::{is_like_this_machine, is_supported};
 
 use crate::{
-    around::{begins, go_around},
+    around::{self, How, Script},
     attempt::{FromAttempt, Reporter},
     child::Child,
     launch::{self, Noise, Server},
     limits,
     run::FleetConfig,
-    server::{nonce, not_launched, not_started, said},
+    server::{astray, late, nonce, not_launched, not_started, said, why_never_ran},
     system,
     witness::{Ended, Witness},
 };
@@ -118,20 +118,24 @@ async fn begin<'a>(
     attempt: u32,
     reporter: &'a Reporter,
 ) -> Result<Dialog<'a, Process>, Failure> {
-    let first = nonce();
-    let started = session.exec(&line(&first, order, attempt, "")).await;
-    let mut stream = started.map_err(|error| not_started(&error))?;
-    let (mut nonce, mut printed) = (first, BytesMut::new());
-    if !begins(&mark(&nonce), &mut stream, &mut printed).await {
-        nonce = self::nonce();
-        printed.clear();
-        let line = line(&nonce, order, attempt, launch::DRAIN);
-        let second = go_around(session, stream, &nonce, &line).await;
-        stream = second.map_err(|error| not_started(&error))?;
+    let nonce = nonce();
+    let script = Script {
+        nonce: &nonce,
+        plain: &line(&nonce, order, attempt, ""),
+        around: &line(&nonce, order, attempt, launch::DRAIN),
+        ends: false,
+        patience: limits::LAUNCH_PATIENCE,
+    };
+    let begun = around::begin(session, &script).await;
+    let begun = begun.map_err(|error| not_started(&error))?;
+    let witness = Witness::Ssh(begun.process.exit(), begun.process.stderr());
+    match begun.how {
+        How::Runs | How::Ended => (),
+        How::Late => return Err(late(id, &begun.printed, &witness)),
+        How::Astray => return Err(astray(id, &begun.printed, &witness)),
     }
-    let witness = Witness::Ssh(stream.exit(), stream.stderr());
-    let mut dialog = Dialog::new(id, stream, witness, nonce, reporter);
-    dialog.printed = printed;
+    let mut dialog = Dialog::new(id, begun.process, witness, nonce, reporter);
+    dialog.printed = begun.printed;
     Ok(dialog)
 }
 
@@ -222,7 +226,7 @@ async fn finish(order: &Install) {
     }
 }
 
-/// `attempt` counts from 1. `prelude` is run before the script's first word.
+/// `attempt` counts from 1. `prelude` is run before the script listens.
 fn line(nonce: &str, order: &Install, attempt: u32, prelude: &str) -> String {
     match order {
         Install::Put { program, .. } => {
@@ -248,6 +252,8 @@ struct Dialog<'a, S> {
     reporter: &'a Reporter,
     printed: BytesMut,
     noise: Noise,
+    /// Whether a line of the script's has come.
+    was_heard: bool,
 }
 
 /// What the host said about the place.
@@ -274,6 +280,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
             reporter,
             printed: BytesMut::new(),
             noise: Noise::default(),
+            was_heard: false,
         }
     }
 
@@ -471,6 +478,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
     async fn read_line(&mut self) -> Option<Vec<String>> {
         loop {
             if let Some(fields) = take_line(&self.nonce, &mut self.printed) {
+                self.was_heard = true;
                 return Some(fields);
             }
             if !self.noise.read(&mut self.stream, &mut self.printed).await {
@@ -481,7 +489,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
 
     /// Why there is no line.
     async fn ended(&mut self) -> Failure {
-        let failure = match self.witness.ended().await {
+        let why = match self.witness.ended().await {
             Some(Ended::Lost(why)) => return not_launched(FailureKind::Unreachable, why),
             // A container may come back, as a host may.
             Some(Ended::Exited(why)) if matches!(self.witness, Witness::Child(_)) => {
@@ -490,9 +498,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
                     ..not_launched(FailureKind::Unreachable, why)
                 };
             }
-            Some(Ended::Exited(exit)) => format!("the installation on {} ended: {exit}", self.id),
-            Some(Ended::Closed) | None => format!("the installation on {} ended", self.id),
+            Some(Ended::Exited(exit)) => format!(": {exit}"),
+            Some(Ended::Closed) => ": its channel was closed".to_owned(),
+            None => launch::too_much(),
         };
+        if !self.was_heard && !launch::runs(&self.nonce, &self.printed) {
+            let said = said(&self.printed, &self.witness);
+            let hint = why_never_ran(self.id, &why, said.as_deref().unwrap_or_default());
+            let message = format!("the login shell did not run the command that installs codex{why}");
+            return Failure {
+                hint: Some(hint),
+                stderr: said,
+                ..not_launched(FailureKind::LaunchFailed, message)
+            };
+        }
+        let failure = format!("the installation on {} ended{why}", self.id);
         Failure {
             hint: Some(format!("look at what `ssh {} true` prints", self.id)),
             stderr: said(&self.printed, &self.witness),

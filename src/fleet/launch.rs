@@ -180,13 +180,16 @@ pub(crate) fn command_line(nonce: &str, server: &Server) -> String {
     line(nonce, server, "")
 }
 
-/// The same for a shell whose start-up files take its input: with it goes [`fed`].
+/// The same for a shell whose start-up files take its input: with it goes [`fed`], and behind its first word
+/// [`end_of_input`].
 pub(crate) fn command_line_with_input(nonce: &str, server: &Server) -> String {
     line(nonce, server, DRAIN)
 }
 
-/// For a script: takes what nobody took of [`fed`], which stands before its own input.
-pub(crate) const DRAIN: &str = "while read -r l; do case $l in end-$n) break;; esac; done;";
+/// For a script: takes what nobody took of [`fed`], which stands before its own input, up to [`end_of_input`]. It says
+/// the first word on standard error too: a start-up file may lead the other output elsewhere.
+pub(crate) const DRAIN: &str = "printf \"\\036codex-%s-runs\\n\" \"$n\" >&2; \
+    while read -r l; do case $l in end-$n) break;; esac; done;";
 
 /// Lines a start-up file may take of its shell's input before the launch fails.
 const SPARE_LINES: usize = 16;
@@ -194,7 +197,13 @@ const SPARE_LINES: usize = 16;
 /// What to write on the standard input of a line with [`DRAIN`] in it: a command that tells which shell reads it, the
 /// line once more, for a shell that was started without it, and some that may be lost.
 pub(crate) fn fed(line: &str, nonce: &str) -> String {
-    format!("{}\n{line}{}end-{nonce}\n", who(nonce), "\n".repeat(SPARE_LINES))
+    format!("{}\n{line}{}", who(nonce), "\n".repeat(SPARE_LINES))
+}
+
+/// What follows [`fed`] when the line has said its first word. Shells such as dash and tcsh read their input in blocks,
+/// and what they have read beyond the line is lost to it.
+pub(crate) fn end_of_input(nonce: &str) -> String {
+    format!("end-{nonce}\n")
 }
 
 /// Prints the name of the shell that runs it, whose child it is: `$0` is not the same in all of them.
@@ -225,11 +234,12 @@ fn line(nonce: &str, server: &Server, prelude: &str) -> String {
     let script = [
         opening(nonce),
         "s=${SHELL:-/bin/sh}; a=n;".to_owned(),
-        prelude.to_owned(),
         shell::environment(),
         server.finder(),
         server.search(),
         "w=$(uname -sm 2>/dev/null);".to_owned(),
+        // Nothing before reads: the end of the input is on its way meanwhile.
+        prelude.to_owned(),
         "if is \"$c\"; then printf \"\\036codex-%s\\tok\\t%s\\t%s\\t%s\\n\" \"$n\" \"$w\" \"$HOME\" \"$c\"; exec \"$c\" app-server; fi;".to_owned(),
         "printf \"\\036codex-%s\\tmissing-%s\\t%s\\t%s\\t%s\\n\" \"$n\" \"$a\" \"$w\" \"$HOME\" \"$PATH\"; exit 127".to_owned(),
     ];

@@ -25,8 +25,10 @@ pub(crate) const CALLS_MAX: usize = 100;
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// From the start of the remote command to its mark: the host's shells may take 16 s to start.
 pub(crate) const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
-/// From the start of the remote command to its first word: a shell that reads its start-up files has said it by
-/// then, or it is tried in another way.
+/// From the start of the remote command to its first word: a shell that has read its start-up files has said it by then,
+/// or it is tried in another way beside it. That costs the host a shell and nobody any time.
+pub(crate) const DETOUR_AFTER: Duration = Duration::from_secs(2);
+/// The same where the host runs one command at a time, and the first has to be ended for that.
 pub(crate) const SHELL_PATIENCE: Duration = Duration::from_secs(5);
 /// A step of an installation: hashing the program on a small machine, or taking the next piece of it.
 pub(crate) const INSTALL_PATIENCE: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use codex_ssh::{ExecError, Process, Session};
 use tokio::{io::AsyncRead, sync::mpsc, time::timeout};
 
 use crate::{
-    around::{Detour, begins, go_around},
+    around::{Detour, How, Script, begin},
     install,
     launch::{self, Found, Outcome, Server, command_line, command_line_with_input},
     limits,
@@ -36,30 +36,56 @@ pub(crate) async fn launch(
     server: &Server,
 ) -> Result<(Process, Started), Failure> {
     let nonce = nonce();
-    let (mut process, mut printed) = (
-        run(session, &command_line(&nonce, server)).await?,
-        BytesMut::new(),
-    );
-    let word = launch::first_word(&nonce);
-    let goes_around = !begins(&word, &mut process, &mut printed).await;
-    if goes_around {
-        let line = command_line_with_input(&nonce, server);
-        let second = go_around(session, process, &nonce, &line).await;
-        process = second.map_err(|error| not_started(&error))?;
-        printed.clear();
-    }
+    let script = Script {
+        nonce: &nonce,
+        plain: &command_line(&nonce, server),
+        around: &command_line_with_input(&nonce, server),
+        ends: false,
+        patience: limits::LAUNCH_PATIENCE,
+    };
+    let begun = begin(session, &script).await;
+    let begun = begun.map_err(|error| not_started(&error))?;
+    let (process, printed) = (begun.process, begun.printed);
     let witness = Witness::Ssh(process.exit(), process.stderr());
+    match begun.how {
+        How::Runs | How::Ended => (),
+        How::Late => return Err(late(id, &printed, &witness)),
+        How::Astray => return Err(astray(id, &printed, &witness)),
+    }
     let (process, mut started) = launched(id, &nonce, process, printed, &witness, server).await?;
-    if goes_around {
+    if begun.around {
         let shell = launch::shell_of(&nonce, &mut started.noise);
         started.detour = Some(shell.map_or(Detour::Input, Detour::Shell));
     }
     Ok((process, started))
 }
 
-async fn run(session: &Session, line: &str) -> Result<Process, Failure> {
-    session.exec(line).await.map_err(|error| not_started(&error))
+/// A script that did not say its first word in time.
+pub(crate) fn late(id: &HostId, printed: &[u8], witness: &Witness) -> Failure {
+    let why = format!(" within {:?}", limits::LAUNCH_PATIENCE);
+    let said = said(printed, witness);
+    let (message, hint) = never_ran(id, &why, said.as_deref().unwrap_or_default());
+    Failure {
+        hint: Some(hint),
+        stderr: said,
+        ..not_launched(FailureKind::LaunchFailed, message)
+    }
 }
+
+/// A script whose output leads elsewhere.
+pub(crate) fn astray(id: &HostId, printed: &[u8], witness: &Witness) -> Failure {
+    Failure {
+        hint: Some(format!(
+            "let the start-up files of {id} (such as .bashrc, .zshenv, config.fish) redirect the output of their shell only for terminals (`case $- in *i*) exec >…;; esac`): see whether `ssh {id} echo hello` prints"
+        )),
+        stderr: said(printed, witness),
+        ..not_launched(FailureKind::LaunchFailed, ASTRAY.to_owned())
+    }
+}
+
+/// What is said of a script whose output leads elsewhere.
+pub(crate) const ASTRAY: &str =
+    "a start-up file of the login shell takes the standard output of every command away (`exec >…`)";
 
 /// A command that the host did not start.
 pub(crate) fn not_started(error: &ExecError) -> Failure {
@@ -129,15 +155,32 @@ pub(crate) async fn launched<S: AsyncRead + Unpin>(
 /// What OpenSSH's internal-sftp says to any other request.
 pub(crate) const SFTP_ONLY: &str = "sftp connections only";
 
+/// What shells say to a quoted script of which somebody has made words.
+const UNQUOTED: [&str; 4] = [
+    "nterminated quoted string",
+    "looking for matching",
+    "Unmatched",
+    "command not found: exec /bin/sh",
+];
+
 /// What stands in the way when not even the first word of the script came, and what can be done. `why` goes on from
 /// there: how it ended, or how long it was waited for.
 pub(crate) fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) {
     let message = format!("the login shell did not run the command that starts codex{why}");
-    let hint = if said.contains("restricted") {
+    (message, why_never_ran(id, why, said))
+}
+
+/// What can be done about a shell that ran nothing of a script.
+pub(crate) fn why_never_ran(id: &HostId, why: &str, said: &str) -> String {
+    if said.contains("restricted") {
         format!("the login shell on {id} is a restricted one: codex needs an account with a full shell")
     } else if said.contains(SFTP_ONLY) {
         format!(
             "the sshd of {id} runs only its sftp for this account (ForceCommand internal-sftp in its sshd_config): codex needs an account that runs commands"
+        )
+    } else if UNQUOTED.iter().any(|it| said.contains(it)) {
+        format!(
+            "something on {id} takes the quotes of commands apart: let a ForceCommand of its sshd_config, or `command=` of its authorized_keys, run `sh -c \"$SSH_ORIGINAL_COMMAND\"`, and see what `ssh {id} \"sh -c 'echo hello'\"` prints"
         )
     } else if why == launch::too_much() {
         format!(
@@ -151,8 +194,7 @@ pub(crate) fn never_ran(id: &HostId, why: &str, said: &str) -> (String, String) 
         format!(
             "either a start-up file of the login shell (such as .bashrc or .zshenv) ends it, or the account has a shell that runs nothing (nologin, false) or is shut into a folder without its shell (ChrootDirectory), or the server runs another command (ForceCommand in sshd_config, command= in authorized_keys): see what `ssh {id} echo hello` prints"
         )
-    };
-    (message, hint)
+    }
 }
 
 pub(crate) fn nonce() -> String {
@@ -270,17 +312,32 @@ pub(crate) fn said(printed: &[u8], witness: &Witness) -> Option<String> {
 
 /// The last lines without marks and scripts of ours: they are no words of the host, also where it says them back.
 fn last_words(text: &str) -> String {
-    let own = text
-        .lines()
-        .filter(|it| !it.starts_with('\u{1e}') && !it.trim().is_empty());
-    let own = own.map(|it| match it.split_once(launch::OPENING) {
-        Some((before, _)) if !before.is_empty() => format!("{before}…"),
-        Some(_) => String::new(),
-        None => it.to_owned(),
-    });
-    let lines: Vec<String> = own.collect();
+    let own = without_ours(text);
+    let lines: Vec<&str> = own.lines().collect();
     let last = lines.len().saturating_sub(limits::STDERR_LINES);
     lines[last..].join("\n").trim().to_owned()
+}
+
+/// The lines of a host that are not empty, without what is ours in them: marks, scripts that it says back, and what an
+/// `alias` or `set -x` makes of them.
+pub(crate) fn without_ours(text: &str) -> String {
+    let ours = |line: &str| {
+        let begins = [
+            "\u{1e}codex-",
+            launch::OPENING,
+            "; printf \"\\036codex-",
+            "printf \"\\036codex-",
+        ];
+        begins.iter().filter_map(|it| line.find(it)).min()
+    };
+    let lines = text.lines().filter(|it| !it.trim().is_empty());
+    let own = lines.filter_map(|line| match ours(line) {
+        None => Some(line.to_owned()),
+        Some(0) => None,
+        Some(at) if line[at..].starts_with('\u{1e}') => Some(line[..at].to_owned()),
+        Some(at) => Some(format!("{}…", &line[..at])),
+    });
+    own.collect::<Vec<_>>().join("\n")
 }
 
 /// The end of a text, which says most.
@@ -341,6 +398,7 @@ pub(crate) fn no_handshake(
             garbage.get_or_insert(why);
         }
     }
+    let is_garbage = garbage.is_some();
     let message = match garbage {
         Some(garbage) => format!("{path} does not speak the app-server protocol: {garbage}"),
         None => format!("{path} refused the handshake: {error}"),
@@ -354,6 +412,9 @@ pub(crate) fn no_handshake(
     };
     let hint = Some(match witness {
         Witness::Socket => "make sure that a Codex app-server listens there, and nothing else".to_owned(),
+        _ if is_garbage => format!(
+            "see whether a start-up file of the login shell leaves something behind that goes on printing (`… &`), or leads the output through another program; else run `{path} --version` on the host: 0.169.0 is known to work"
+        ),
         _ => format!("run `{path} --version` on the host; 0.169.0 is known to work"),
     });
     Failure {
@@ -395,6 +456,10 @@ pub(crate) async fn ended(end: End, witness: &Witness, phase: Option<Phase>, pat
             "let ChannelTimeout in the host's sshd_config spare sessions: it closes them where nothing is said for so long"
                 .to_owned()
         }
+        // A server ends like this at the end of its input.
+        _ if message.ends_with("exit status 0") || message.ends_with("exit status: 0") => format!(
+            "see whether a start-up file of the login shell closes the input of its commands (`exec <…`); else run `{path} app-server` on the host and see what it says"
+        ),
         _ => format!("run `{path} app-server` on the host and see what it says"),
     };
     let stderr = match kind {

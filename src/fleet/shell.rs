@@ -27,7 +27,8 @@ pub(crate) fn environment() -> String {
         "told() { case $s in (*csh) echo \"$q\" | lim \"$s\" -l;; (*) lim \"$s\" \"$1\" \"$q\" </dev/null;; esac; };".to_owned(),
         // It is read up to a mark: a daemon that a start-up file left behind keeps the pipe open.
         "e=$(told \"$1\" 2>/dev/null | sed -n \"1,/^codex-$n/d;/^end-$n/q;p\");".to_owned(),
-        "if [ -n \"$e\" ] && (eval \"$e\") >/dev/null 2>&1; then eval \"$e\"; a=y; base; fi; };".to_owned(),
+        // The user's own variables may have the names of the script's.
+        "if [ -n \"$e\" ] && (eval \"$e\") >/dev/null 2>&1; then set -- \"$n\" \"$s\" \"$c\"; eval \"$e\"; n=$1; s=$2; c=$3; a=y; base; fi; };".to_owned(),
     ]
     .join(" ")
 }

@@ -32,14 +32,14 @@ use master::Master;
 pub(crate) use offer::{offer, version};
 
 use crate::{
-    around::Detour,
+    around::{Detour, begins, end_input, is_said},
     attempt::{FromAttempt, Reporter},
     child::Child,
     launch::{self, Server},
     limits,
     reach::bad,
     run::FleetConfig,
-    server::{Started, launched, nonce},
+    server::{Started, astray, late, launched, nonce, without_ours},
     ssh,
     witness::Witness,
 };
@@ -284,13 +284,26 @@ pub(crate) async fn open(
     _ = timeout(limits::LAUNCH_PATIENCE, child.write_all(input.as_bytes())).await;
     let places = login::places(&query, route.as_ref());
     let login = Login::new(id, system, places, desk, patience, reporter);
-    let opened = login.through(child).await?;
-    let said = opened.child.watch().stderr(limits::STDERR_LINES);
+    let mut opened = login.through(child, nonce).await?;
+    let said = without_ours(&opened.child.watch().stderr(limits::STDERR_LINES));
     if !said.is_empty() {
         // The banner, and warnings of the client's.
         reporter.send(FromAttempt::Notice(said)).await;
     }
     reporter.report(Report::Entered(Phase::Launching)).await;
+    let word = launch::first_word(nonce);
+    let begun = begins(&word, &mut opened.child, &mut opened.printed);
+    match timeout(limits::LAUNCH_PATIENCE, begun).await {
+        Ok(true) => end_input(&mut opened.child, nonce).await,
+        // Whoever waits for the mark says why there is none.
+        Ok(false) => (),
+        Err(_) => {
+            let watch = opened.child.watch();
+            let is_astray = is_said(nonce, &watch.stderr(limits::STDERR_LINES));
+            let failed = if is_astray { astray } else { late };
+            return Err(failed(id, &opened.printed, &Witness::System(watch)));
+        }
+    }
     Ok(opened)
 }
 

@@ -203,6 +203,8 @@ fn start_up_files_that_print_take_the_input_or_become_another_shell_keep_no_prog
         (noise, "builtin"),
         (noise, "system"),
         ("exec zsh\n", "system"),
+        ("exec dash\n", "builtin"),
+        ("exec dash\n", "system"),
         ("read x; read y\n", "system"),
     ] {
         let client = Client::new();
@@ -215,6 +217,32 @@ fn start_up_files_that_print_take_the_input_or_become_another_shell_keep_no_prog
         assert_eq!(outcome.code, Some(0), "{rc}: {outcome:?}");
         let outcome = codex(&client, &["install", "bare", "--remove"]);
         assert!(outcome.stdout.contains("removed 1 version"), "{rc}: {outcome:?}");
+    }
+}
+
+#[test]
+fn what_keeps_the_program_away_is_said_as_of_a_server() {
+    require!(Ssh, Sshd);
+    for (rc, transport, words) in [
+        ("exit 1\n", "builtin", "exit status 1"),
+        ("exit 1\n", "system", "exit status: 1"),
+        (
+            "exec >&2\n",
+            "builtin",
+            "takes the standard output of every command away",
+        ),
+    ] {
+        let client = Client::new();
+        let options = HostOptions::new().codex(Codex::Absent).rc(rc);
+        let host = Host::start(options.authorize(client.key()));
+        client.add(&Alias::new("bare", &host));
+        set_hosts(&client, &format!("[hosts.bare]\ntransport = \"{transport}\"\n"));
+        let binary = tiny().to_str().unwrap();
+        let outcome = codex(&client, &["install", "bare", "--binary", binary]);
+        assert_eq!(outcome.code, Some(3), "{rc}: {outcome:?}");
+        for part in [words, ".bashrc", "[launch-failed]"] {
+            assert!(outcome.stderr.contains(part), "{rc}: {part}: {outcome:?}");
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod screen;
 mod serving;
 mod setting;
 mod shells;
+mod shells_examined;
 mod system_logins;
 mod transport;
 mod wire;

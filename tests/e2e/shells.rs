@@ -3,7 +3,6 @@
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, thread};
 
 use codex_testkit::{Alias, Client, Codex, Host, HostOptions, Shell, require};
-use serde_json::Value;
 
 use crate::{
     bad_input::{END, THREAD, TURN, fake_server},
@@ -44,15 +43,17 @@ fn refuses(name: &str, options: HostOptions, words: &[&str]) {
     }
 }
 
-fn with(shell: Shell) -> HostOptions {
+pub(crate) fn with(shell: Shell) -> HostOptions {
     HostOptions::new().shell(shell)
 }
 
 /// 10 kB in colours, in the language of Bourne's shell.
-const MOTD: &str = "i=0; while [ $i -lt 100 ]; do printf '\\033[1m%0100d\\033[0m\\n' $i; i=$((i+1)); done\n";
+pub(crate) const MOTD: &str =
+    "i=0; while [ $i -lt 100 ]; do printf '\\033[1m%0100d\\033[0m\\n' $i; i=$((i+1)); done\n";
 
 /// A megabyte of one line and of many, on both outputs.
-const MEGABYTE: &str = "head -c 1000000 /dev/zero; head -c 1000000 /dev/zero | tr '\\0' '\\n' >&2\n";
+pub(crate) const MEGABYTE: &str =
+    "head -c 1000000 /dev/zero; head -c 1000000 /dev/zero | tr '\\0' '\\n' >&2\n";
 
 #[test]
 fn start_up_files_that_print_end_or_break_the_environment_keep_no_server_from_starting() {
@@ -126,6 +127,9 @@ fn start_up_files_that_take_the_input_or_become_another_shell_are_gone_around() 
     require!(Sshd, Fish, Zsh, Tcsh);
     let cases = [
         ("exec zsh", with(Shell::Bash).rc("exec zsh\n")),
+        // Shells that read their input in blocks.
+        ("exec dash", with(Shell::Bash).rc("exec dash\n")),
+        ("exec tcsh", with(Shell::Bash).rc("exec tcsh\n")),
         ("read in .bashrc", with(Shell::Bash).rc("read x; read y\n")),
         ("read in .zshenv", with(Shell::Zsh).rc("read x\n")),
         ("read in config.fish", with(Shell::Fish).rc("read x\n")),
@@ -152,6 +156,7 @@ fn start_up_files_and_settings_for_other_uses_keep_no_server_of_the_systems_ssh_
                   ForkAfterAuthentication yes\n    LocalForward 127.0.0.1:1 127.0.0.1:1";
     let cases = [
         ("exec zsh", with(Shell::Bash).rc("exec zsh\n"), ""),
+        ("exec dash", with(Shell::Bash).rc("exec dash\n"), ""),
         ("read", with(Shell::Bash).rc("read x; read y\n"), ""),
         ("a megabyte", with(Shell::Bash).rc(MEGABYTE), ""),
         ("a tunnel", with(Shell::Bash), tunnel),
@@ -172,39 +177,17 @@ fn start_up_files_and_settings_for_other_uses_keep_no_server_of_the_systems_ssh_
 }
 
 #[test]
-fn doctor_says_what_start_up_files_do_to_the_systems_ssh() {
-    require!(Ssh, Sshd, Zsh);
-    for (rc, word) in [
-        ("exec zsh\n", "makes it another shell, zsh"),
-        ("echo noise\n", "print 5 bytes"),
-    ] {
-        let client = Client::new();
-        let options = with(Shell::Bash).rc(rc).codex(Codex::Script(EXAMINED.to_owned()));
-        let host = Host::start(options.authorize(client.key()));
-        client.add(&Alias::new("devbox", &host));
-        set_hosts(&client, "[hosts.devbox]\ntransport = \"system\"\n");
-        let outcome = codex(&client, &["doctor", "--json", "--batch", "devbox"]);
-        let stages: Vec<Value> = outcome
-            .stdout
-            .lines()
-            .map(|it| serde_json::from_str(it).unwrap())
-            .collect();
-        let complaints = complaints(&stages);
-        let [["launch", "warning", text, _]] = complaints[..] else {
-            panic!("{rc}: {complaints:#?}");
-        };
-        assert!(
-            text.contains(word) && !text.contains("costs each command"),
-            "{text}"
-        );
-        assert_eq!(outcome.code, Some(0));
-    }
-}
-
-#[test]
 fn what_stands_in_the_way_of_the_systems_ssh_is_said() {
     require!(Ssh, Sshd, Fish);
-    let cases: [(&str, HostOptions, &[&str]); 3] = [
+    let cases: [(&str, HostOptions, &[&str]); 4] = [
+        (
+            "silence",
+            with(Shell::Bash).rc("exec >/dev/null\n"),
+            &[
+                "takes the standard output of every command away",
+                "[launch-failed]",
+            ],
+        ),
         (
             "exit in .bashrc",
             with(Shell::Bash).rc("exit 1\n"),
@@ -255,7 +238,12 @@ fn what_stands_in_the_way_of_the_systems_ssh_is_said() {
 #[test]
 fn what_the_server_runs_in_the_place_of_ours_is_said() {
     require!(Sshd);
-    let cases: [(&str, HostOptions, &[&str]); 4] = [
+    let cases: [(&str, HostOptions, &[&str]); 5] = [
+        (
+            "taken apart",
+            HostOptions::new().sshd("ForceCommand $SSH_ORIGINAL_COMMAND"),
+            &["takes the quotes of commands apart", "exit status 2"],
+        ),
         (
             "forced",
             HostOptions::new().sshd("ForceCommand echo only backups here"),
@@ -303,7 +291,8 @@ fn what_stands_in_the_way_of_the_server_is_said() {
     ];
     let nologin =
         "cp -a /etc /run/etc; mount --bind /run/etc /etc; echo Down for the weekend. > /etc/nologin\n";
-    let cases: [(&str, HostOptions, &[&str]); 9] = [
+    let away = ["takes the standard output of every command away", "exec >…;;"];
+    let cases: [(&str, HostOptions, &[&str]); 12] = [
         (
             "exit in .bashrc",
             with(Shell::Bash).rc("echo Not today.; exit 1\n"),
@@ -332,7 +321,14 @@ fn what_stands_in_the_way_of_the_server_is_said() {
             &["Down for the weekend.", "exit status 254"],
         ),
         ("exec fish", with(Shell::Bash).rc("exec fish\n"), &waits),
-        ("silence", with(Shell::Bash).rc("exec >/dev/null\n"), &waits),
+        ("silence", with(Shell::Bash).rc("exec >/dev/null\n"), &away),
+        ("elsewhere", with(Shell::Zsh).rc("exec >&2\n"), &away),
+        ("nowhere", with(Shell::Bash).rc("exec >&-\n"), &away),
+        (
+            "no input",
+            with(Shell::Bash).rc("exec <&-\n"),
+            &["app-server ended: exit status 0", "closes the input"],
+        ),
     ];
     thread::scope(|scope| {
         for (name, options, words) in cases {
@@ -351,213 +347,4 @@ fn a_codex_that_only_the_login_file_of_a_c_shell_knows_is_found() {
     client.add(&Alias::new("devbox", &host));
     let outcome = codex(&client, &["exec", "--host", "devbox", "say hello"]);
     assert_eq!(outcome.stdout, "hello\n", "{outcome:?}");
-}
-
-/// A server that knows what an examination asks.
-const EXAMINED: &str = r#"#!/bin/sh
-PATH=/usr/bin:/bin
-while read -r line; do
-    id=$(printf %s "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
-    [ -z "$id" ] || printf '{"id":%s,"result":{"account":null,"requiresOpenaiAuth":false}}\n' "$id"
-done
-"#;
-
-/// What `codex doctor` says of such a host: its exit status, and each stage.
-fn examine(options: HostOptions) -> (Option<i32>, Vec<Value>) {
-    let client = Client::new();
-    let options = options.authorize(client.key());
-    let host = Host::start(options.codex(Codex::Script(EXAMINED.to_owned())));
-    client.add(&Alias::new("devbox", &host));
-    let outcome = codex(&client, &["doctor", "--json", "--batch", "devbox"]);
-    let stages = outcome.stdout.lines().map(|it| serde_json::from_str(it).unwrap());
-    (outcome.code, stages.collect())
-}
-
-/// The stages that are not as they should be, each with its text and its fix.
-fn complaints(stages: &[Value]) -> Vec<[&str; 4]> {
-    let word = |stage: &Value, name: &str| -> String { stage[name].as_str().unwrap_or_default().to_owned() };
-    let bad = stages.iter().filter(|it| word(it, "verdict") != "ok");
-    bad.map(|it| ["stage", "verdict", "text", "fix"].map(|name| it[name].as_str().unwrap_or_default()))
-        .collect()
-}
-
-#[test]
-fn doctor_goes_around_start_up_files_and_says_what_they_do() {
-    require!(Sshd, Fish, Zsh);
-    let cases: [(&str, HostOptions, &[&str]); 6] = [
-        (
-            "much noise",
-            with(Shell::Bash).rc(MEGABYTE),
-            &["print over 32768 bytes", "only for terminals"],
-        ),
-        (
-            "another shell of the server's",
-            HostOptions::new().sshd("ForceCommand zsh"),
-            &[
-                "or the server's ForceCommand, makes it another shell, zsh",
-                "SSH_ORIGINAL_COMMAND",
-            ],
-        ),
-        (
-            "exec zsh",
-            with(Shell::Bash).rc("exec zsh\n"),
-            &["makes it another shell, zsh", "5 s", "exec zsh;;"],
-        ),
-        (
-            "read",
-            with(Shell::Bash).rc("read x; read y\n"),
-            &["takes the input of every command", "only for terminals"],
-        ),
-        (
-            "noise",
-            with(Shell::Bash).rc(MOTD),
-            &["print 10", "belong to no command", "only for terminals"],
-        ),
-        (
-            "one command at a time",
-            with(Shell::Bash).rc("exec zsh\n").sshd("MaxSessions 1"),
-            &["another shell, zsh"],
-        ),
-    ];
-    thread::scope(|scope| {
-        for (name, options, words) in cases {
-            scope.spawn(move || {
-                let (code, stages) = examine(options);
-                let complaints = complaints(&stages);
-                let [[stage, verdict, text, fix]] = complaints[..] else {
-                    panic!("{name}: {complaints:#?}");
-                };
-                assert_eq!((stage, verdict, code), ("shell", "warning", Some(0)), "{name}");
-                for word in words {
-                    assert!(
-                        text.contains(word) || fix.contains(word),
-                        "{name}: {word}: {text}: {fix}"
-                    );
-                }
-            });
-        }
-        // A login shell is asked for its environment only, and that one does not tell it.
-        scope.spawn(|| {
-            let (code, stages) = examine(with(Shell::Bash).profile("exec fish\n"));
-            let complaints = complaints(&stages);
-            assert!(
-                complaints.iter().all(|it| it[0] == "environment"),
-                "{complaints:#?}"
-            );
-            assert_eq!(code, Some(0));
-        });
-    });
-}
-
-#[test]
-fn doctor_blames_nobody_for_a_path_that_start_up_files_took_away() {
-    require!(Sshd, Fish);
-    for (shell, rc) in [
-        (Shell::Bash, "export PATH=/nonexistent\n"),
-        (Shell::Fish, "set -gx PATH\n"),
-    ] {
-        let (code, stages) = examine(with(shell).rc(rc));
-        let complaints = complaints(&stages);
-        assert!(complaints.is_empty(), "{complaints:#?}");
-        assert_eq!(code, Some(0));
-    }
-}
-
-#[test]
-fn doctor_says_which_shell_or_file_keeps_every_server_from_starting() {
-    require!(Sshd, Fish);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let (code, stages) = examine(with(Shell::Bash).rc("exec fish\n"));
-            let complaints = complaints(&stages);
-            let [["shell", "broken", text, fix]] = complaints[..] else {
-                panic!("{complaints:#?}");
-            };
-            assert_eq!(code, Some(3));
-            assert!(
-                text.contains("makes it another shell, fish") && text.contains("end of its input"),
-                "{text}"
-            );
-            assert!(fix.contains("exec fish;;"), "{fix}");
-            let last = stages.last().unwrap();
-            assert_eq!(
-                (&last["stage"], &last["verdict"]),
-                (&"bandwidth".into(), &"ok".into())
-            );
-        });
-        for shell in [Shell::Bash, Shell::Zsh] {
-            scope.spawn(move || {
-                let (code, stages) = examine(with(shell).rc("echo Not today.; exit 1\n"));
-                let complaints = complaints(&stages);
-                let [["exec", "broken", text, fix]] = complaints[..] else {
-                    panic!("{complaints:#?}");
-                };
-                assert_eq!(code, Some(3));
-                assert!(
-                    text.contains("ends with exit status 1 before a command is read"),
-                    "{text}"
-                );
-                assert!(fix.contains("only for terminals"), "{fix}");
-                assert_eq!(stages.last().unwrap()["stage"], "exec");
-                assert_eq!(stages[stages.len() - 2]["stage"], "login");
-            });
-        }
-        scope.spawn(|| {
-            let (_, stages) = examine(HostOptions::new().sshd("ForceCommand echo only backups here"));
-            let complaints = complaints(&stages);
-            let [["exec", "broken", text, fix]] = complaints[..] else {
-                panic!("{complaints:#?}");
-            };
-            assert!(
-                text.contains("exit status 0") && fix.contains("ForceCommand"),
-                "{text}: {fix}"
-            );
-        });
-        scope.spawn(|| {
-            let (_, stages) = examine(HostOptions::new().sshd("ForceCommand internal-sftp"));
-            let complaints = complaints(&stages);
-            let [["exec", "broken", _, fix]] = complaints[..] else {
-                panic!("{complaints:#?}");
-            };
-            assert!(fix.contains("runs only its sftp for this account"), "{fix}");
-        });
-    });
-}
-
-#[test]
-fn doctor_blames_a_forced_command_for_what_it_cannot_measure_and_nothing_else() {
-    require!(Sshd);
-    // Whoever set it up thought of the server, and of nothing else.
-    let wrapper = "sh -c 'case $SSH_ORIGINAL_COMMAND in (*app-server*) exec sh -c \"$SSH_ORIGINAL_COMMAND\";; \
-                   (*) echo only the server here;; esac'";
-    let forced = HostOptions::new().sshd(&format!("ForceCommand {wrapper}"));
-    let (code, stages) = examine(forced);
-    assert_eq!(code, Some(0), "{stages:#?}");
-    let told = |name: &str| {
-        let stage = stages.iter().find(|it| it["stage"] == name);
-        stage.unwrap_or_else(|| panic!("{name}: {stages:#?}"))
-    };
-    for (name, verdict) in [
-        ("shell", "ok"),
-        ("initialize", "ok"),
-        ("exec", "warning"),
-        ("clock", "skipped"),
-        ("environment", "skipped"),
-        ("codex", "skipped"),
-        ("round-trip", "ok"),
-        ("bandwidth", "skipped"),
-    ] {
-        assert_eq!(told(name)["verdict"], verdict, "{stages:#?}");
-        let text = told(name)["text"].as_str().unwrap();
-        assert_eq!(
-            verdict == "skipped",
-            text.contains("behind a forced command"),
-            "{text}"
-        );
-    }
-    let [text, fix] = ["text", "fix"].map(|name| told("exec")[name].as_str().unwrap());
-    assert!(
-        text.contains("no command is run but the one that starts codex") && fix.contains("ForceCommand"),
-        "{text}: {fix}"
-    );
 }

@@ -1,17 +1,17 @@
 //! Short scripts on the host, started as the launch starts its own.
 
-use std::{iter, sync::Arc, time::Duration};
+use std::{
+    iter,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::BytesMut;
 use codex_ssh::{ExecError, Exit, ExitWatch, Process, Session, WaitingShell};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, task::JoinSet, time::timeout};
 
 use crate::{
-    around::{Detour, begins, go_around, run_after_another, with_input},
+    around::{self, Detour, Script, begins},
     launch, limits,
     server::nonce,
     shell,
@@ -19,10 +19,10 @@ use crate::{
 
 /// A short script: its login shell may take its time.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A shell that reads all of its input before it does anything.
-const READS_ALL_FIRST: &str = "fish";
+/// Its first word, where a server has not said one: what a login shell that hangs has not done by now, it will not do.
+const BRIEFLY: Duration = Duration::from_secs(8);
 /// What a short script may print.
-const OUTPUT_BYTES_MAX: u64 = 256 << 10;
+const OUTPUT_BYTES_MAX: usize = 256 << 10;
 
 /// Scripts that may follow the first one: the environment, the version, the sandbox, the bandwidth.
 const FOLLOWING: usize = 4;
@@ -32,6 +32,10 @@ pub(super) struct Commands {
     session: Arc<Session>,
     /// What is known to stand in the way: no script then loses time to see whether it begins.
     detour: Option<Detour>,
+    /// Whether a script that goes around has input of its own: a server has been started so.
+    has_input: bool,
+    /// From a script's start to its first word, the last time.
+    took: Duration,
     /// Shells for the scripts behind the first one, whose start-up files may take long. There are none before that has
     /// begun: a forced command would run for each of them.
     ahead: Option<JoinSet<Result<WaitingShell, ExecError>>>,
@@ -56,7 +60,9 @@ impl Commands {
     pub(super) fn new(session: Arc<Session>, detour: Option<Detour>) -> Commands {
         Commands {
             session,
+            has_input: detour.is_some(),
             detour,
+            took: Duration::ZERO,
             ahead: None,
         }
     }
@@ -69,50 +75,47 @@ impl Commands {
         self.detour.as_ref()
     }
 
-    /// Starts a script, which finds in `$n` a word of its own. It gets no input.
-    async fn begin(&mut self, script: &str) -> Result<Begun, ExecError> {
-        self.start(&format!("{{ {script}; }} </dev/null"), true).await
-    }
-
-    /// The same, and the script gets input: its end where the login shell became one that reads all of its own first.
+    /// A script that gets input: its end where only the end of it lets the login shell run anything.
+    ///
+    /// It finds in `$n` a word of its own.
     pub(super) async fn begin_with_input(&mut self, script: &str) -> Result<Begun, ExecError> {
-        let ends = matches!(&self.detour, Some(Detour::Shell(shell)) if shell == READS_ALL_FIRST);
-        self.start(script, ends).await
+        let ends = self.detour.is_some() && !self.has_input;
+        self.start((&nonce(), script), ends, PATIENCE).await
     }
 
-    async fn start(&mut self, script: &str, ends: bool) -> Result<Begun, ExecError> {
-        let (session, nonce) = (Arc::clone(&self.session), nonce());
-        let (word, around) = (launch::first_word(&nonce), line(&nonce, launch::DRAIN, script));
-        if let Some(begun) = self.by_waiting(&nonce, script).await {
+    async fn start(
+        &mut self,
+        (nonce, script): (&str, &str),
+        ends: bool,
+        patience: Duration,
+    ) -> Result<Begun, ExecError> {
+        if let Some(begun) = self.by_waiting(nonce, script).await {
             return Ok(begun);
         }
-        let mut printed = BytesMut::new();
-        let mut process = match self.detour {
-            Some(_) => with_input(&session, &nonce, &around).await?,
-            None => {
-                let mut process = run_after_another(&session, &line(&nonce, "", script)).await?;
-                if begins(&word, &mut process, &mut printed).await {
-                    self.start_ahead();
-                    let printed = after(&word, printed);
-                    return Ok(Begun { process, printed });
-                }
-                printed.clear();
-                go_around(&session, process, &nonce, &around).await?
-            }
+        let session = Arc::clone(&self.session);
+        let lines = Script {
+            nonce,
+            plain: &line(nonce, "", script),
+            around: &line(nonce, launch::DRAIN, script),
+            ends,
+            patience,
         };
-        if ends {
-            // There are shells that read all of their input before they do anything.
-            _ = process.shutdown().await;
+        let start = Instant::now();
+        let begun = match self.detour {
+            Some(_) => around::begin_around(&session, &lines).await?,
+            None => around::begin(&session, &lines).await?,
+        };
+        self.took = start.elapsed();
+        let shell = launch::shell_in(nonce, &begun.printed);
+        let printed = after(&launch::first_word(nonce), begun.printed);
+        match (&printed, begun.around) {
+            (Some(_), true) if self.detour.is_none() => {
+                self.detour = Some(shell.map_or(Detour::Input, Detour::Shell));
+            }
+            (Some(_), false) => self.start_ahead(),
+            _ => (),
         }
-        _ = timeout(PATIENCE, async {
-            while !begins(&word, &mut process, &mut printed).await {}
-        })
-        .await;
-        let shell = launch::shell_in(&nonce, &printed);
-        let printed = after(&word, printed);
-        if self.detour.is_none() && printed.is_some() {
-            self.detour = Some(shell.map_or(Detour::Input, Detour::Shell));
-        }
+        let process = begun.process;
         Ok(Begun { process, printed })
     }
 
@@ -136,7 +139,8 @@ impl Commands {
         };
         let (word, mut printed) = (launch::first_word(nonce), BytesMut::new());
         if let Ok(mut process) = shell.run(&body(nonce, "", script)).await {
-            begins(&word, &mut process, &mut printed).await;
+            let patience = self.took + limits::SHELL_PATIENCE;
+            _ = timeout(patience, begins(&word, &mut process, &mut printed)).await;
             if let Some(printed) = after(&word, printed) {
                 let printed = Some(printed);
                 return Some(Begun { process, printed });
@@ -147,17 +151,29 @@ impl Commands {
         None
     }
 
-    /// Runs a script and takes what it prints, within bounds.
+    /// Runs a script without input, which finds in `$n` a word of its own, and takes what it prints, within bounds.
     pub(super) async fn run(&mut self, script: &str) -> Result<Ran, ExecError> {
-        let Begun { mut process, printed } = self.begin(script).await?;
+        self.run_within(script, PATIENCE).await
+    }
+
+    /// The same with less time to its first word, where a server had all of its own in vain.
+    pub(super) async fn run_briefly(&mut self, script: &str) -> Result<Ran, ExecError> {
+        self.run_within(script, BRIEFLY).await
+    }
+
+    async fn run_within(&mut self, script: &str, patience: Duration) -> Result<Ran, ExecError> {
+        let nonce = nonce();
+        let script = format!("{{ {script}; }} </dev/null; {}", LAST_WORD);
+        let begun = self.start((&nonce, &script), true, patience).await?;
+        let Begun { mut process, printed } = begun;
         let Some(printed) = printed else {
             let exit = process.exit();
             // One that has not ended by now hangs, and was waited for already.
-            _ = timeout(limits::LAST_WORDS_PATIENCE, drain(&mut process, &mut Vec::new())).await;
+            _ = timeout(limits::LAST_WORDS_PATIENCE, process.read_to_end(&mut Vec::new())).await;
             return Ok(Ran::Never(ended(exit).await));
         };
         let mut output = printed.to_vec();
-        drain(&mut process, &mut output).await;
+        drain(&mut process, &nonce, &mut output).await;
         ended(process.exit()).await;
         Ok(Ran::Printed(String::from_utf8_lossy(&output).into_owned()))
     }
@@ -173,10 +189,25 @@ impl Ran {
     }
 }
 
-/// Reads to the end. What came until a limit counts: a daemon that a start-up file left behind keeps the pipe open.
-async fn drain(process: &mut Process, output: &mut Vec<u8>) {
-    let mut limited = process.take(OUTPUT_BYTES_MAX);
-    _ = timeout(PATIENCE, limited.read_to_end(output)).await;
+/// Prints what a script of ours ends with. Something that a start-up file left behind may keep its output open, or go on
+/// printing.
+const LAST_WORD: &str = "printf \"\\036codex-%s-ends\\n\" \"$n\"";
+
+/// Reads to the script's last word, which is not part of its output. Without it, what came until a limit counts.
+async fn drain(process: &mut Process, nonce: &str, output: &mut Vec<u8>) {
+    let last = format!("\x1ecodex-{nonce}-ends\n");
+    let read = async {
+        while output.len() < OUTPUT_BYTES_MAX {
+            if let Some(end) = memchr::memmem::find(output, last.as_bytes()) {
+                output.truncate(end);
+                break;
+            }
+            if !matches!(process.read_buf(output).await, Ok(1..)) {
+                break;
+            }
+        }
+    };
+    _ = timeout(PATIENCE, read).await;
 }
 
 /// How it ended. Only then is there room for the next one where few are allowed.

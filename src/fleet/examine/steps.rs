@@ -72,7 +72,7 @@ pub(super) fn remarked(
     if let Some(detour) = detour {
         text += &format!("; {}", does(detour));
         if let Some(wait) = wait {
-            text += &format!(", which costs each command {} s", wait.as_secs());
+            text += &format!(", which costs each command {} s or more", wait.as_secs());
         }
         fix = Some(leave(id, detour));
     }
@@ -97,16 +97,14 @@ pub(super) fn remarked(
 }
 
 /// How long a command waits before it is started in another way.
-const WAIT: Duration = crate::limits::SHELL_PATIENCE;
+const WAIT: Duration = crate::limits::DETOUR_AFTER;
 
 fn does(detour: &Detour) -> String {
     match detour {
         Detour::Shell(shell) => format!(
             "a start-up file of the login shell, or the server's ForceCommand, makes it another shell, {shell}"
         ),
-        Detour::Input => {
-            "a start-up file of the login shell takes the input of every command, or its time".to_owned()
-        }
+        Detour::Input => "a start-up file of the login shell takes the input of every command".to_owned(),
     }
 }
 
@@ -115,23 +113,27 @@ fn leave(id: &HostId, detour: &Detour) -> String {
         Detour::Shell(shell) => format!(
             "let the start-up files of {id} become {shell} only for terminals (`case $- in *i*) exec {shell};; esac`), or make it the login shell (`chsh -s`); a ForceCommand in sshd_config can run `{shell} -c \"$SSH_ORIGINAL_COMMAND\"`"
         ),
-        Detour::Input => format!(
-            "let the start-up files of {id} read, and do what takes long, only for terminals (`case $- in *i*) … esac`)"
-        ),
+        Detour::Input => {
+            format!("let the start-up files of {id} read only for terminals (`case $- in *i*) … esac`)")
+        }
     }
 }
 
 /// A launch that failed where other commands run.
 pub(super) fn no_server(id: &HostId, failure: Failure, detour: Option<&Detour>) -> Failure {
-    let Some(detour @ Detour::Shell(shell)) = detour else {
+    let Some(detour) = detour else {
         return failure;
     };
+    let who = match detour {
+        Detour::Shell(shell) => format!("{}, and {shell}", does(detour)),
+        Detour::Input => "a start-up file of the login shell".to_owned(),
+    };
+    let what = match detour {
+        Detour::Shell(_) => "runs nothing before the end of its input",
+        Detour::Input => "reads the input of every command up to its end",
+    };
     Failure {
-        message: format!(
-            "{}: {}, and {shell} runs nothing before the end of its input, of which a server has none",
-            failure.message,
-            does(detour)
-        ),
+        message: format!("{}: {who} {what}, of which a server has none", failure.message),
         hint: Some(leave(id, detour)),
         ..failure
     }

@@ -17,7 +17,10 @@
 //! No fsync: sync(1) takes no files on many systems. What a crash of the host right after the end could leave
 //! is found by its hash when the install is run again.
 
-use crate::shell::{self, Shared};
+use crate::{
+    launch,
+    shell::{self, Shared},
+};
 
 /// Days after which a part of another version, whose upload was given up, is removed.
 const PART_DAYS_MAX: u32 = 6;
@@ -111,9 +114,10 @@ const GONE: &str = "gone() { [ -d \"$1\" ] || return 1; c=0; \
 /// The environment of the login shell first: it may say where `$CODEX_HOME` is, and it may set any variable.
 fn begin(nonce: &str) -> Vec<String> {
     vec![
-        format!("umask 077; n={nonce}; s=${{SHELL:-/bin/sh}}; a=n;"),
+        launch::opening(nonce),
+        "umask 077; s=${SHELL:-/bin/sh}; a=n;".to_owned(),
         shell::environment(),
-        format!("ask -lc; n={nonce}; g=;"),
+        "ask -lc; g=;".to_owned(),
         SAY.to_owned(),
         IS_VERSION.to_owned(),
     ]

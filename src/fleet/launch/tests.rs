@@ -114,6 +114,32 @@ fn hostile_start_up_files_cost_nothing_but_themselves() {
 }
 
 #[test]
+fn variables_of_the_user_do_not_become_the_scripts() {
+    let home = tempfile::tempdir().unwrap();
+    codex_at(&home.path().join("opt/bin/codex"));
+    let names = ["a", "c", "d", "e", "i", "l", "n", "q", "s", "t", "w"];
+    let mut profile = "PATH=$HOME/opt/bin:$PATH; export MARKER=set\n".to_owned();
+    for name in names {
+        profile += &format!("export {name}=/bin/ls\n");
+    }
+    fs::write(home.path().join(".profile"), profile).unwrap();
+    for server in ["auto", "official"] {
+        let (found, rest) = launch_server("/bin/bash", home.path(), &server.parse().unwrap()).unwrap();
+        let path = home.path().join("opt/bin/codex").display().to_string();
+        match server {
+            "official" => assert!(
+                matches!(found.outcome, Outcome::Missing { asked: true, .. }),
+                "{found:?}"
+            ),
+            _ => assert_eq!(
+                (found.outcome, rest.as_str()),
+                (Outcome::Codex { path }, "|served app-server set\n")
+            ),
+        }
+    }
+}
+
+#[test]
 fn what_only_looks_like_codex_is_passed_over() {
     let home = tempfile::tempdir().unwrap();
     // A checkout of the sources, a link to nowhere, a file without the right to be run.

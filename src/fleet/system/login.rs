@@ -22,11 +22,12 @@ use super::{
     words,
 };
 use crate::{
+    around::goes_astray,
     attempt::{FromAttempt, Reporter},
     child::Child,
     launch::NOISE_BYTES_MAX,
     limits, question,
-    server::{never_ran, not_launched, said},
+    server::{self, never_ran, not_launched, said},
     witness::{SSH_FAILED, Witness},
 };
 
@@ -97,8 +98,10 @@ impl<'a> Login<'a> {
     }
 
     /// Waits for the first sign of the host's shell, and answers meanwhile.
-    pub(super) async fn through(mut self, mut child: Child) -> Result<Opened, Failure> {
+    pub(super) async fn through(mut self, mut child: Child, nonce: &str) -> Result<Opened, Failure> {
         let mut printed = BytesMut::with_capacity(NOISE_BYTES_MAX / 16);
+        let watch = child.watch();
+        let mut astray = std::pin::pin!(goes_astray(nonce, || watch.stderr(limits::STDERR_LINES)));
         let mut deadline = Instant::now() + self.patience;
         loop {
             let caller = tokio::select! {
@@ -107,6 +110,7 @@ impl<'a> Login<'a> {
                     _ => return Err(failed(self.id, &child).await),
                 },
                 caller = next(&mut self.desk) => caller,
+                () = &mut astray => return Err(server::astray(self.id, &[], &Witness::System(watch.clone()))),
                 () = sleep_until(deadline) => return Err(self.late(&child)),
             };
             let watch = child.watch();
