@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     exec::{Exit, ExitWatch, Incoming, Pipe, Stderr},
     limits,
-    session::{Closed, Ended},
+    session::{Closed, Ended, Ties},
+    sounding::Sounded,
     spool::{Spool, WhenFull},
     store::{Filler, store},
 };
@@ -30,7 +31,7 @@ pub(crate) struct Drain {
     exit: watch::Sender<Option<Exit>>,
     over: CancellationToken,
     dropped: CancellationToken,
-    ended: watch::Receiver<Option<Closed>>,
+    ended: Ended,
     spool: Option<Spool>,
 }
 
@@ -47,32 +48,33 @@ enum Outgoing {
     Store(Filler),
 }
 
-pub(crate) fn open(channel: Channel<Msg>, ended: Ended) -> (Ends, Drain) {
+pub(crate) fn open(channel: Channel<Msg>, ties: Ties) -> (Ends, Drain) {
     let (stdout, incoming) = mpsc::channel(limits::STDOUT_PACKETS);
-    ends(channel, ended, Outgoing::Queue(stdout), Incoming::Queue(incoming))
+    ends(channel, ties, Outgoing::Queue(stdout), Incoming::Queue(incoming))
 }
 
 /// The same for a channel that may be read as slowly as somebody else wants, and still must get everything.
-pub(crate) fn open_spooled(channel: Channel<Msg>, ended: Ended, when_full: WhenFull) -> (Ends, Drain) {
+pub(crate) fn open_spooled(channel: Channel<Msg>, ties: Ties, when_full: WhenFull) -> (Ends, Drain) {
     let (stdout, from) = mpsc::channel(limits::STDOUT_PACKETS);
     let (to, incoming) = mpsc::channel(limits::STDOUT_PACKETS);
-    let (ends, mut drain) = ends(channel, ended, Outgoing::Queue(stdout), Incoming::Queue(incoming));
+    let (ends, mut drain) = ends(channel, ties, Outgoing::Queue(stdout), Incoming::Queue(incoming));
     drain.spool = Some(Spool::new(from, to, when_full));
     (ends, drain)
 }
 
 /// The same for a channel whose reader must not hold up the other channels of its session.
-pub(crate) fn open_stored(channel: Channel<Msg>, ended: Ended) -> (Ends, Drain) {
+pub(crate) fn open_stored(channel: Channel<Msg>, ties: Ties) -> (Ends, Drain) {
     let (filler, store) = store();
-    ends(channel, ended, Outgoing::Store(filler), Incoming::Store(store))
+    ends(channel, ties, Outgoing::Store(filler), Incoming::Store(store))
 }
 
-fn ends(channel: Channel<Msg>, ended: Ended, stdout: Outgoing, incoming: Incoming) -> (Ends, Drain) {
+fn ends(channel: Channel<Msg>, ties: Ties, stdout: Outgoing, incoming: Incoming) -> (Ends, Drain) {
     let (read, write) = channel.split();
     let (exit, watch) = ExitWatch::new();
     let (over, dropped) = (CancellationToken::new(), CancellationToken::new());
     let stderr = Stderr::default();
-    let writer = Box::pin(write.make_writer());
+    let Ties { ended, sounder } = ties;
+    let writer = Sounded::new(write.make_writer(), sounder);
     let ends = Ends {
         pipe: Pipe::new(incoming, writer, over.clone(), dropped.clone()),
         stderr: stderr.clone(),

@@ -254,6 +254,7 @@ impl Connector {
             updater,
             doors,
             forwarding,
+            is_guarded: settings.server_alive_interval != Some(Duration::ZERO),
         });
         if let Some(agent) = agent {
             session.spawn(agent);

@@ -15,7 +15,8 @@ use crate::{
     config::settings::{Endpoint, Forwarding},
     forward::relay_channel,
     limits,
-    session::Ended,
+    session::{Ended, Ties},
+    sounding::Sounder,
     spool::WhenFull,
 };
 
@@ -130,13 +131,18 @@ pub(crate) fn serve_agent(
             if running.len() >= limits::AGENT_CHANNELS {
                 continue;
             }
-            let (socket, ended) = (socket.clone(), ended.clone());
+            let socket = socket.clone();
+            // Its requests and answers are small.
+            let ties = Ties {
+                ended: ended.clone(),
+                sounder: Sounder::default(),
+            };
             running.spawn(async move {
                 let Ok(Ok(mut agent)) = timeout(limits::AGENT, UnixStream::connect(&socket)).await else {
                     return;
                 };
                 visitor.reply.accept().await;
-                relay_channel(visitor.channel, (ended, WhenFull::Cut), &mut agent).await;
+                relay_channel(visitor.channel, (ties, WhenFull::Cut), &mut agent).await;
             });
         }
     })

@@ -15,7 +15,12 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-use crate::{limits, session::Closed, store::Store};
+use crate::{
+    limits,
+    session::Closed,
+    sounding::{Arrived, Sounded},
+    store::Store,
+};
 
 /// A running command. Reading gives its stdout, writing feeds its stdin.
 ///
@@ -37,6 +42,11 @@ impl Process {
     /// stderr, readable at any time, also after the process is gone.
     pub fn stderr(&self) -> Stderr {
         self.stderr.clone()
+    }
+
+    /// How much of its stdin has got there, readable at any time.
+    pub fn arrived(&self) -> Arrived {
+        self.pipe.writer.arrived()
     }
 
     /// How the command ends, also after the process is gone.
@@ -183,7 +193,7 @@ impl Incoming {
 pub(crate) struct Pipe {
     incoming: Incoming,
     current: Bytes,
-    writer: Pin<Box<dyn AsyncWrite + Send>>,
+    writer: Sounded,
     /// russh waits for window forever when the link dies.
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     over: CancellationToken,
@@ -194,7 +204,7 @@ impl Pipe {
     /// `over` is cancelled when the channel has ended; `dropped` will be when this is dropped.
     pub(crate) fn new(
         incoming: Incoming,
-        writer: Pin<Box<dyn AsyncWrite + Send>>,
+        writer: Sounded,
         over: CancellationToken,
         dropped: CancellationToken,
     ) -> Pipe {
@@ -245,16 +255,16 @@ impl AsyncWrite for Pipe {
             return Poll::Ready(Ok(0));
         }
         self.poll_ended(cx)?;
-        self.writer.as_mut().poll_write(cx, buf)
+        Pin::new(&mut self.writer).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer.as_mut().poll_flush(cx)
+        Pin::new(&mut self.writer).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_ended(cx)?;
-        self.writer.as_mut().poll_shutdown(cx)
+        Pin::new(&mut self.writer).poll_shutdown(cx)
     }
 }
 

@@ -78,6 +78,12 @@ pub(crate) const WINDOW: u32 = 6 * 1024 * 1024;
 pub(crate) const PACKET: u32 = 32 * 1024;
 /// Bytes that one system call reads from the link.
 pub(crate) const READ_BUFFER: usize = 16 * 1024;
+/// Bytes that wait for the link to take them: more than the window of a channel (sshd's has 2 MiB), so that what comes
+/// from the host is read meanwhile. Full: russh waits with everything, until the link takes some.
+pub(crate) const UNSENT: usize = 8 * 1024 * 1024;
+/// Bytes of one channel between two questions that the server has to answer: over a link of 4 kB/s the answers come in
+/// 4 to 12 seconds, before a dead peer is what their absence means.
+pub(crate) const SOUNDING: u64 = 16 * 1024;
 /// Packets of stdout that wait for their reader; a full queue stops the whole session.
 pub(crate) const STDOUT_PACKETS: usize = 32;
 /// stderr that is kept for diagnosis; older bytes go.

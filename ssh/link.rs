@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
-    time::sleep,
+    time::{Sleep, sleep},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -23,6 +23,7 @@ use crate::{
     proxy::{Intake, Proxy},
     search::Vigil,
     shared::Lease,
+    unsent::Unsent,
 };
 
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -209,6 +210,9 @@ pub(crate) struct Wire {
     greeting: Option<Arc<Greeting>>,
     /// What has arrived and russh has not read: no more than a line and one read.
     held: Bytes,
+    unsent: Unsent,
+    /// How long the end waits for what is unsent.
+    parting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire {
@@ -218,6 +222,8 @@ impl Wire {
             cut: Box::pin(cut.cancelled_owned()),
             greeting: Some(greeting),
             held: Bytes::new(),
+            unsent: Unsent::default(),
+            parting: None,
         }
     }
 
@@ -238,6 +244,12 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let wire = &mut *self;
+        // russh is reading whenever it does nothing else.
+        if let Poll::Ready(Err(_)) = wire.unsent.poll_send(cx, &mut wire.io) {
+            // What the server said before it ended can still be read, and the next write fails as well.
+            wire.unsent.clear();
+        }
         loop {
             self.poll_cut(cx)?;
             if !self.held.is_empty() {
@@ -267,17 +279,30 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_cut(cx)?;
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let wire = &mut *self;
+        wire.unsent.poll_write(cx, &mut wire.io, buf)
     }
 
+    /// Does not wait for what is unsent: it goes out in time without being flushed.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_cut(cx)?;
-        Pin::new(&mut self.io).poll_flush(cx)
+        let wire = &mut *self;
+        match wire.unsent.poll_send(cx, &mut wire.io)? {
+            Poll::Ready(()) => Pin::new(&mut wire.io).poll_flush(cx),
+            Poll::Pending => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = &mut *self;
+        if wire.unsent.poll_send(cx, &mut wire.io).is_pending() && wire.poll_cut(cx).is_ok() {
+            let parting = wire
+                .parting
+                .get_or_insert_with(|| Box::pin(sleep(limits::GOODBYE)));
+            ready!(parting.as_mut().poll(cx));
+        }
         // russh tells why a connection ended only if this succeeds, and a dead one cannot.
-        let _ = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+        let _ = ready!(Pin::new(&mut wire.io).poll_shutdown(cx));
         Poll::Ready(Ok(()))
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     host_key::Updater,
     limits,
     link::Carrier,
+    sounding::Sounder,
     spool::WhenFull,
     start::{Launch, refusal_text},
     through::{Try, Unanswered},
@@ -45,6 +46,8 @@ pub struct Session {
     logged_in: LoggedIn,
     doors: Arc<Doors>,
     forwarding: Forwarding,
+    /// Whether silence ends it.
+    is_guarded: bool,
     _cut: DropGuard,
     carrier: Carrier,
     unanswered: Arc<Unanswered>,
@@ -54,6 +57,13 @@ pub struct Session {
 
 /// Tells why a session is over, once it is.
 pub(crate) type Ended = watch::Receiver<Option<Closed>>;
+
+/// What a channel has from its session.
+#[derive(Clone)]
+pub(crate) struct Ties {
+    pub(crate) ended: Ended,
+    pub(crate) sounder: Sounder,
+}
 
 /// What is known about the far side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +124,7 @@ pub(crate) struct Parts {
     pub(crate) updater: Option<Updater>,
     pub(crate) doors: Arc<Doors>,
     pub(crate) forwarding: Forwarding,
+    pub(crate) is_guarded: bool,
 }
 
 impl Session {
@@ -133,6 +144,7 @@ impl Session {
             logged_in: parts.logged_in,
             doors: parts.doors,
             forwarding: parts.forwarding,
+            is_guarded: parts.is_guarded,
             _cut: parts.cut,
             carrier: parts.carrier,
             unanswered: Arc::default(),
@@ -174,8 +186,15 @@ impl Session {
         &self.unanswered
     }
 
-    pub(crate) fn ended(&self) -> Ended {
-        self.ended.clone()
+    pub(crate) fn ties(&self) -> Ties {
+        let sounder = match self.is_guarded {
+            true => Sounder::new(&self.handle),
+            false => Sounder::default(),
+        };
+        Ties {
+            ended: self.ended.clone(),
+            sounder,
+        }
     }
 
     pub fn peer(&self) -> &PeerInfo {
@@ -204,11 +223,11 @@ impl Session {
     pub(crate) async fn exec_by(
         &self,
         command: &str,
-        take: fn(russh::Channel<Msg>, Ended) -> (Ends, Drain),
+        take: fn(russh::Channel<Msg>, Ties) -> (Ends, Drain),
     ) -> Result<Process, ExecError> {
         let (ready, started) = oneshot::channel();
         let (handle, launch) = (Arc::clone(&self.handle), self.launch.clone());
-        let (ended, command) = (self.ended.clone(), command.to_owned());
+        let (ended, ties, command) = (self.ended.clone(), self.ties(), command.to_owned());
         self.spawn(async move {
             let opened = timeout(limits::CHANNEL, launch.start(&handle, &command)).await;
             // The session must be able to end while the command runs.
@@ -226,7 +245,7 @@ impl Session {
                     return;
                 }
             };
-            let (Ends { pipe, stderr, exit }, drain) = take(channel, ended);
+            let (Ends { pipe, stderr, exit }, drain) = take(channel, ties);
             // A caller that is gone drops the process, which closes the channel.
             let _ = ready.send(Ok(Process::new(pipe, stderr, exit)));
             tokio::join!(drain.run(), launch.refill(weak));
@@ -272,13 +291,13 @@ impl Session {
         opening: impl Future<Output = Result<russh::Channel<Msg>, russh::Error>> + Send + 'static,
     ) -> Result<Pipe, ForwardError> {
         let (ready, opened) = oneshot::channel();
-        let ended = self.ended.clone();
+        let ties = self.ties();
         self.spawn(async move {
             match opening.await {
                 Ok(channel) => {
                     let (ends, drain) = match reader {
-                        Reader::Session => channel::open_stored(channel, ended),
-                        Reader::Anybody(when_full) => channel::open_spooled(channel, ended, when_full),
+                        Reader::Session => channel::open_stored(channel, ties),
+                        Reader::Anybody(when_full) => channel::open_spooled(channel, ties, when_full),
                     };
                     // A caller that is gone drops the pipe, which closes the channel.
                     let _ = ready.send(Ok(ends.pipe));

@@ -7,16 +7,19 @@
 mod program;
 mod refusal;
 mod script;
+mod upload;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use codex_hosts::{Failure, FailureKind, HostId, Phase, Report};
-use codex_ssh::{Process, Session};
+use codex_ssh::{Arrived, Process, Session};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout, timeout_at},
 };
+
+use upload::Upload;
 
 pub use program::{Program, ProgramError};
 pub(crate) use program::{is_like_this_machine, is_supported};
@@ -60,7 +63,7 @@ pub enum InstallEvent {
         /// Better folders in which no program can be written or run.
         passed_over: String,
     },
-    /// So many of the program's bytes are on the way or there.
+    /// So many of the program's bytes are there, or on the way where it is not known what is there.
     Sent {
         sent: u64,
         total: u64,
@@ -134,8 +137,9 @@ async fn begin<'a>(
         How::Late => return Err(late(id, &begun.printed, &witness)),
         How::Astray => return Err(astray(id, &begun.printed, &witness)),
     }
+    let arrived = begun.process.arrived();
     let mut dialog = Dialog::new(id, begun.process, witness, nonce, reporter);
-    dialog.printed = begun.printed;
+    (dialog.printed, dialog.arrived) = (begun.printed, Some(arrived));
     Ok(dialog)
 }
 
@@ -254,6 +258,8 @@ struct Dialog<'a, S> {
     noise: Noise,
     /// Whether a line of the script's has come.
     was_heard: bool,
+    /// Where it is known what of the input has got there.
+    arrived: Option<Arrived>,
 }
 
 /// What the host said about the place.
@@ -281,6 +287,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
             printed: BytesMut::new(),
             noise: Noise::default(),
             was_heard: false,
+            arrived: None,
         }
     }
 
@@ -294,16 +301,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
             Install::Put { program, .. } => program,
         };
         let place = self.agree(program).await?;
+        let from = if place.is_there {
+            program.length()
+        } else {
+            place.resumed_at
+        };
+        let mut upload = Upload::new(from, program.length(), self.arrived.clone());
         if place.is_there {
             self.send(b"use\n").await;
         } else {
             let word = format!("put {}\n", place.resumed_at);
             self.send(word.as_bytes()).await;
-            self.upload(program, place.resumed_at).await?;
+            self.upload(program, &mut upload).await?;
         }
         // The end of input is what the script waits for; a stream that is gone has ended.
         _ = self.stream.shutdown().await;
-        let fields = self.hear(limits::INSTALL_END_PATIENCE).await?;
+        let fields = self.verdict(&mut upload).await?;
         let tries = match fields[0].as_str() {
             "corrupt" => TRIES_MAX,
             "taken" => TAKEN_TRIES_MAX,
@@ -397,31 +410,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
         }
     }
 
-    /// Sends what is not there yet. A host that takes nothing more has said why.
-    async fn upload(&mut self, program: &Program, from: u64) -> Result<(), Failure> {
-        let total = program.length();
-        let mut told = Instant::now();
-        let start = usize::try_from(from)
-            .unwrap_or(usize::MAX)
-            .min(program.bytes.len());
-        let mut sent = from;
-        for piece in program.bytes[start..].chunks(limits::INSTALL_PIECE) {
-            match timeout(limits::INSTALL_PATIENCE, self.stream.write_all(piece)).await {
-                Ok(Ok(())) => sent += piece.len() as u64,
-                Ok(Err(_)) => return Ok(()),
-                Err(_) => {
-                    let message = format!("{} took nothing for {:?}", self.id, limits::INSTALL_PATIENCE);
-                    return Err(not_launched(FailureKind::TimedOut, message));
-                }
-            }
-            if limits::INSTALL_PERIOD <= told.elapsed() || sent == total {
-                told = Instant::now();
-                self.tell(InstallEvent::Sent { sent, total }).await;
-            }
-        }
-        Ok(())
-    }
-
     async fn remove(&mut self) -> Result<(), Failure> {
         _ = self.stream.shutdown().await;
         let mut removed = Vec::new();
@@ -467,11 +455,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialog<'a, S> {
                 Err(_) => break,
             }
         }
+        Err(self.said_nothing(patience))
+    }
+
+    fn said_nothing(&self, patience: Duration) -> Failure {
         let message = format!("{} said nothing within {patience:?}", self.id);
-        Err(Failure {
+        Failure {
             stderr: said(&self.printed, &self.witness),
             ..not_launched(FailureKind::LaunchFailed, message)
-        })
+        }
     }
 
     /// `None` when there is none. Nothing is lost when this is given up.

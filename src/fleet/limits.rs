@@ -30,14 +30,15 @@ pub(crate) const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const DETOUR_AFTER: Duration = Duration::from_secs(2);
 /// The same where the host runs one command at a time, and the first has to be ended for that.
 pub(crate) const SHELL_PATIENCE: Duration = Duration::from_secs(5);
-/// A step of an installation: hashing the program on a small machine, or taking the next piece of it.
+/// A step of an installation: hashing the program on a small machine, or taking anything more of it. OpenSSH's server
+/// lets more come once it has read 96 KiB, which takes 24 s over a link of 4 kB/s.
 pub(crate) const INSTALL_PATIENCE: Duration = Duration::from_secs(60);
 /// From the last byte handed over to the host's verdict: what the channel's window holds (2 MiB of sshd's) may
 /// still be on its way, over a link of 4 kB/s. A dead link shows itself within seconds.
 pub(crate) const INSTALL_END_PATIENCE: Duration = Duration::from_secs(600);
 /// For another upload of the same program to the same host, which ends with the same result: an hour over a slow link.
 pub(crate) const INSTALL_OTHER_PATIENCE: Duration = Duration::from_secs(60 * 60);
-/// Bytes of the program that are handed over at once; progress is told between two of them.
+/// Bytes of the program that are handed over at once.
 pub(crate) const INSTALL_PIECE: usize = 256 * 1024;
 /// How often progress is told.
 pub(crate) const INSTALL_PERIOD: Duration = Duration::from_millis(200);

@@ -17,7 +17,7 @@ use crate::{
     channel,
     config::settings::{Endpoint, Forward, Forwarding, Target},
     limits,
-    session::{Closed, Ended, Session},
+    session::{Closed, Session, Ties},
     spool::WhenFull,
 };
 
@@ -255,10 +255,10 @@ pub(crate) async fn relay(
 /// Relays a channel that the server opened, and closes it at the end.
 pub(crate) async fn relay_channel(
     channel: Channel<Msg>,
-    (ended, when_full): (Ended, WhenFull),
+    (ties, when_full): (Ties, WhenFull),
     near: &mut (impl AsyncRead + AsyncWrite + Unpin),
 ) {
-    let (ends, drain) = channel::open_spooled(channel, ended, when_full);
+    let (ends, drain) = channel::open_spooled(channel, ties, when_full);
     let mut pipe = ends.pipe;
     let relayed = async move {
         relay(&mut pipe, near).await;

@@ -144,10 +144,10 @@ async fn carry(
     entered: Entered,
 ) {
     let when_full = entered.when_full();
-    let ended = session.ended();
+    let ties = session.ties();
     if target == Target::Socks {
         visitor.reply.accept().await;
-        let (ends, drain) = channel::open_spooled(visitor.channel, ended, when_full);
+        let (ends, drain) = channel::open_spooled(visitor.channel, ties, when_full);
         let mut pipe = ends.pipe;
         let serve = async move {
             // Dropping the pipe at the end closes the channel, for which the drain waits.
@@ -169,7 +169,7 @@ async fn carry(
         return visitor.reply.reject(ChannelOpenFailure::ConnectFailed).await;
     };
     visitor.reply.accept().await;
-    relay_channel(visitor.channel, (ended, when_full), &mut near).await;
+    relay_channel(visitor.channel, (ties, when_full), &mut near).await;
 }
 
 async fn socks_client(pipe: &mut Pipe, permitted: Permitted) {

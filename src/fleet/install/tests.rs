@@ -101,6 +101,30 @@ async fn a_slow_link_is_waited_for_and_the_phase_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_takes_a_little_now_and_then_is_not_given_up() {
+    let (program, order) = order();
+    let (outcome, events, _) = against(&order, async |mut far| {
+        far.say(&format!("host\t{}\t/", program.system())).await;
+        far.hears("go\n").await;
+        far.say("place\t/p\tn\t0\t-\t").await;
+        far.hears("put 0\n").await;
+        // OpenSSH's server over a link of 4 kB/s.
+        let mut taken = vec![0; 96 << 10];
+        for _ in 0..20 {
+            sleep(Duration::from_secs(24)).await;
+            far.0.read_exact(&mut taken).await.unwrap();
+        }
+        assert!(far.takes().await.len() + 20 * taken.len() == program.bytes.len());
+        far.say("done\tcodex 1\t/p/codex\t0").await;
+    })
+    .await;
+    assert!(matches!(outcome, Ok(Outcome::Done)));
+    let told = |it: &&InstallEvent| matches!(it, InstallEvent::Sent { .. });
+    let told = events.iter().filter(told).count();
+    assert!(20 <= told, "{told}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_the_rest_is_sent_behind_a_part_with_the_right_hash() {
     let (program, order) = order();
     let hash = program.sha256_of_first(1000).unwrap();

@@ -28,6 +28,7 @@ mod processes;
 mod restricted;
 mod routes;
 mod servers;
+mod slow_links;
 mod spare;
 mod strict_servers;
 mod unusable_keys;
