@@ -20,7 +20,7 @@ use self::{
 use crate::{
     ask::Report,
     config::settings::{AddressFamily, HostSettings},
-    error::{Failure, NO_ADDRESS_OF_FAMILY},
+    error::Failure,
     event::Stage,
     limits,
     link::Link,
@@ -124,10 +124,14 @@ async fn resolve(host: &str, settings: &HostSettings) -> Result<Vec<SocketAddr>,
         AddressFamily::Inet6 => "inet6",
     };
     match addresses.is_empty() {
-        true => Err(failed(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("{NO_ADDRESS_OF_FAMILY} {family}"),
-        ))),
+        true => Err(Failure::Bind {
+            keyword: "AddressFamily",
+            value: family.to_owned(),
+            source: io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{host} has no address of this family"),
+            ),
+        }),
         false => Ok(addresses),
     }
 }

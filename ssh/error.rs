@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{event::Hop, remedy::let_in};
+use crate::{
+    event::Hop,
+    remedy::{let_in, sent_away},
+};
 
 /// The remedy that a failed connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -226,9 +229,6 @@ impl KnownKey {
     }
 }
 
-/// Said of a name whose addresses are all of the other family.
-pub(crate) const NO_ADDRESS_OF_FAMILY: &str = "no address for AddressFamily";
-
 /// What happened. Every text stands alone: it names what was tried and with what.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -246,7 +246,7 @@ pub enum Failure {
     },
     #[error("resolving {host}: {source}")]
     Resolve { host: String, source: io::Error },
-    /// This machine's own end: `BindAddress` or `BindInterface`.
+    /// A keyword that leaves no way out of this machine: `BindAddress`, `BindInterface`, `AddressFamily`.
     #[error("{keyword} {value}: {source}")]
     Bind {
         keyword: &'static str,
@@ -387,11 +387,8 @@ impl Failure {
     fn hint(&self, hop: &Hop) -> String {
         let alias = &hop.alias;
         match self {
-            Failure::Resolve { source, .. } if source.to_string().contains(NO_ADDRESS_OF_FAMILY) => {
-                format!("AddressFamily for `{alias}` in the SSH configuration leaves out all addresses that it has")
-            }
             Failure::Bind { keyword, .. } => {
-                format!("correct {keyword} for `{alias}` in the SSH configuration, or bring up what it names (`ip address`)")
+                format!("correct {keyword} for `{alias}` in the SSH configuration")
             }
             Failure::Resolve { .. } => {
                 format!("check the name, or set HostName for `{alias}` in the SSH configuration")
@@ -400,12 +397,7 @@ impl Failure {
                 format!("check that the host is up and that HostName and Port of `{alias}` are right")
             }
             Failure::NotSsh { .. } => format!("check Port of `{alias}` in the SSH configuration"),
-            Failure::SentAway { text, .. } if text.contains("Not allowed at this time") => {
-                "logins from this address failed or were left unfinished (PerSourcePenalties in its sshd_config): each further one makes it longer, so correct what they failed for; the ban passes by itself".to_owned()
-            }
-            Failure::SentAway { .. } => {
-                "the server limits new connections: wait a minute before the next try".to_owned()
-            }
+            Failure::SentAway { text, .. } => sent_away(text).to_owned(),
             Failure::HostKeyUnknown { .. } => format!(
                 "compare the fingerprint with one from a trusted source, then accept it (`ssh {alias}` records it too)"
             ),
@@ -577,6 +569,7 @@ pub enum PingError {
     #[error("ping: {0}")]
     Closed(crate::session::Closed),
 }
+
 /// A file, and the line in it where there is one.
 fn place(file: &Path, line: Option<usize>) -> String {
     match line {

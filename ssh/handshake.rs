@@ -104,7 +104,8 @@ pub(crate) async fn secure(
         .identified(connecting.as_mut(), &watch, banner_limit)
         .await?;
     drop(watch);
-    let shown = steps.shown(connecting.as_mut(), &mut keys).await?;
+    let shown = steps.shown(connecting.as_mut(), &mut keys).await;
+    let shown = worded(shown, &ended).await?;
     let check = Check {
         settings,
         known,
@@ -133,6 +134,24 @@ pub(crate) async fn secure(
         cut: guard,
         carrier,
     })
+}
+
+/// The same failure with the server's good-bye, where it said one. russh tells it apart from its error, and a little
+/// later.
+async fn worded<T>(
+    result: Result<T, Failure>,
+    ended: &watch::Receiver<Option<Closed>>,
+) -> Result<T, Failure> {
+    let Err(Failure::Closed { step, text }) = result else {
+        return result;
+    };
+    let mut ended = ended.clone();
+    let said = timeout(limits::GOODBYE, ended.wait_for(Option::is_some)).await;
+    let said = match said.as_ref().map(|it| it.as_deref()) {
+        Ok(Ok(Some(Closed::ByServer(said)))) => said.clone(),
+        _ => text,
+    };
+    Err(Failure::Closed { step, text: said })
 }
 
 /// Waits until the server says what it is, and leaves it.

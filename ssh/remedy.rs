@@ -11,19 +11,7 @@ pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing
     };
     let typed = denied("password") || denied("keyboard-interactive");
     if closing.is_some_and(|it| it.contains("Too many authentication failures")) {
-        if typed {
-            return "check what was typed; the server allows no more tries in one connection (MaxAuthTries)"
-                .to_owned();
-        }
-        return match tried.iter().filter(|it| it.method == "publickey").count() {
-            0 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
-            1 => format!(
-                "this key used up the tries of the server (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
-            ),
-            keys => format!(
-                "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
-            ),
-        };
+        return used_up(alias, tried, typed);
     }
     let any_denied = tried.iter().any(|it| it.outcome.is_denial());
     if closing.is_some_and(|it| !it.is_empty() || !any_denied) {
@@ -81,6 +69,33 @@ pub(crate) fn let_in(alias: &str, tried: &[Attempt], accepts: &[String], closing
         return format!("without BatchMode you would be asked for what `{alias}` wants");
     }
     format!("compare with `ssh -v {alias}`")
+}
+
+/// What helps where a server takes no connection from here, and says so by `text`.
+pub(crate) fn sent_away(text: &str) -> &'static str {
+    match text.contains("Not allowed at this time") {
+        true => {
+            "logins from this address failed or were left unfinished (PerSourcePenalties in its sshd_config): each further one makes it longer, so correct what they failed for; the ban passes by itself"
+        }
+        false => "the server limits new connections: wait a minute before the next try",
+    }
+}
+
+/// The server ended it for having been asked too often.
+fn used_up(alias: &str, tried: &[Attempt], typed: bool) -> String {
+    if typed {
+        return "check what was typed; the server allows no more tries in one connection (MaxAuthTries)"
+            .to_owned();
+    }
+    match tried.iter().filter(|it| it.method == "publickey").count() {
+        0 => "the server allows fewer tries (MaxAuthTries in its sshd_config)".to_owned(),
+        1 => format!(
+            "this key used up the tries of the server (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
+        ),
+        keys => format!(
+            "too many keys for this server: {keys} used up its tries (MaxAuthTries): name the right one for `{alias}` with IdentityFile and IdentitiesOnly yes"
+        ),
+    }
 }
 
 /// The keyword of the configuration by which no key was offered.

@@ -78,7 +78,8 @@ impl Offer {
     }
 }
 
-/// OpenSSH's order: certificates from files, the agent's keys that files name, the agent's other keys
+/// OpenSSH's order, apart from certificates beside their keys: certificates from files, the agent's keys that files
+/// name, the agent's other keys
 /// (not with `IdentitiesOnly`), keys in files alone.
 pub(crate) fn order(files: &Files, agent: &[AgentKey], identities_only: bool) -> Vec<Offer> {
     let mut offers: Vec<Offer> = Vec::new();

@@ -68,6 +68,39 @@ async fn texts_instead_of_ssh_are_named_and_told_apart() {
 }
 
 #[tokio::test]
+async fn the_words_of_a_server_that_hangs_up_during_the_key_exchange_are_told() {
+    // SSH_MSG_DISCONNECT (RFC 4253, 11.1): the code, the text and its language, in a packet without a cipher.
+    let text = "too many of you";
+    let mut payload = vec![1, 0, 0, 0, 12];
+    payload.extend((text.len() as u32).to_be_bytes());
+    payload.extend(text.as_bytes());
+    payload.extend([0; 4]);
+    let padding = 12 - (payload.len() + 1) % 8;
+    let mut packet = ((payload.len() + padding + 1) as u32).to_be_bytes().to_vec();
+    packet.push(padding as u8);
+    packet.extend(payload);
+    packet.resize(packet.len() + padding, 0);
+    let (port, _tasks) = server(move |mut socket| {
+        let packet = packet.clone();
+        async move {
+            let _ = socket.write_all(b"SSH-2.0-box\r\n").await;
+            let _ = socket.write_all(&packet).await;
+            let _ = socket.shutdown().await;
+            let _ = socket.read_to_end(&mut Vec::new()).await;
+        }
+    })
+    .await;
+    let error = refused(connect(settings(port)).await);
+    assert_eq!(error.class(), Class::Unreachable, "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("closed the connection: \"too many of you\""),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_closed_port_and_a_name_that_does_not_exist_are_named() {
     let error = refused(connect(settings(free_port())).await);
     assert_eq!(error.class(), Class::Unreachable);
