@@ -59,8 +59,10 @@ pub(crate) struct Begun {
 pub(crate) enum How {
     /// It has said its first word.
     Runs,
-    /// The output ended without it, or was too much.
+    /// The output ended without it.
     Ended,
+    /// The output was more than is read.
+    TooMuch,
     /// It was waited for in vain.
     Late,
     /// It said the word on standard error, and standard output leads nowhere.
@@ -94,6 +96,7 @@ impl Try {
             }
             match timeout(ASTRAY, self.noise.read(&mut self.process, &mut self.printed)).await {
                 Ok(true) => was_silent = false,
+                Ok(false) if self.noise.is_too_much() => return How::TooMuch,
                 Ok(false) => return How::Ended,
                 Err(_) if was_silent => return How::Astray,
                 Err(_) => was_silent = is_said(script.nonce, &stderr.text()),
@@ -222,10 +225,14 @@ async fn one_by_one(
     }
     _ = first.process.shutdown().await;
     _ = timeout(limits::LAST_WORDS_PATIENCE, first.process.exit().wait()).await;
-    drop(first);
     // sshd keeps its place for it until it has ended, which a start-up file may keep it from for a while.
     let left = deadline.saturating_duration_since(Instant::now());
-    let mut second = Try::new(run_after_another(session, script.around, left).await?);
+    let mut second = match run_after_another(session, script.around, left).await {
+        Ok(process) => Try::new(process),
+        Err(ExecError::ChannelRefused { .. }) => return Ok(first.begun(false, How::Late)),
+        Err(error) => return Err(error),
+    };
+    drop(first);
     let how = timeout_at(deadline, second.begins_with_input(script)).await;
     Ok(second.begun(true, how.unwrap_or(How::Late)))
 }

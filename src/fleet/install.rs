@@ -25,13 +25,13 @@ pub use program::{Program, ProgramError};
 pub(crate) use program::{is_like_this_machine, is_supported};
 
 use crate::{
-    around::{self, How, Script},
+    around::{self, Script},
     attempt::{FromAttempt, Reporter},
     child::Child,
     launch::{self, Noise, Server},
     limits,
     run::FleetConfig,
-    server::{astray, late, nonce, not_launched, not_started, said, why_never_ran},
+    server::{nonce, not_begun, not_launched, not_started, said, why_never_ran},
     system,
     witness::{Ended, Witness},
 };
@@ -132,12 +132,8 @@ async fn begin<'a>(
     let begun = around::begin(session, &script).await;
     let begun = begun.map_err(|error| not_started(&error))?;
     let witness = Witness::Ssh(begun.process.exit(), begun.process.stderr());
-    match begun.how {
-        How::Runs | How::Ended => (),
-        How::Late => return Err(late(id, &begun.printed, &witness)),
-        How::Astray => return Err(astray(id, &begun.printed, &witness)),
-    }
     let arrived = begun.process.arrived();
+    not_begun(id, begun.how, &begun.printed, &witness)?;
     let mut dialog = Dialog::new(id, begun.process, witness, nonce, reporter);
     (dialog.printed, dialog.arrived) = (begun.printed, Some(arrived));
     Ok(dialog)

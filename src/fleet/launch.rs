@@ -268,6 +268,11 @@ pub(crate) struct Noise {
 }
 
 impl Noise {
+    /// Whether no more is read.
+    pub(crate) fn is_too_much(&self) -> bool {
+        NOISE_READ_MAX < self.read
+    }
+
     /// Reads more into `printed`, of which only the end stays. `false`: the output ended, or was too much.
     ///
     /// Nothing is lost when this is given up. A mark has to be looked for between two of these.
@@ -276,7 +281,7 @@ impl Noise {
         stream: &mut (impl AsyncRead + Unpin),
         printed: &mut BytesMut,
     ) -> bool {
-        if NOISE_READ_MAX < self.read {
+        if self.is_too_much() {
             return false;
         }
         // A mark that has only begun is at the end, and much shorter than what stays.

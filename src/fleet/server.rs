@@ -47,11 +47,7 @@ pub(crate) async fn launch(
     let begun = begun.map_err(|error| not_started(&error))?;
     let (process, printed) = (begun.process, begun.printed);
     let witness = Witness::Ssh(process.exit(), process.stderr());
-    match begun.how {
-        How::Runs | How::Ended => (),
-        How::Late => return Err(late(id, &printed, &witness)),
-        How::Astray => return Err(astray(id, &printed, &witness)),
-    }
+    not_begun(id, begun.how, &printed, &witness)?;
     let (process, mut started) = launched(id, &nonce, process, printed, &witness, server).await?;
     if begun.around {
         let shell = launch::shell_of(&nonce, &mut started.noise);
@@ -60,11 +56,22 @@ pub(crate) async fn launch(
     Ok((process, started))
 }
 
-/// A script that did not say its first word in time.
-pub(crate) fn late(id: &HostId, printed: &[u8], witness: &Witness) -> Failure {
-    let why = format!(" within {:?}", limits::LAUNCH_PATIENCE);
+/// The failure of a script that has not said its first word, as far as it needs no look at how it ended.
+pub(crate) fn not_begun(id: &HostId, how: How, printed: &[u8], witness: &Witness) -> Result<(), Failure> {
+    Err(match how {
+        How::Runs | How::Ended => return Ok(()),
+        How::TooMuch => unsaid(id, &launch::too_much(), printed, witness),
+        How::Late => {
+            let why = format!(" within {:?}", limits::LAUNCH_PATIENCE);
+            unsaid(id, &why, printed, witness)
+        }
+        How::Astray => astray(id, printed, witness),
+    })
+}
+
+fn unsaid(id: &HostId, why: &str, printed: &[u8], witness: &Witness) -> Failure {
     let said = said(printed, witness);
-    let (message, hint) = never_ran(id, &why, said.as_deref().unwrap_or_default());
+    let (message, hint) = never_ran(id, why, said.as_deref().unwrap_or_default());
     Failure {
         hint: Some(hint),
         stderr: said,
@@ -160,7 +167,7 @@ const UNQUOTED: [&str; 4] = [
     "nterminated quoted string",
     "looking for matching",
     "Unmatched",
-    "command not found: exec /bin/sh",
+    "Unknown command: exec",
 ];
 
 /// What stands in the way when not even the first word of the script came, and what can be done. `why` goes on from
@@ -273,7 +280,7 @@ fn not_installed(id: &HostId, server: &Server, system: &str, searched: &str, ask
         String::new()
     } else {
         let seconds = SHELL_PATIENCE_S;
-        format!("; the login shell did not tell its own PATH within {seconds} s")
+        format!("; the login shell did not tell its own PATH: it ended before, or took over {seconds} s")
     };
     let wanted = server.wanted();
     if matches!(server, Server::At(_)) {
@@ -325,6 +332,9 @@ pub(crate) fn without_ours(text: &str) -> String {
         let begins = [
             "\u{1e}codex-",
             launch::OPENING,
+            // As fish quotes it.
+            "exec\\ /bin/sh\\ -c",
+            "sh -c 'printf \"\\036codex-",
             "; printf \"\\036codex-",
             "printf \"\\036codex-",
         ];
@@ -488,3 +498,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,8 +23,8 @@ pub(crate) fn environment() -> String {
         format!("lim() {{ if command -v timeout >/dev/null 2>&1; then timeout -s KILL {SHELL_PATIENCE_S} \"$@\";"),
         format!("elif command -v perl >/dev/null 2>&1; then perl -e \"alarm shift; exec @ARGV\" {SHELL_PATIENCE_S} \"$@\"; else \"$@\"; fi; }};"),
         "ask() { q=\"echo; echo codex-$n; exec /bin/sh -c \\\"export -p; echo; echo end-$n\\\"\";".to_owned(),
-        // A C shell takes `-l` only alone (tcsh(1)). Shells on macOS need the bracket before the pattern.
-        "told() { case $s in (*csh) echo \"$q\" | lim \"$s\" -l;; (*) lim \"$s\" \"$1\" \"$q\" </dev/null;; esac; };".to_owned(),
+        // A C shell takes `-l` only alone (tcsh(1)), and a start-up file of its may read some lines. Shells on macOS need the bracket before the pattern.
+        "told() { case $s in (*csh) { echo; echo; echo; echo; echo \"$q\"; } | lim \"$s\" -l;; (*) lim \"$s\" \"$1\" \"$q\" </dev/null;; esac; };".to_owned(),
         // It is read up to a mark: a daemon that a start-up file left behind keeps the pipe open.
         "e=$(told \"$1\" 2>/dev/null | sed -n \"1,/^codex-$n/d;/^end-$n/q;p\");".to_owned(),
         // The user's own variables may have the names of the script's.

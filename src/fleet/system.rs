@@ -32,14 +32,14 @@ use master::Master;
 pub(crate) use offer::{offer, version};
 
 use crate::{
-    around::{Detour, begins, end_input, is_said},
+    around::{Detour, How, begins, end_input, is_said},
     attempt::{FromAttempt, Reporter},
     child::Child,
     launch::{self, Server},
     limits,
     reach::bad,
     run::FleetConfig,
-    server::{Started, astray, late, launched, nonce, without_ours},
+    server::{Started, launched, nonce, not_begun, without_ours},
     ssh,
     witness::Witness,
 };
@@ -300,8 +300,8 @@ pub(crate) async fn open(
         Err(_) => {
             let watch = opened.child.watch();
             let is_astray = is_said(nonce, &watch.stderr(limits::STDERR_LINES));
-            let failed = if is_astray { astray } else { late };
-            return Err(failed(id, &opened.printed, &Witness::System(watch)));
+            let how = if is_astray { How::Astray } else { How::Late };
+            not_begun(id, how, &opened.printed, &Witness::System(watch))?;
         }
     }
     Ok(opened)

@@ -292,7 +292,7 @@ fn what_stands_in_the_way_of_the_server_is_said() {
     let nologin =
         "cp -a /etc /run/etc; mount --bind /run/etc /etc; echo Down for the weekend. > /etc/nologin\n";
     let away = ["takes the standard output of every command away", "exec >…;;"];
-    let cases: [(&str, HostOptions, &[&str]); 12] = [
+    let cases: [(&str, HostOptions, &[&str]); 14] = [
         (
             "exit in .bashrc",
             with(Shell::Bash).rc("echo Not today.; exit 1\n"),
@@ -322,6 +322,16 @@ fn what_stands_in_the_way_of_the_server_is_said() {
         ),
         ("exec fish", with(Shell::Bash).rc("exec fish\n"), &waits),
         ("silence", with(Shell::Bash).rc("exec >/dev/null\n"), &away),
+        (
+            "too much",
+            with(Shell::Bash).rc("head -c 20000000 /dev/zero\n"),
+            &["it printed over 16777216 bytes", "prints without end"],
+        ),
+        (
+            "one hangs",
+            with(Shell::Bash).rc("sleep 60\n").sshd("MaxSessions 1"),
+            &waits,
+        ),
         ("elsewhere", with(Shell::Zsh).rc("exec >&2\n"), &away),
         ("nowhere", with(Shell::Bash).rc("exec >&-\n"), &away),
         (

@@ -64,7 +64,7 @@ fn judge(printed: &str) -> Outcome {
         _ => Outcome::Poor {
             text: format!("{text}; the login shell does not tell its own, so this is what sshd sets"),
             fix: format!(
-                "look whether `{shell} -lc env` ends within {} s",
+                "look whether `{shell} -lc env` prints it within {} s",
                 shell::SHELL_PATIENCE_S
             ),
         },

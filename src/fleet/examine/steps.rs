@@ -104,7 +104,9 @@ fn does(detour: &Detour) -> String {
         Detour::Shell(shell) => format!(
             "a start-up file of the login shell, or the server's ForceCommand, makes it another shell, {shell}"
         ),
-        Detour::Input => "a start-up file of the login shell takes the input of every command".to_owned(),
+        Detour::Input => {
+            "a start-up file of the login shell takes the input of every command, or its time".to_owned()
+        }
     }
 }
 
@@ -114,7 +116,9 @@ fn leave(id: &HostId, detour: &Detour) -> String {
             "let the start-up files of {id} become {shell} only for terminals (`case $- in *i*) exec {shell};; esac`), or make it the login shell (`chsh -s`); a ForceCommand in sshd_config can run `{shell} -c \"$SSH_ORIGINAL_COMMAND\"`"
         ),
         Detour::Input => {
-            format!("let the start-up files of {id} read only for terminals (`case $- in *i*) … esac`)")
+            format!(
+                "let the start-up files of {id} read, and do what takes long, only for terminals (`case $- in *i*) … esac`)"
+            )
         }
     }
 }

@@ -69,10 +69,16 @@ fn every_login_shell_finds_codex_where_its_start_up_files_say() {
             ".config/fish/config.fish",
             "set -gx PATH $HOME/opt/bin $PATH; set -gx MARKER 'it is set'\n",
         ),
+        (
+            "/usr/bin/tcsh",
+            ".tcshrc",
+            "set x = $<; set y = $<; set path = ($HOME/opt/bin $path); setenv MARKER 'it is set'\n",
+        ),
     ] {
         let part = match shell {
             "/usr/bin/fish" => Part::Fish,
             "/usr/bin/zsh" => Part::Zsh,
+            "/usr/bin/tcsh" => Part::Tcsh,
             _ => Part::Dash,
         };
         if !available(part) {
