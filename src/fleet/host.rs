@@ -75,6 +75,9 @@ struct Host {
     install: Option<Install>,
     standby: Standby,
     link: Option<Link>,
+    was_up: bool,
+    /// When the link was made that is not the first one.
+    returned: Option<Instant>,
     malformed: u32,
     notices: BTreeSet<String>,
     questions: BTreeMap<QuestionId, oneshot::Sender<codex_ssh::Answer>>,
@@ -168,6 +171,8 @@ impl Host {
             install: None,
             standby: Standby::default(),
             link: None,
+            was_up: false,
+            returned: None,
             malformed: 0,
             notices: BTreeSet::new(),
             questions: BTreeMap::new(),
@@ -283,16 +288,18 @@ impl Host {
                 let method = call.request.method();
                 link::refused(format!("the answer to {method} cannot be read: {error}"))
             }),
-            Err(error) if call.may_be_repeated(&error) => {
-                let pause = limits::OVERLOADED_BACKOFF.delay(call.tries, fastrand::f64());
-                self.pending.insert(tag, call);
-                self.sending.spawn(async move {
-                    sleep(pause).await;
-                    Some(tag)
-                });
-                return;
+            Err(error) => {
+                let returned = self.returned.map(|it| it.elapsed());
+                if let Some(pause) = call.again_after(&error, returned, fastrand::f64()) {
+                    self.pending.insert(tag, call);
+                    self.sending.spawn(async move {
+                        sleep(pause).await;
+                        Some(tag)
+                    });
+                    return;
+                }
+                Err(link::failure(error))
             }
-            Err(error) => Err(link::failure(error)),
         };
         self.tell(|id| Event::Answered(id, call.ticket, answer));
     }
@@ -331,6 +338,9 @@ impl Host {
             FromAttempt::Forwards(forwards) => self.tell(|id| Event::Forwards(id, forwards)),
             FromAttempt::Up(link, facts) => {
                 self.link = Some(*link);
+                if std::mem::replace(&mut self.was_up, true) {
+                    self.returned = Some(Instant::now());
+                }
                 self.malformed = 0;
                 let text = facts.to_string();
                 self.tell(|id| Event::Initialized(id, facts));

@@ -65,6 +65,14 @@ pub(crate) const OVERLOADED_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(100),
     max: Duration::from_secs(3),
 };
+/// After a host has come back: how long a thread that a server still has open for somebody is asked for again. It is the
+/// server of the former connection, whose end may reach the host only now: what the kernel sends again for it comes
+/// after pauses that have doubled as long as nothing arrived.
+pub(crate) const FORMER_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const FORMER_BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(300),
+    max: Duration::from_secs(3),
+};
 /// How often the clocks are compared to see whether the machine slept.
 pub(crate) const CLOCK_PERIOD: Duration = Duration::from_millis(500);
 /// A wall clock that runs ahead of the monotonic one by this much: the machine slept, or so it looks.

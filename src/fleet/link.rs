@@ -1,6 +1,6 @@
 //! A connection that is up: the conversation with its server.
 
-use std::sync::Weak;
+use std::{sync::Weak, time::Duration};
 
 use codex_hosts::{CallFailure, Ticket};
 use codex_protocol::{CODE_OVERLOADED, ClientRequest};
@@ -29,6 +29,9 @@ pub(crate) enum Pulse {
     Here,
 }
 
+/// Of what a server says that may not write a thread because another one does.
+const WRITER: &str = "already has an active writer";
+
 /// A call whose answer is waited for.
 pub(crate) struct Pending {
     pub(crate) ticket: Ticket,
@@ -45,10 +48,26 @@ impl Pending {
         }
     }
 
-    /// Whether the server was too busy to do anything, so that the same call may be made again.
-    pub(crate) fn may_be_repeated(&self, error: &CallError) -> bool {
-        matches!(error, CallError::Refused(it) if it.code == CODE_OVERLOADED)
-            && self.tries < limits::OVERLOADED_TRIES_MAX
+    /// How long to wait before the same call, which had no effect, is made again; `None`: its failure counts. `returned`:
+    /// how long ago the host came back, if it was there before.
+    pub(crate) fn again_after(
+        &self,
+        error: &CallError,
+        returned: Option<Duration>,
+        jitter: f64,
+    ) -> Option<Duration> {
+        let CallError::Refused(refusal) = error else {
+            return None;
+        };
+        let is_former = matches!(self.request, ClientRequest::ThreadResume(_))
+            && refusal.message.contains(WRITER)
+            && returned.is_some_and(|it| it < limits::FORMER_PATIENCE);
+        let backoff = match refusal.code {
+            CODE_OVERLOADED if self.tries < limits::OVERLOADED_TRIES_MAX => limits::OVERLOADED_BACKOFF,
+            _ if is_former => limits::FORMER_BACKOFF,
+            _ => return None,
+        };
+        Some(backoff.delay(self.tries, jitter))
     }
 }
 

@@ -241,6 +241,68 @@ async fn answers_and_notifications_come_in_the_order_of_the_wire_and_overload_is
     }
 }
 
+/// Asks for a thread that another server has open until it was asked for so often: the answer.
+async fn resumed(mut host: Host, refusals: usize) -> String {
+    let attempt = host.connection.attempt();
+    let (up, driver, theirs) = up();
+    for it in [up, FromAttempt::Report(Report::Ready)] {
+        host.hear(attempt, it);
+    }
+    host.obey(Command::Call(
+        Ticket(1),
+        ClientRequest::ThreadResume(v2::ThreadResumeParams {
+            thread_id: "t".into(),
+            exclude_turns: None,
+            cwd: None,
+        }),
+    ));
+    let (_reports, reported) = mpsc::channel(1);
+    let (_commands, command_queue) = mpsc::channel(8);
+    let (event_queue, mut events) = mpsc::channel(1);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(drive(host, command_queue, reported, event_queue));
+    tasks.spawn(async move { _ = driver.await });
+    tasks.spawn(async move {
+        let (read, mut write) = tokio::io::split(theirs);
+        let mut lines = BufReader::new(read).lines();
+        for refused in 0.. {
+            let Ok(Some(line)) = lines.next_line().await else {
+                return;
+            };
+            let call: Value = serde_json::from_str(&line).unwrap();
+            let message = match refused < refusals {
+                true => "thread t already has an active writer",
+                false => "nobody has it any more",
+            };
+            let answer = serde_json::json!({"id": call["id"], "error": {"code": -32600, "message": message}});
+            write.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+        }
+    });
+    loop {
+        if let Event::Answered(_, Ticket(1), answer) = events.recv().await.unwrap() {
+            return answer.unwrap_err().message;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_thread_that_the_server_of_the_lost_connection_still_has_is_asked_for_again() {
+    let (first, _reported, _end) = host();
+    let said = resumed(first, 2).await;
+    assert!(said.contains("writer"), "somebody else has it: {said}");
+    let (mut again, _reported, _end) = host();
+    let attempt = again.connection.attempt();
+    let (up, _driver, _theirs) = up();
+    for it in [up, FromAttempt::Report(Report::Ready), lost()] {
+        again.hear(attempt, it);
+        again.perform();
+    }
+    again.obey(Command::Host(codex_hosts::Command::Connect));
+    again.perform();
+    let said = resumed(again, 2).await;
+    assert!(said.contains("nobody"), "{said}");
+}
+
 #[tokio::test]
 async fn a_consumer_that_stopped_does_not_let_the_queue_grow() {
     let (host, reported, _end) = host();
