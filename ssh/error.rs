@@ -387,15 +387,16 @@ impl Failure {
     fn hint(&self, hop: &Hop) -> String {
         let alias = &hop.alias;
         match self {
-            Failure::Bind { keyword, .. } => {
-                format!("correct {keyword} for `{alias}` in the SSH configuration")
-            }
+            Failure::Bind { keyword, .. } => format!("correct {keyword} of `{alias}` in the configuration"),
             Failure::Resolve { .. } => {
                 format!("check the name, or set HostName for `{alias}` in the SSH configuration")
             }
-            Failure::Unreachable { .. } | Failure::TimedOut { .. } => {
+            Failure::Unreachable { .. } => {
                 format!("check that the host is up and that HostName and Port of `{alias}` are right")
             }
+            Failure::TimedOut { .. } => format!(
+                "check that the host is up and that HostName and Port of `{alias}` are right; ConnectTimeout gives a slow one more time"
+            ),
             Failure::NotSsh { .. } => format!("check Port of `{alias}` in the SSH configuration"),
             Failure::SentAway { text, .. } => sent_away(text).to_owned(),
             Failure::HostKeyUnknown { .. } => format!(

@@ -97,6 +97,7 @@ pub(crate) async fn secure(
         greeting: &greeting,
         carrier: &carrier,
         target: Hop::from(settings).to_string(),
+        patience: settings.patience(limits::KEX),
     };
     let mut connecting = pin!(connect_stream(config, wire, client));
 
@@ -168,6 +169,7 @@ pub(crate) async fn greet(
         greeting: &greeting,
         carrier: &link.carrier,
         target: Hop::from(settings).to_string(),
+        patience: settings.patience(limits::KEX),
     };
     let greeted = async {
         let own = format!("{CLIENT_ID}\r\n");
@@ -237,6 +239,8 @@ struct Steps<'a> {
     greeting: &'a Greeting,
     carrier: &'a Carrier,
     target: String,
+    /// What each half of the key exchange may take.
+    patience: Duration,
 }
 
 impl Steps<'_> {
@@ -265,9 +269,9 @@ impl Steps<'_> {
         &self,
         connecting: Pin<&mut impl Future<Output = Connected>>,
     ) -> Result<Handle<Client>, Failure> {
-        match timeout(limits::KEX, connecting).await {
+        match timeout(self.patience, connecting).await {
             Ok(connected) => connected.map_err(|error| self.failed(error)),
-            Err(_) => Err(self.timed_out("exchanging keys with", limits::KEX)),
+            Err(_) => Err(self.timed_out("exchanging keys with", self.patience)),
         }
     }
 
@@ -308,8 +312,8 @@ impl Steps<'_> {
                 Ok(_) => gone(),
                 Err(error) => self.failed(error),
             }),
-            () = tokio::time::sleep(limits::KEX) => {
-                Err(self.timed_out("exchanging keys with", limits::KEX))
+            () = tokio::time::sleep(self.patience) => {
+                Err(self.timed_out("exchanging keys with", self.patience))
             }
         }
     }

@@ -43,7 +43,8 @@ pub(crate) const ADDRESSES: usize = 16;
 pub(crate) const BANNER: Duration = Duration::from_secs(5);
 /// The same through a `ProxyCommand`, which connects, and maybe logs in, in this time.
 pub(crate) const BANNER_PROXY: Duration = Duration::from_secs(30);
-/// From the identification line to the server's key, and from the accepted key to the end of the exchange.
+/// From the identification line to the server's key, and from the accepted key to the end of the exchange. This and
+/// what follows is longer where `ConnectTimeout` is.
 pub(crate) const KEX: Duration = Duration::from_secs(10);
 /// One step of the authentication that asks nobody.
 pub(crate) const AUTH_STEP: Duration = Duration::from_secs(10);

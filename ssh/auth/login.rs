@@ -323,7 +323,7 @@ impl State<'_> {
             Ok(hash) => hash,
             Err(why) => return Ok(self.skip(&offer, why)),
         };
-        let clock = Clock::start();
+        let clock = Clock::start(self.settings.patience(limits::AUTH_STEP));
         let mut signer = KeySigner {
             offer: &offer,
             agent: self.agent.as_mut(),
@@ -349,7 +349,7 @@ impl State<'_> {
         };
         let sent = tokio::select! {
             sent = sent => sent,
-            () = clock.expired() => return Err(self.timed_out("waiting for the answer to a key", limits::AUTH_STEP)),
+            () = clock.expired() => return Err(self.timed_out("waiting for the answer to a key", clock.limit())),
         };
         self.sent = signer.signed;
         let told = match sent {
@@ -434,6 +434,7 @@ impl State<'_> {
         step: &str,
         sent: impl Future<Output = T>,
     ) -> Result<T, Failure> {
+        let limit = self.settings.patience(limit);
         timeout(limit, sent)
             .await
             .map_err(|_| self.timed_out(step, limit))

@@ -3,7 +3,7 @@
 //! russh asks for the signature when the server has accepted the key, so a passphrase is asked for
 //! only then, as OpenSSH does.
 
-use std::sync::PoisonError;
+use std::{sync::PoisonError, time::Duration};
 
 use russh::{
     SendError, Signer,
@@ -35,21 +35,27 @@ use crate::{
 
 /// Bounds a step whose limit depends on who is being waited for.
 pub(crate) struct Clock {
+    /// What the server may take.
+    limit: Duration,
     deadline: watch::Sender<Option<Instant>>,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Clock {
-        let deadline = Some(Instant::now() + limits::AUTH_STEP);
+    pub(crate) fn start(limit: Duration) -> Clock {
+        let deadline = Some(Instant::now() + limit);
         Clock {
+            limit,
             deadline: watch::Sender::new(deadline),
         }
     }
 
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// The server is to answer.
     fn server(&self) {
-        self.deadline
-            .send_replace(Some(Instant::now() + limits::AUTH_STEP));
+        self.deadline.send_replace(Some(Instant::now() + self.limit));
     }
 
     /// Someone else is to answer, with a limit of their own or with none.

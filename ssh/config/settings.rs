@@ -65,6 +65,12 @@ pub struct HostSettings {
 }
 
 impl HostSettings {
+    /// What a step of the key exchange or of the login may take that is usually done within `limit`: more where
+    /// `ConnectTimeout` gives more. Who sets a minute knows a slow host, e.g. one whose sshd waits for a name server.
+    pub(crate) fn patience(&self, limit: Duration) -> Duration {
+        limit.max(self.connect_timeout.unwrap_or_default())
+    }
+
     /// What holds for a host without any configuration: OpenSSH's defaults, without keys, agent and
     /// `known_hosts` files, which are the caller's to name.
     pub fn plain(alias: impl Into<String>, user: impl Into<String>, port: u16) -> HostSettings {

@@ -319,3 +319,26 @@ async fn slow_user(settings: HostSettings) -> ConnectError {
     let result = tokio::time::timeout(Duration::from_secs(20), both).await;
     refused(result.unwrap_or_else(|_| panic!("the end is not noticed")))
 }
+
+/// Such a server asks a directory that is slow about a key that its files do not have. It waits as long again: sshd takes
+/// a power of two of its least time for every refusal (`ensure_minimum_time_since`).
+#[tokio::test]
+async fn a_server_that_takes_longer_than_usual_for_an_answer_has_the_time_that_connect_timeout_gives() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("AuthorizedKeysCommand /usr/bin/sleep 11\nAuthorizedKeysCommandUser root");
+    let mut settings = sshd.settings();
+    keygen(&sshd.path("other"), "ed25519", "");
+    settings.identity_files.insert(0, sshd.path("other"));
+    let mut patient = settings.clone();
+    patient.connect_timeout = Some(Duration::from_secs(60));
+    let route = Route { hops: vec![patient] };
+    let (connector, (events, _)) = (connector(), mpsc::channel(16));
+    let (usual, patient) = tokio::join!(connect(settings), connector.connect(&route, events));
+    let error = refused(usual);
+    assert_eq!(error.class(), Class::TimedOut, "{error}");
+    assert!(error.to_string().contains("no answer within 10"), "{error}");
+    assert!(error.hint().unwrap().contains("ConnectTimeout"), "{error}");
+    assert!(patient.is_ok(), "{:?}", patient.err());
+}
